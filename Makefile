@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+# Needs Python >= 3.11 and make, nothing else. Everything is installed into $(VENV) from the pinned set of one Airflow version.
+#   make test                    the newest supported Airflow
+#   make test AIRFLOW=2.11       another one, in a virtual environment of its own
+
+AIRFLOW ?= 3.3
+LOCK := requirements/airflow-$(AIRFLOW).txt
+VENV ?= .venv$(if $(filter-out 3.3,$(AIRFLOW)),-$(AIRFLOW))
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+PACKAGE := airflow_provider_adobe_audiences
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test system faults faults-sample lint format types imports demo ui registry bench ci locks clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED) ## create the virtual environment from the pinned set (quick the second time)
+
+# 3.12 first: the one Python that every supported Airflow runs on.
+$(INSTALLED): $(LOCK) pyproject.toml
+	@python="$(PYTHON)"; \
+	for candidate in $${python:-python3.12 python3.11 python3.13 python3}; do \
+		if $$candidate -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$candidate; break; fi; \
+	done; \
+	if [ -x $(BIN)/python ]; then :; elif [ -n "$$found" ]; then \
+		echo "creating $(VENV) with $$found"; $$found -m venv $(VENV) || exit 1; \
+	else \
+		echo "No Python >= 3.11 with the venv module was found."; \
+		echo "Install one (on Debian or Ubuntu: apt-get install python3 python3-venv) or name it: make venv PYTHON=/path/to/python3"; exit 1; \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' $(LOCK) | cut -d ' ' -f 1)"
+	@# Bytecode is compiled here, once: some machines forbid Python to do it, which costs every Airflow process two seconds.
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $(LOCK)
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
+	@touch $@
+
+test: venv ## every test but the slow suites on a running Airflow (PYTEST_ARGS= for more options)
+	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults" $(PYTEST_ARGS)
+
+faults: venv ## kill, cut and stall everything everywhere: nothing lost, nothing doubled
+	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults --every-case $(PYTEST_ARGS)
+
+faults-sample: venv ## the same for a sample of the cases, as in CI
+	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults $(PYTEST_ARGS)
+
+system: venv ## tests on a running Airflow with scheduler, triggerer and API server
+	$(PYTEST) tests/system -m system $(PYTEST_ARGS)
+
+lint: venv ## ruff: style, security, heavy imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: venv ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: venv ## mypy --strict
+	$(BIN)/mypy
+
+imports: venv ## the layers: imports run downward only
+	$(BIN)/lint-imports
+
+demo: venv ## emulator and real Airflow, the example DAGs on real data, a summary of what now exists at "Adobe"
+	@$(BIN)/python -m scripts.demo
+
+ui: venv ## the same, left running for you to click through until Ctrl-C
+	@$(BIN)/python -m scripts.demo --keep
+
+registry: venv ## write .airflow-registry.yaml from the classes
+	@$(BIN)/python -m scripts.registry
+
+bench: venv ## benchmarks, as ratios to peers in the same run
+	$(BIN)/python -m benchmarks
+
+ci: ## everything that CI runs
+	bash .ci/run
+
+# Old versions of Airflow only work with what was around in their time, so each set is resolved as of a day soon after the release.
+locks: ## resolve the pinned sets anew
+	@$(MAKE) --no-print-directory venv
+	bash requirements/resolve $(BIN)/uv
+
+clean: ## remove what make and the tests have made
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

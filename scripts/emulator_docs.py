@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the tables of ``docs/emulator.md`` from the emulator itself: ``python -m scripts.emulator_docs``."""
+
+from __future__ import annotations
+
+from airflow_provider_adobe_audiences.emulator.core import Emulator
+from airflow_provider_adobe_audiences.emulator.faults import FaultRule
+from scripts.local_airflow import REPO
+
+FILE = REPO / "docs" / "emulator.md"
+FAULTS = "<!-- faults -->\n"
+SWITCHES = "<!-- switches -->\n"
+
+
+def page(text: str) -> str:
+    """Return ``text``, the page as it is, with its tables made anew."""
+    emulator = Emulator()
+    try:
+        switches = emulator.switches.markdown()
+    finally:
+        emulator.close()
+    fields = FaultRule.model_fields.items()
+    faults = "\n".join(["| field | meaning |", "|---|---|", *(f"| `{name}` | {field.description} |" for name, field in fields)]) + "\n"
+    return _between(_between(text, FAULTS, faults), SWITCHES, switches)
+
+
+def _between(text: str, marker: str, table: str) -> str:
+    before, _, after = text.split(marker)
+    return f"{before}{marker}\n{table}\n{marker}{after}"
+
+
+if __name__ == "__main__":
+    FILE.write_text(page(FILE.read_text()))

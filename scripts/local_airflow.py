@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Airflow (3.x) and an emulator, each in processes of their own, for the demo and the system tests.
+
+Everything they write is below one temporary folder, they listen on free loopback ports, and they end with the ``with`` block::
+
+    with emulator_process() as emulator, airflow_standalone(DAGS, connections={"adobe_default": connection_to(emulator.url)}) as airflow:
+        run_id = airflow.trigger("my_dag")
+        assert airflow.wait("my_dag", run_id) == "success", airflow.report("my_dag", run_id)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+REPO = Path(__file__).resolve().parent.parent
+FINISHED = ("success", "failed")
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def connection_to(url: str, **extra: Any) -> dict[str, Any]:
+    """Return an ``adobe`` connection whose hosts are all ``url``, with the emulator's own credential."""
+    return {
+        "conn_type": "adobe",
+        "login": "emulator-client",
+        "password": "emulator-client-secret",
+        "extra": {
+            "org_id": "0123456789ABCDEF01234567@AdobeOrg",
+            "sandbox": "prod",
+            "ims_url": url,
+            "platform_url": url,
+            "audience_manager_url": url,
+            "target_url": url,
+            "target_tenant": "emulator",
+            "target_client_code": "emulator",
+            "target_edge_url": url,
+            "session_cache": False,
+            **extra,
+        },
+    }
+
+
+class NotReady(Exception):
+    """A server did not come up in time, or went away."""
+
+
+@dataclass
+class Server:
+    """A process with children, in a session of its own, that serves HTTP."""
+
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def wait_until(self, ready: Any, seconds: float) -> None:
+        """Poll ``ready()`` until it is true; a refused connection counts as not yet."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self.process.poll() is not None:
+                raise NotReady(f"{self.name} ended with exit code {self.process.returncode}. Its last words:\n{self.tail()}")
+            try:
+                if ready():
+                    return
+            except httpx.TransportError:
+                pass
+            if time.monotonic() > deadline:
+                raise NotReady(f"{self.name} was not ready after {seconds:.0f} s. Its last words:\n{self.tail()}")
+            time.sleep(0.2)
+
+    def tail(self, lines: int = 40) -> str:
+        """Return the last lines of what the process has printed."""
+        return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, grace: float = 20) -> None:
+        """End the whole process group: SIGTERM, and SIGKILL for what is left after ``grace`` seconds."""
+        # To the group: SIGTERM to `airflow standalone` alone leaves its children behind.
+        deadline = time.monotonic() + grace
+        self._signal(signal.SIGTERM)
+        while self._signal(0) and time.monotonic() < deadline:
+            self.process.poll()
+            time.sleep(0.1)
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal(self, number: int) -> bool:
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def _start(name: str, url: str, command: Sequence[str], env: Mapping[str, str], folder: Path) -> Server:
+    output = folder / f"{name}.log"
+    stream: IO[bytes]
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            command, env=dict(env), cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return Server(name, url, process, output)
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return this process' environment without anything that is meant for another Airflow; `airflow` is this virtual environment's."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
+    return env
+
+
+@contextmanager
+def emulator_process(*arguments: str, port: int | None = None) -> Iterator[Server]:
+    """Run the emulator as users do, in a process of its own.
+
+    :param arguments: more arguments of ``python -m airflow_provider_adobe_audiences.emulator``.
+    :param port: a free one when not given.
+    """
+    port = port or free_port()
+    folder = Path(tempfile.mkdtemp(prefix="adobe-emulator-"))
+    command = [sys.executable, "-m", "airflow_provider_adobe_audiences.emulator", "--port", str(port), *arguments]
+    server = _start("emulator", f"http://127.0.0.1:{port}", command, _clean_environment(), folder)
+    try:
+        server.wait_until(lambda: httpx.get(f"{server.url}/_emulator/health", trust_env=False).is_success, 30)
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class LocalAirflow:
+    """What one asks of a running Airflow through its REST API."""
+
+    server: Server
+    home: Path
+    api: httpx.Client = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def _get(self, path: str, **params: Any) -> Any:
+        response = self.api.get(path, params=params)
+        response.raise_for_status()
+        return response.json()
+
+    def components(self) -> dict[str, str]:
+        """Return the state of each component: ``{"scheduler": "healthy", ...}``."""
+        health = self.api.get("/monitor/health").json()
+        return {name: str((health.get(name) or {}).get("status")) for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
+
+    def log_in(self) -> None:
+        token = self.api.get(f"{self.url}/auth/token").raise_for_status().json()["access_token"]
+        self.api.headers["Authorization"] = f"Bearer {token}"
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the stack trace of each file that could not be loaded."""
+        return {error["filename"]: error["stack_trace"] for error in self._get("/importErrors")["import_errors"]}
+
+    def wait_for_dag(self, dag_id: str, seconds: float = 90) -> None:
+        """Wait until the DAG processor has read the DAG.
+
+        :raises NotReady: when it has not, in that time; at once when a file cannot be imported.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.api.get(f"/dags/{dag_id}").is_success:
+            if errors := self.import_errors():
+                raise NotReady("\n".join(f"{file} cannot be imported:\n{trace}" for file, trace in errors.items()))
+            if time.monotonic() > deadline:
+                known = [dag["dag_id"] for dag in self._get("/dags", limit=100)["dags"]]
+                raise NotReady(f"Airflow does not know the Dag {dag_id!r} after {seconds:.0f} s, only {known}")
+            time.sleep(0.5)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a DAG run, as a person would; return its run id."""
+        self.wait_for_dag(dag_id)
+        self.api.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        answer = self.api.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": dict(conf or {})}).raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        return str(self._get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def wait(self, dag_id: str, run_id: str, seconds: float = 120) -> str:
+        """Wait until the run has finished; return its state, which is the unfinished one when time is up."""
+        deadline = time.monotonic() + seconds
+        while (state := self.state(dag_id, run_id)) not in FINISHED and time.monotonic() < deadline:
+            time.sleep(0.3)
+        return state
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the run's task instances, with ``task_id``, ``map_index``, ``state``, ``try_number`` …"""
+        return list(self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100)["task_instances"])
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """Return what a task pushed, or ``None``."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        response = self.api.get(path, params={"map_index": map_index, "deserialize": True})
+        return None if response.status_code == 404 else response.raise_for_status().json()["value"]
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
+        """Return a task's log as text."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
+        response = self.api.get(path, params={"map_index": map_index, "full_content": True}, headers={"Accept": "application/x-ndjson"})
+        if not response.is_success:
+            return f"(no log: {response.status_code} {response.text})"
+        return "\n".join(_readable(line) for line in response.text.splitlines())
+
+    def report(self, dag_id: str, run_id: str) -> str:
+        """Describe a run that went wrong: the state of each task, and the log of each that failed or has not finished."""
+        lines = [f"{dag_id}, {run_id}: {self.state(dag_id, run_id)}"]
+        logs = []
+        for task in self.task_instances(dag_id, run_id):
+            name = task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
+            lines.append(f"  {name}: {task['state']}, try {task['try_number']}")
+            if task["state"] not in ("success", "skipped", "removed", "upstream_failed", None) and task["try_number"]:
+                logs += [f"--- log of {name}", self.log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"])]
+        return "\n".join(lines + logs)
+
+
+def _readable(line: str) -> str:
+    """Turn one structured log line into text, with the stack trace of an exception below it."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict) or not entry.get("timestamp"):
+        return str(entry.get("event", "")) if isinstance(entry, dict) else line
+    text = f"{entry['timestamp'][:19]} {str(entry.get('level', '')).upper():7} {entry.get('event')}"
+    for error in entry.get("error_detail") or ():
+        frames = "".join(f"\n    {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in error.get("frames") or ())
+        text += f"{frames}\n  {error.get('exc_type')}: {error.get('exc_value')}"
+    return text
+
+
+@contextmanager
+def airflow_standalone(
+    dags_folder: Path,
+    *,
+    connections: Mapping[str, Mapping[str, Any]] | None = None,
+    env: Mapping[str, str] | None = None,
+    parallelism: int = 2,
+) -> Iterator[LocalAirflow]:
+    """Run ``airflow standalone``: scheduler, triggerer, DAG processor and API server, on a new sqlite database, everybody an admin.
+
+    :param dags_folder: where the DAGs are.
+    :param connections: Airflow connections by their id.
+    :param env: more environment variables, for example ``AIRFLOW__...`` options.
+    :param parallelism: how many tasks may run at once.
+    """
+    home = Path(tempfile.mkdtemp(prefix="adobe-airflow-"))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = _clean_environment() | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder.resolve()),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": str(parallelism),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in (connections or {}).items()},
+        **(env or {}),
+    }
+    server = _start("airflow", url, ["airflow", "standalone"], environment, home)
+    # trust_env: a proxy of the machine has no business with the loopback address.
+    api = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
+    airflow = LocalAirflow(server, home, api)
+    try:
+        server.wait_until(lambda: set(airflow.components().values()) == {"healthy"}, 120)
+        airflow.log_in()
+        yield airflow
+    finally:
+        api.close()
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
