@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adobe Audience Manager: groups, their permissions, and users, as calls.
+
+Source: Adobe's pages "Group Management API Methods", "User Permission API Methods" and "User Management API Methods"; what a
+permission refers to follows "Administration overview" (role-based access control).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Response, Service, path
+from airflow_provider_adobe_audiences.adobe.errors import AdobeResponseError, error_at
+
+T = TypeVar("T")
+
+# Without it, older hosts answer R&D as R&amp;D.
+HEADERS = {"AAM-Disable-Escaping-HTML": "true"}
+
+OBJECT_PERMISSIONS: dict[str, tuple[str, ...]] = {
+    "DESTINATION": ("READ", "WRITE", "CREATE", "DELETE"),
+    "SEGMENT": ("READ", "WRITE", "CREATE", "DELETE", "MAP_TO_MODELS", "MAP_TO_DESTINATION"),
+    "TRAIT": ("READ", "WRITE", "CREATE", "DELETE", "MAP_TO_SEGMENTS", "MAP_TO_MODELS", "CREATE_ALGO_TRAITS"),
+}
+"""What can be granted on one object. For ``TRAIT`` and ``SEGMENT`` the object is a data source, for ``DESTINATION`` a destination."""
+
+WILDCARDS: dict[str, tuple[str, ...]] = {
+    "TRAIT": (
+        "VIEW_ALL_TRAITS",
+        "CREATE_ALL_TRAITS",
+        "EDIT_ALL_TRAITS",
+        "DELETE_ALL_TRAITS",
+        "MAP_ALL_TO_SEGMENTS",
+        "MAP_ALL_TRAITS_TO_MODELS",
+        "CREATE_ALL_ALGO_TRAITS",
+    ),
+    "SEGMENT": (
+        "VIEW_ALL_SEGMENTS",
+        "CREATE_ALL_SEGMENTS",
+        "EDIT_ALL_SEGMENTS",
+        "DELETE_ALL_SEGMENTS",
+        "MAP_ALL_TO_DESTINATIONS",
+        "MAP_ALL_SEGMENTS_TO_MODELS",
+    ),
+    "DESTINATION": ("VIEW_ALL_DESTINATIONS", "CREATE_DESTINATIONS", "EDIT_ALL_DESTINATIONS", "DELETE_ALL_DESTINATIONS"),
+    "DERIVED_SIGNALS": ("VIEW_DERIVED_SIGNALS", "CREATE_DERIVED_SIGNALS", "EDIT_DERIVED_SIGNALS", "DELETE_DERIVED_SIGNALS"),
+    "MODELS": ("VIEW_MODELS",),
+    "TAGS": ("VIEW_TAGS",),
+    "AUDIENCE_LAB": ("MANAGE_SEGMENT_TEST_GROUPS",),
+    "SIGNALS": ("VIEW_ALL_SIGNALS",),
+}
+"""Grants of a whole group on every present and future object of a family, by family."""
+
+BulkDeleteMethod = Literal["DELETE", "POST"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A user group.
+
+    :param group_id: id that Adobe assigned.
+    :param name: as Adobe answered it.
+    :param description: ``None`` when there is none.
+    :param membership_count: number of users in it.
+    :param wildcards: grants on whole families of objects.
+    :param users: ids of the users in it.
+    :param pid: partner (company) id.
+    """
+
+    group_id: int
+    name: str
+    description: str | None
+    membership_count: int
+    wildcards: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
+    pid: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "groupId": self.group_id,
+            "pid": self.pid,
+            "name": self.name,
+            "description": self.description,
+            "membershipCount": self.membership_count,
+            "wildcards": list(self.wildcards),
+            "users": list(self.users),
+        }
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """What a group may do with one object.
+
+    :param object_type: ``SEGMENT``, ``TRAIT`` or ``DESTINATION``.
+    :param object_id: a data source id for ``SEGMENT`` and ``TRAIT``, a destination id for ``DESTINATION``.
+    :param permissions: such as ``READ``.
+    """
+
+    object_type: str
+    object_id: int
+    permissions: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"objectType": self.object_type, "objectId": self.object_id, "permissions": list(self.permissions)}
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of Audience Manager.
+
+    :param user_id: id that Adobe assigned.
+    :param username: login name.
+    :param status: ``ACTIVE``, ``INACTIVE``, ``LOCKED``, or another that Adobe does not document.
+    :param email: address.
+    :param groups: ids of the groups that the user is in.
+    :param is_admin: whether the user administers the company's account.
+    """
+
+    user_id: int
+    username: str
+    status: str
+    email: str
+    groups: tuple[int, ...]
+    is_admin: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "userId": self.user_id,
+            "username": self.username,
+            "status": self.status,
+            "email": self.email,
+            "groups": list(self.groups),
+            "isAdmin": self.is_admin,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A list as Adobe answered it.
+
+    :param items: what it holds.
+    :param total: how many there are in all; ``None`` when Adobe sent a plain array, which is complete.
+    :param page_size: size of the pages, with ``total``.
+    """
+
+    items: tuple[T, ...]
+    total: int | None = None
+    page_size: int | None = None
+
+
+class Send(Protocol):
+    """How calls are sent: :meth:`~.transport.AdobeSession.send`."""
+
+    def __call__(self, call: Call[T], /) -> T: ...
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} should be an object, not {type(value).__name__}")
+    return value
+
+
+def _first(value: Mapping[str, Any], *keys: str) -> Any:
+    """Adobe's pages and Adobe's own portal spell some keys differently."""
+    for key in keys:
+        if value.get(key) is not None:
+            return value[key]
+    raise ValueError(f"the key {keys[0]!r} is missing")
+
+
+def _integer(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{what} should be an integer, not {value!r}")
+    return int(value)
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ValueError(f"{what} should be an array, not {type(value).__name__}")
+    return value
+
+
+def _group(value: Any) -> Group:
+    body = _mapping(value, "a group")
+    name = _first(body, "name")
+    description = body.get("description")
+    if not isinstance(name, str) or not isinstance(description, str | None):
+        raise ValueError("name and description of a group should be text")
+    users = tuple(_integer(user, "a user id") for user in _list(body.get("users"), "users"))
+    wildcards = body["wildcards"] if "wildcards" in body else body.get("wildcardPermissions")
+    count = body.get("membershipCount")
+    pid = body.get("pid")
+    return Group(
+        group_id=_integer(_first(body, "groupId", "id"), "groupId"),
+        name=name,
+        description=description,
+        membership_count=len(users) if count is None else _integer(count, "membershipCount"),
+        wildcards=tuple(str(token) for token in _list(wildcards, "wildcards")),
+        users=users,
+        pid=None if pid is None else _integer(pid, "pid"),
+    )
+
+
+def _permission(value: Any) -> Permission:
+    body = _mapping(value, "a permission")
+    return Permission(
+        object_type=str(_first(body, "objectType")),
+        object_id=_integer(_first(body, "objectId"), "objectId"),
+        permissions=tuple(str(token) for token in _list(body.get("permissions"), "permissions")),
+    )
+
+
+def _user(value: Any) -> User:
+    body = _mapping(value, "a user")
+    admin = body.get("isAdmin", body.get("admin", False))
+    return User(
+        user_id=_integer(_first(body, "userId", "uid"), "userId"),
+        username=str(body.get("username") or ""),
+        status=str(body.get("status") or ""),
+        email=str(body.get("email") or body.get("emailAddress") or ""),
+        groups=tuple(_integer(group, "a group id") for group in _list(body.get("groups"), "groups")),
+        is_admin=admin is True or (isinstance(admin, str) and admin.lower() == "true"),
+    )
+
+
+def _page(item: Callable[[Any], T]) -> Callable[[Response], Page[T]]:
+    def parse(response: Response) -> Page[T]:
+        body = response.json()
+        if isinstance(body, list):
+            return Page(tuple(item(value) for value in body))
+        body = _mapping(body, "the list")
+        items = tuple(item(value) for value in _list(_first(body, "list"), "list"))
+        size = body.get("pageSize")
+        return Page(items, _integer(_first(body, "total"), "total"), None if size is None else _integer(size, "pageSize"))
+
+    return parse
+
+
+def _array(item: Callable[[Any], T]) -> Callable[[Response], tuple[T, ...]]:
+    def parse(response: Response) -> tuple[T, ...]:
+        body = response.json()
+        if not isinstance(body, list):
+            raise ValueError(f"the answer should be an array, not {type(body).__name__}")
+        return tuple(item(value) for value in body)
+
+    return parse
+
+
+def _call(
+    name: str,
+    method: str,
+    path: str,
+    parse: Callable[[Response], T],
+    repeatability: Repeatability = Repeatability.READ,
+    **more: Any,
+) -> Call[T]:
+    return Call(
+        name=name,
+        service=Service.AUDIENCE_MANAGER,
+        method=method,
+        path=path,
+        repeatability=repeatability,
+        parse=parse,
+        headers=HEADERS | ({"Content-Type": "application/json"} if "json" in more else {}),
+        **more,
+    )
+
+
+def _paging(page: int | None, page_size: int | None) -> list[tuple[str, str]]:
+    return [(key, str(value)) for key, value in (("page", page), ("pageSize", page_size)) if value is not None]
+
+
+def checked_name(name: object) -> str:
+    """Return a group's name without surrounding blanks; raise :class:`ValueError` when nothing or no text is left."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"the name of a group must be text that is not blank, not {name!r}")
+    if not name.strip().isprintable():
+        raise ValueError(f"the name {name!r} holds characters that cannot be seen, such as line breaks")
+    return name.strip()
+
+
+def checked_id(value: object, what: str) -> int:
+    """Return an id; raise :class:`ValueError` unless it is a positive integer (a string of digits, as templates give it, is fine)."""
+    try:
+        number = _integer(value, what)
+    except ValueError:
+        raise ValueError(f"{what} must be a positive integer, not {value!r}") from None
+    if number <= 0:
+        raise ValueError(f"{what} must be a positive integer, not {value!r}")
+    return number
+
+
+def create_group(name: str, description: str | None = None) -> Call[Group]:
+    """Create a group (``POST /groups/``)."""
+    body = {"name": checked_name(name), "description": description}
+    return _call("create group", "POST", "/groups/", lambda answer: _group(answer.json()), Repeatability.CREATE, json=body)
+
+
+def update_group(group_id: int, name: str, description: str | None) -> Call[Group]:
+    """Replace name and description of a group (``PUT /groups/<groupId>``). Adobe wants both each time."""
+    return _call(
+        "update group",
+        "PUT",
+        path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
+        lambda answer: _group(answer.json()),
+        Repeatability.REPEATABLE,
+        json={"name": checked_name(name), "description": description},
+    )
+
+
+def list_groups(page: int | None = None, page_size: int | None = None) -> Call[Page[Group]]:
+    """List groups (``GET /groups/``). Use :func:`all_of` to be sure to have all of them."""
+    return _call("list groups", "GET", "/groups/", _page(_group), params=_paging(page, page_size))
+
+
+def get_group(group_id: int) -> Call[Group]:
+    """Read one group (``GET /groups/<groupId>``). Adobe does not document it: the path may not exist."""
+    return _call(
+        "get group",
+        "GET",
+        path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
+        lambda answer: _group(answer.json()),
+    )
+
+
+def delete_group(group_id: int) -> Call[bool]:
+    """Delete a group and the membership of its users (``DELETE /groups/<groupId>``).
+
+    Returns ``False`` when there was no such group, which also is the answer when an earlier attempt has deleted it.
+    """
+    return _call(
+        "delete group",
+        "DELETE",
+        path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
+        lambda answer: answer.status != 404,
+        Repeatability.REPEATABLE,
+        treat_as_success=(404,),
+    )
+
+
+def bulk_delete_groups(group_ids: Sequence[int], method: BulkDeleteMethod = "DELETE") -> Call[None]:
+    """Delete several groups (``DELETE /groups/bulk-delete``).
+
+    Adobe's page shows no body; every other bulk deletion of this API takes an array of ids, with ``POST``. What happens when one of
+    the ids cannot be deleted is not documented, so an uncertain outcome is reported, never repeated.
+
+    :param group_ids: what to delete; at least one.
+    :param method: ``DELETE`` as Adobe's page says, or ``POST`` as for Adobe's other resources.
+    """
+    if method not in ("DELETE", "POST"):
+        raise ValueError(f"method must be 'DELETE' or 'POST', not {method!r}")
+    ids = [checked_id(group_id, "group_ids") for group_id in group_ids]
+    if not ids:
+        raise ValueError("group_ids is empty: name at least one group to delete")
+    return _call("bulk delete groups", method, "/groups/bulk-delete", lambda answer: None, Repeatability.CREATE, json=ids)
+
+
+def list_group_permissions(group_id: int) -> Call[tuple[Permission, ...]]:
+    """List what a group may do (``GET /groups/<groupId>/permissions``). Adobe answers 400 when the group is not accessible."""
+    return _call(
+        "list group permissions",
+        "GET",
+        path("/groups/{group_id}/permissions", group_id=checked_id(group_id, "group_id")),
+        _array(_permission),
+    )
+
+
+def set_group_permissions(group_id: int, permissions: Iterable[Permission]) -> Call[tuple[Permission, ...]]:
+    """Replace all that a group may do (``PUT /groups/<groupId>/permissions/``). Wildcards are not part of it."""
+    return _call(
+        "set group permissions",
+        "PUT",
+        path("/groups/{group_id}/permissions/", group_id=checked_id(group_id, "group_id")),
+        _array(_permission),
+        Repeatability.REPEATABLE,
+        json=[permission.as_json() for permission in permissions],
+    )
+
+
+def list_users(group_id: int | None = None, page: int | None = None, page_size: int | None = None) -> Call[Page[User]]:
+    """List users (``GET /users/``), all of them or those of one group."""
+    filters = [] if group_id is None else [("groupId", str(checked_id(group_id, "group_id")))]
+    return _call("list users", "GET", "/users/", _page(_user), params=filters + _paging(page, page_size))
+
+
+def get_self() -> Call[User]:
+    """Read the calling user (``GET /users/self``). The first call of a technical account creates its user."""
+    return _call("get self", "GET", "/users/self", lambda answer: _user(answer.json()))
+
+
+def list_permissionable_object_types() -> Call[tuple[str, ...]]:
+    """List the types that permissions exist for (``GET /permissionable-object-types/``)."""
+    return _call("list permissionable object types", "GET", "/permissionable-object-types/", _array(str))
+
+
+def get_permissionable_object_type(object_type: str) -> Call[dict[str, tuple[str, ...]]]:
+    """Read which permissions a type has (``GET /permissionable-object-types/<objectType>/``), as ``wildcard`` and ``perObject``."""
+
+    def parse(answer: Response) -> dict[str, tuple[str, ...]]:
+        body = _mapping(answer.json(), "the answer")
+        return {key: tuple(str(token) for token in _list(body.get(key), key)) for key in ("wildcard", "perObject")}
+
+    return _call(
+        "get permissionable object type",
+        "GET",
+        path("/permissionable-object-types/{object_type}/", object_type=object_type),
+        parse,
+    )
+
+
+def all_of(send: Send, pages: Callable[[int | None, int | None], Call[Page[T]]]) -> tuple[T, ...]:
+    """Return every item of a list, in one request when Adobe answers with a plain array, page by page when it does not.
+
+    :param send: sends a call.
+    :param pages: makes the call for a page and a page size, such as :func:`list_groups`.
+    :raises AdobeResponseError: when fewer or other items arrive than Adobe's total says. A short list would make groups look
+        deleted.
+    """
+    call = pages(None, None)
+    first = send(call)
+    if first.total is None:
+        return first.items
+    items, number = list(first.items), 0
+    # Without a stated size, the first page tells it.
+    size = first.page_size or len(first.items)
+    while first.items and len(items) < first.total:
+        number += 1
+        page = send(pages(number, size))
+        if not page.items:
+            break
+        items += page.items
+    if len(items) != first.total or len(set(items)) != len(items):
+        raise error_at(
+            AdobeResponseError,
+            call,
+            f"the list should have {first.total} items but {len(set(items))} different ones were read",
+            hint="The list may have changed while it was read: let the task retry.",
+        )
+    return tuple(items)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An API call is a value. How it is sent is the business of :mod:`.transport`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import IO, Any, Generic, TypeVar
+from urllib.parse import quote
+
+T = TypeVar("T")
+
+JSON = "application/json"
+
+
+class Service(StrEnum):
+    """The Adobe service that answers a call; decides host, authentication and headers."""
+
+    IMS = "Adobe IMS"
+    EXPERIENCE_PLATFORM = "Experience Platform"
+    AUDIENCE_MANAGER = "Audience Manager"
+    TARGET = "Target Admin API"
+    TARGET_EDGE = "Target edge"
+
+
+class Repeatability(Enum):
+    """What may be done when it is unknown whether a call was processed."""
+
+    READ = "changes nothing: send it again"
+    REPEATABLE = "leaves the same state however often it is processed: send it again"
+    CREATE = "processed twice it does harm: send it again only if it surely was not processed"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. Header names are lower case; ``body`` is already decompressed."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def json(self) -> Any:
+        """Return the body as JSON; raise :class:`ValueError` when it is not."""
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes to send that may be larger than memory.
+
+    :param open: opens the source at the first byte to send; called once per attempt, so that a retry starts afresh.
+    :param length: how many bytes follow, exactly.
+    :param media_type: value of ``Content-Type``.
+    """
+
+    open: Callable[[], IO[bytes]]
+    length: int
+    media_type: str = "application/octet-stream"
+
+
+def no_content(response: Response) -> None:
+    """Parse an answer whose body does not matter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """One request to one endpoint.
+
+    :param name: the operation in Adobe's words, for logs and errors, such as ``create batch``.
+    :param service: who answers.
+    :param method: HTTP method.
+    :param path: path below the service's base URL, built with :func:`path` so that values cannot break out of it.
+    :param repeatability: see :class:`Repeatability`.
+    :param parse: turns a 2xx :class:`Response` into the result. Raises :class:`ValueError` on an unexpected shape.
+    :param params: query parameters, in order.
+    :param headers: further headers of this endpoint; authentication is added by the transport.
+    :param accept: value of ``Accept``.
+    :param json: JSON body.
+    :param form: form body.
+    :param content: a body of raw bytes.
+    :param url: absolute URL that replaces base and path (one that Adobe returned). The transport refuses foreign hosts.
+    :param bearer: a token other than the IMS token, for the Target edge. Never part of ``repr``.
+    :param treat_as_success: statuses beyond 2xx that ``parse`` understands, such as a 404 that means *none*.
+    """
+
+    name: str
+    service: Service
+    method: str
+    path: str
+    repeatability: Repeatability
+    parse: Callable[[Response], T]
+    params: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    accept: str = JSON
+    json: Any = field(default=None, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    content: Content | None = field(default=None, repr=False)
+    url: str | None = None
+    bearer: str | None = field(default=None, repr=False)
+    treat_as_success: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.service}: {self.method} {self.path})"
+
+
+_UNSAFE_SEGMENT = re.compile(r"[\x00-\x1f\x7f/\\?#]|%2f|%5c|%00", re.IGNORECASE)
+
+
+def segment(value: object, what: str = "id") -> str:
+    """Return ``value`` quoted for use as one segment of a path.
+
+    :raises ValueError: when it is empty or could leave its segment (``/``, ``..``, a line break, ``%2f``).
+    """
+    text = str(value)
+    if not text.strip():
+        raise ValueError(f"{what} is empty")
+    if _UNSAFE_SEGMENT.search(text) or text in {".", ".."}:
+        raise ValueError(f"{what} {text!r} may not contain '/', '\\', '?', '#', '%2f' or control characters, nor be '.' or '..'")
+    return quote(text, safe="")
+
+
+def path(template: str, **values: object) -> str:
+    """Fill ``{names}`` of ``template`` with values quoted by :func:`segment`."""
+    return template.format(**{name: segment(value, name) for name, value in values.items()})

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to do with the outcome of one attempt. Pure: no clock, no network, no randomness."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.errors import (
+    AdobeError,
+    AdobeRateLimitError,
+    AdobeResponseError,
+    AdobeTransportError,
+    AdobeUnknownOutcomeError,
+    error_at,
+    error_of,
+    read_problem,
+)
+
+_WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
+TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """An attempt that brought no answer.
+
+    :param reason: what happened, without secrets.
+    :param sent: whether any byte of the request may have reached the other side.
+    :param hint: what to check, when the reason tells.
+    """
+
+    reason: str
+    sent: bool
+    hint: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """The answer is good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Send again: after ``after`` seconds if Adobe said so, otherwise after a growing random wait.
+
+    ``error`` is raised when no attempt or no time is left.
+    """
+
+    error: AdobeError
+    after: float | None = None
+    throttled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenewToken:
+    """The access token was refused: get another and send again, once."""
+
+    error: AdobeError
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    error: AdobeError
+
+
+Decision = Return | Retry | RenewToken | Raise
+
+
+def decide(call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, now: datetime | None = None) -> Decision:
+    """Return what to do next.
+
+    A call of the kind ``CREATE`` is only sent again when it surely was not processed: the connection was not made, or Adobe
+    answered 429 or 401. Everything else leaves its outcome unknown, and the caller has to look.
+
+    :param call: what was sent.
+    :param outcome: the answer, or why there is none.
+    :param renewable: whether a refused access token can be renewed (it was not renewed in this call yet).
+    :param now: the time that a ``Retry-After`` date is compared with.
+    """
+    if isinstance(outcome, Response) and 200 <= outcome.status < 300 and _WEB_PAGE.match(outcome.body):
+        # A login page of the network, for one. Taken for success it would lose what was sent.
+        reason = f"Adobe answered {outcome.status} with a body that cannot be read: {read_problem(outcome).message}"
+        page = error_at(AdobeResponseError, call, reason, status=outcome.status)
+        return Raise(_unknown(call, page)) if call.repeatability is Repeatability.CREATE else Retry(page)
+    if isinstance(outcome, NoAnswer):
+        silence = error_at(AdobeTransportError, call, outcome.reason, hint=outcome.hint, request_id=outcome.request_id)
+        if outcome.sent and call.repeatability is Repeatability.CREATE:
+            return Raise(_unknown(call, silence))
+        return Retry(silence)
+    if 200 <= outcome.status < 300 or outcome.status in call.treat_as_success:
+        return Return()
+    error = error_of(call, outcome)
+    if _token_refused(call, outcome) and renewable:
+        return RenewToken(error)
+    if outcome.status == 429:
+        after = retry_after(outcome.headers, now)
+        if isinstance(error, AdobeRateLimitError):
+            error.retry_after = after
+        return Retry(error, after, throttled=True)
+    if outcome.status in TRANSIENT_STATUSES:
+        if call.repeatability is Repeatability.CREATE:
+            return Raise(_unknown(call, error))
+        return Retry(error, retry_after(outcome.headers, now))
+    return Raise(error)
+
+
+def _token_refused(call: Call[Any], response: Response) -> bool:
+    if call.service in (Service.IMS, Service.TARGET_EDGE):
+        return False
+    return response.status == 401 or read_problem(response).code == "401013"
+
+
+def _unknown(call: Call[Any], cause: AdobeError) -> AdobeUnknownOutcomeError:
+    error = error_at(
+        AdobeUnknownOutcomeError,
+        call,
+        f"it is not known whether Adobe processed the request ({cause.message})",
+        status=cause.status,
+        code=cause.code,
+        request_id=cause.request_id,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds that ``Retry-After`` asks to wait, whether it is a number or a date; ``None`` if it says nothing usable."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Access tokens shared between the processes of one machine and user, encrypted at rest.
+
+The folder is private (0700, owned by this user, not a link), a file is 0600, its content is encrypted with a key that is derived
+from the client secret: who can read the file but does not know the secret learns nothing. Whatever looks wrong is ignored, and
+the token asked for again; the cache can only save requests, never cause a failure.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
+
+    from airflow_provider_adobe_audiences.adobe.ims import AccessToken
+    from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+
+log = logging.getLogger(__name__)
+
+_LARGEST_FILE = 64 * 1024
+_LONGEST_WAIT = 60.0
+_LOOK_AGAIN = 0.05
+
+
+def default_folder() -> Path:
+    """Return the folder for this user: below ``XDG_RUNTIME_DIR`` where that exists, otherwise in the folder for temporary files."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    base = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+    return base / f"airflow-adobe-tokens-{os.getuid()}"
+
+
+class TokenCache:
+    """The cached token of one credential.
+
+    :param settings: the credential; its identity decides the file's name, its secret the key.
+    :param folder: where the files are; see :func:`default_folder`.
+    """
+
+    def __init__(self, settings: AdobeSettings, folder: Path | None = None) -> None:
+        self._folder = folder or default_folder()
+        identity = [
+            settings.authentication,
+            settings.ims_url,
+            settings.audience_manager_url,
+            settings.client_id,
+            settings.org_id,
+            settings.scopes,
+            settings.username,
+        ]
+        name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
+        self._file = self._folder / f"{name}.token"
+        self._lock_file = self._folder / f"{name}.lock"
+        self._secret = settings.client_secret.get_secret_value().encode()
+        self._context = name.encode()
+
+    def read(self) -> AccessToken | None:
+        """Return the cached token, or ``None`` when there is none that can be trusted."""
+        from airflow_provider_adobe_audiences.adobe.ims import AccessToken
+
+        try:
+            if not self._folder_is_ours(create=False):
+                return None
+            # Without O_NONBLOCK a pipe in the place of the file would hold the task for ever.
+            descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                _check_private(os.fstat(file.fileno()), str(self._file))
+                content = file.read(_LARGEST_FILE + 1)
+            fields = json.loads(self._cipher().decrypt(content))
+            return AccessToken(
+                value=str(fields["value"]),
+                expires_at=float(fields["expires_at"]),
+                renew_at=float(fields["renew_at"]),
+                refresh_token=fields["refresh_token"],
+            )
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001  whatever is wrong with the cache, asking for a new token is right
+            log.info("The cached access token is not used (%s).", type(error).__name__)
+            return None
+
+    def write(self, token: AccessToken) -> None:
+        """Replace the cached token, in one step. A failure is logged and otherwise ignored."""
+        fields = {
+            "value": token.value,
+            "expires_at": token.expires_at,
+            "renew_at": token.renew_at,
+            "refresh_token": token.refresh_token,
+        }
+        try:
+            if not self._folder_is_ours(create=True):
+                return
+            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")  # created 0600
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(self._cipher().encrypt(json.dumps(fields).encode()))
+                os.replace(temporary, self._file)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            log.warning("The access token cannot be shared with other tasks of this worker: %s.", error.strerror)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of this credential among all processes. The kernel frees it when its holder dies.
+
+        After a minute of waiting the work is done without it: a token too many is better than a task that hangs.
+        """
+        descriptor = None
+        try:
+            if self._folder_is_ours(create=True):
+                with contextlib.suppress(OSError):
+                    descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            if descriptor is not None:
+                deadline = time.monotonic() + _LONGEST_WAIT
+                while not _try_lock(descriptor) and time.monotonic() < deadline:
+                    time.sleep(_LOOK_AGAIN)
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _folder_is_ours(self, *, create: bool) -> bool:
+        try:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(self._folder, 0o700)
+            status = os.lstat(self._folder)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            log.warning("Access tokens are not shared between tasks: %s.", error.strerror)
+            return False
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+            log.warning(
+                "Access tokens are not shared between tasks: %s is not a folder that only this user can open. Remove it.", self._folder
+            )
+            return False
+        return True
+
+    def _cipher(self) -> Fernet:
+        from cryptography.fernet import Fernet
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        derive = HKDF(algorithm=hashes.SHA256(), length=32, salt=self._context, info=b"airflow-provider-adobe-audiences token cache")
+        return Fernet(base64.urlsafe_b64encode(derive.derive(self._secret)))
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _check_private(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{name} is not a private file of this user")
+    if status.st_size > _LARGEST_FILE:
+        raise ValueError(f"{name} is too large")

@@ -1,0 +1,667 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two ways to send a :class:`~.call.Call`, one policy: :class:`AdobeSession` blocks, :class:`AsyncAdobeSession` does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_before_delay
+from tenacity.wait import wait_random_exponential
+
+from airflow_provider_adobe_audiences.adobe.call import Call, Content, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.errors import (
+    AdobeConfigurationError,
+    AdobeError,
+    AdobeRateLimitError,
+    AdobeResponseError,
+    AdobeSourceError,
+    AdobeUnknownOutcomeError,
+    error_at,
+    one_line,
+    read_problem,
+)
+from airflow_provider_adobe_audiences.adobe.ims import AccessToken, TokenSource, request_password_token, request_token
+from airflow_provider_adobe_audiences.adobe.limiter import Limiter, limiter_for
+from airflow_provider_adobe_audiences.adobe.policy import NoAnswer, Raise, RenewToken, Retry, Return, decide
+from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings, is_loopback
+
+if TYPE_CHECKING:
+    import httpx
+    import requests
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+LARGEST_ANSWER = 32 * 1024 * 1024
+_PIECE = 64 * 1024
+_UPLOAD_PIECE = 1024 * 1024
+_LONGEST_PAUSE = 120.0
+_backoff = wait_random_exponential(multiplier=0.5, max=30)
+
+
+class _AnswerTooLarge(Exception):
+    """The answer passed the limit, in bytes or in time, or it is not as long as announced."""
+
+
+class _Again(Exception):
+    """Asks tenacity for another attempt."""
+
+    def __init__(self, error: AdobeError, after: float | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.after = after
+
+
+def _wait(state: RetryCallState) -> float:
+    again = state.outcome.exception() if state.outcome else None
+    after = again.after if isinstance(again, _Again) else None
+    # A little more than Adobe asked for, so that waiting tasks do not all return in the same instant.
+    return _backoff(state) if after is None else after + min(1.0, _backoff(state) / 10) if after else 0.0
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is remembered between the attempts of one call."""
+
+    call: Call[Any]
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    attempts: int = 0
+    token: str | None = None
+    refused: str | None = None
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    params: list[tuple[str, str]]
+    headers: dict[str, str]
+    body: bytes | None
+    form: dict[str, str] | None
+    content: Content | None
+
+
+class _Policy:
+    """All that both sessions share: it never touches the network itself."""
+
+    def __init__(self, settings: AdobeSettings, on_token: Callable[[str], None] | None) -> None:
+        self.settings = settings
+        self._on_token = on_token
+        self._secrets: set[str] = set(settings.secrets())
+
+    def _learn(self, token: str) -> None:
+        self._secrets.add(token)
+        if self._on_token:
+            self._on_token(token)
+
+    def _limiter(self, call: Call[Any]) -> Limiter:
+        service = self.settings.audience_manager_url if call.url else self.settings.base_url(call.service)
+        return limiter_for(service, self.settings.client_id, self.settings.requests_per_minute)
+
+    def _needs_token(self, call: Call[Any]) -> bool:
+        return call.service not in (Service.IMS, Service.TARGET_EDGE)
+
+    def _check(self, call: Call[Any]) -> None:
+        legacy = self.settings.authentication == "audience_manager_password"
+        if legacy and call.service not in (Service.AUDIENCE_MANAGER, Service.IMS, Service.TARGET_EDGE):
+            raise error_at(
+                AdobeConfigurationError,
+                call,
+                "the connection authenticates with Audience Manager's password grant, which no other service accepts",
+                hint="Use a connection with an OAuth Server-to-Server credential for this service.",
+            )
+        if call.url is None and not call.path.startswith("/"):
+            # Appended to a base URL, it would be part of the host's name.
+            raise error_at(AdobeConfigurationError, call, "the path does not begin with '/'")
+
+    def _request(self, progress: _Progress) -> _Request:
+        call, settings = progress.call, self.settings
+        headers = {"Accept": call.accept, **call.headers}
+        if progress.token is not None:
+            headers["Authorization"] = f"Bearer {progress.token}"
+            if settings.authentication != "audience_manager_password":
+                headers["x-api-key"] = settings.client_id
+                if settings.org_id:
+                    headers["x-gw-ims-org-id"] = settings.org_id
+        elif call.bearer is not None:
+            headers["Authorization"] = f"Bearer {call.bearer}"
+            self._secrets.add(call.bearer)
+        if call.service is Service.EXPERIENCE_PLATFORM:
+            headers["x-sandbox-name"] = settings.sandbox
+            headers["x-request-id"] = progress.request_id
+        body = self._body(call)
+        if body is not None:
+            headers.setdefault("Content-Type", "application/json")
+        if call.content is not None:
+            headers.setdefault("Content-Type", call.content.media_type)
+        if call.url is None:
+            url = settings.base_url(call.service) + call.path
+        elif call.service is Service.IMS:
+            url = call.url
+        else:
+            url = settings.allowed_url(call.service, call.url)
+        for name, value in headers.items():
+            if not (value.isascii() and value.isprintable() and value == value.strip()):
+                # Never the value: most of them are secrets.
+                raise error_at(
+                    AdobeConfigurationError,
+                    call,
+                    f"the value of the header {name!r} is incomplete, or holds a line break or another character that fits into no header",
+                    hint="Copy the credential (or the token in the secret store) once more, without blanks and line breaks.",
+                )
+        form = dict(call.form) if call.form is not None else None
+        return _Request(call.method, url, list(call.params), headers, body, form, call.content)
+
+    def _body(self, call: Call[Any]) -> bytes | None:
+        """Return the JSON body, once it is sure that all of the call can be written down."""
+        try:
+            urlencode([*call.params, *(call.form or {}).items()])
+            if call.json is None:
+                return None
+            return json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except (ValueError, TypeError, RecursionError) as error:
+            reason = one_line(self.scrub(f"{type(error).__name__}: {error}"))
+        raise error_at(AdobeConfigurationError, call, f"a value cannot be sent ({reason})")
+
+    def _judge(self, progress: _Progress, outcome: Response | NoAnswer, renewable: bool) -> None:
+        """Return if the answer is good, raise :class:`_Again` to send again, or the error that ends the call."""
+        call = progress.call
+        if isinstance(outcome, NoAnswer) and call.service is Service.EXPERIENCE_PLATFORM:
+            outcome = NoAnswer(outcome.reason, outcome.sent, outcome.hint, progress.request_id)
+        if isinstance(outcome, Response):
+            # Before anything is shortened: half a token would not be recognised any more.
+            outcome = Response(outcome.status, {k: self.scrub(v) for k, v in outcome.headers.items()}, self._scrubbed_body(outcome.body))
+        match decide(call, outcome, renewable=renewable and progress.refused is None):
+            case Return():
+                return
+            case RenewToken(error):
+                progress.refused = progress.token
+                log.info("%s: the access token was refused; asking for another.", call)
+                raise _Again(self._scrubbed(error), 0.0)
+            case Retry(error, after, _):
+                error = self._scrubbed(error)
+                if after is not None and after > min(_LONGEST_PAUSE, self.settings.total_timeout):
+                    error.hint = f"Adobe asks to wait {after:.0f} seconds, longer than this call may take. {error.hint}"
+                    raise error
+                log.warning("%s: attempt %d failed (%s); trying again.", call, progress.attempts, self.scrub(error.message))
+                raise _Again(error, after)
+            case Raise(error):
+                raise self._scrubbed(error)
+
+    def _parsed(self, call: Call[T], response: Response) -> T:
+        try:
+            return call.parse(response)
+        except AdobeError as error:
+            raise self._scrubbed(error) from None
+        except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
+            # A creating call was answered with success, but what was created cannot be read: the caller has to look.
+            kind = AdobeUnknownOutcomeError if call.repeatability is Repeatability.CREATE else AdobeResponseError
+            reason = one_line(self.scrub(f"{type(error).__name__}: {error}"))
+            message = f"Adobe answered {response.status} with a body that cannot be read: {reason}"
+            headers = {name: self.scrub(value) for name, value in response.headers.items()}
+            request_id = read_problem(Response(response.status, headers)).request_id
+            raise error_at(kind, call, message, status=response.status, request_id=request_id) from None
+
+    def _given_up(self, progress: _Progress, error: AdobeError) -> AdobeError:
+        if progress.attempts > 1:
+            seconds = time.monotonic() - progress.started
+            error.message = f"{error.message} (given up after {progress.attempts} attempts in {seconds:.0f} s)"
+        return error
+
+    def scrub(self, text: str) -> str:
+        """Return ``text`` without any secret that this session knows."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _scrubbed_body(self, body: bytes) -> bytes:
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), b"***")
+        return body
+
+    def _scrubbed(self, error: AdobeError) -> AdobeError:
+        error.message = self.scrub(error.message)
+        error.args = (error.message,)
+        error.code = self.scrub(error.code) if error.code else None
+        error.request_id = self.scrub(error.request_id) if error.request_id else None
+        return error
+
+    def _tenacity(self, progress: _Progress) -> dict[str, Any]:
+        settings = self.settings
+
+        def no_attempt_left(_: RetryCallState) -> bool:
+            # The attempt that only showed that the token had to be renewed does not count.
+            return progress.attempts - (progress.refused is not None) >= settings.max_attempts
+
+        return {
+            "retry": retry_if_exception_type(_Again),
+            "wait": _wait,
+            "stop": lambda state: no_attempt_left(state) or stop_before_delay(settings.total_timeout)(state),
+            "reraise": True,
+        }
+
+
+class AdobeSession(_Policy):
+    """Sends calls and waits for their answers. Thread-safe. A context manager.
+
+    :param settings: hosts, credential and limits.
+    :param on_token: is told every token before it is used, to mask it in logs.
+    :raises AdobeConfigurationError: from :meth:`send`, when the call cannot be sent with these settings; nothing was sent.
+    """
+
+    def __init__(self, settings: AdobeSettings, *, on_token: Callable[[str], None] | None = None) -> None:
+        super().__init__(settings, on_token)
+        self._stack = ExitStack()
+        self._http: requests.Session | None = None
+        self.tokens = TokenSource(settings, self._fetch_token, self._learn)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stack.close()
+        self._http = None
+
+    def send(self, call: Call[T]) -> T:
+        """Send ``call`` and return its parsed result.
+
+        :raises AdobeError: a subclass that says what happened, where, and what to do.
+        """
+        return self._parsed(call, self._send(call, None))
+
+    def download(self, call: Call[Any], target: IO[bytes], length: int | None = None) -> int:
+        """Write the body of the answer to ``target``, from its current position, and return the number of bytes.
+
+        :param length: how many bytes there must be; ``None`` when that is not known.
+        :raises AdobeError: as :meth:`send`.
+        """
+        download = _Download(target, target.tell(), length)
+        self._send(call, download)
+        return target.tell() - download.begin
+
+    def _send(self, call: Call[Any], target: _Download | None) -> Response:
+        self._check(call)
+        progress = _Progress(call)
+        try:
+            return Retrying(**self._tenacity(progress))(self._attempt, progress, target)
+        except _Again as again:
+            raise self._given_up(progress, again.error) from None
+
+    def _fetch_token(self, refresh_token: str | None) -> AccessToken:
+        if self.settings.authentication != "audience_manager_password":
+            return self.send(request_token(self.settings))
+        if refresh_token:
+            try:
+                self._learn(refresh_token)
+                return self.send(request_password_token(self.settings, refresh_token))
+            except AdobeError as error:
+                log.info("The refresh token was not accepted (%s); asking with the password.", error.code or error.status)
+        return self.send(request_password_token(self.settings))
+
+    def _attempt(self, progress: _Progress, target: _Download | None) -> Response:
+        call = progress.call
+        if self._needs_token(call):
+            progress.token = self.tokens.get(progress.refused)
+        request = self._request(progress)
+        limiter = self._limiter(call)
+        while pause := limiter.try_enter():
+            if pause > self.settings.total_timeout:
+                raise error_at(AdobeRateLimitError, call, f"all requests of this worker pause for {pause:.0f} seconds")
+            time.sleep(pause)
+        outcome: Response | NoAnswer | None = None
+        try:
+            progress.attempts += 1
+            outcome = self._exchange(request, target)
+        finally:
+            limiter.leave(**_throttling(outcome))
+        self._judge(progress, outcome, self.tokens.renewable)
+        assert isinstance(outcome, Response)
+        return outcome
+
+    def _exchange(self, request: _Request, target: _Download | None) -> Response | NoAnswer:
+        import requests
+        import urllib3
+
+        timeout = (self.settings.connect_timeout, self.settings.read_timeout)
+        try:
+            with ExitStack() as stack:
+                data: Any = request.body if request.content is None else stack.enter_context(_Upload(request.content))
+                answer = stack.enter_context(
+                    self._client().request(
+                        request.method,
+                        request.url,
+                        params=request.params,
+                        headers=request.headers,
+                        data=data if request.form is None else request.form,
+                        timeout=timeout,
+                        # Said with each request: otherwise REQUESTS_CA_BUNDLE of the worker has the last word.
+                        verify=self._trusted(),
+                        proxies=_DIRECT if is_loopback(urlsplit(request.url).hostname) else None,
+                        stream=True,
+                        allow_redirects=False,
+                    )
+                )
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                if target is not None and answer.ok and not headers.get("content-type", "").startswith("text/html"):
+                    target.receive(answer.raw, self.settings.total_timeout)
+                    return Response(answer.status_code, headers)
+                return Response(answer.status_code, headers, self._read(answer.raw))
+        except _AnswerTooLarge as error:
+            return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
+        except requests.exceptions.RequestException as error:
+            return _requests_failure(error)
+        except urllib3.exceptions.HTTPError as error:
+            return NoAnswer(f"the answer broke off ({type(error).__name__})", sent=True)
+
+    def _read(self, raw: Any) -> bytes:
+        # read1 returns what has arrived, so that an answer that drips cannot hold us beyond the deadline.
+        deadline = time.monotonic() + self.settings.total_timeout
+        body = bytearray()
+        while piece := raw.read1(_PIECE, decode_content=True):
+            body += piece
+            _check_size(len(body), deadline, self.settings.total_timeout)
+        return bytes(body)
+
+    def _trusted(self) -> str | bool:
+        return self.settings.ca_bundle or self.settings.verify_tls
+
+    def _client(self) -> requests.Session:
+        if self._http is None:
+            import requests
+            from requests.adapters import HTTPAdapter
+
+            class Adapter(HTTPAdapter):
+                def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+                    # Large pieces: sending a file is bound by the network then, not by Python.
+                    super().init_poolmanager(*args, **kwargs, blocksize=_UPLOAD_PIECE)
+
+            if self.settings.ca_bundle or not self.settings.verify_tls:
+                _tls_context(self.settings)
+            session = requests.Session()
+            session.auth = _no_netrc
+            session.headers["User-Agent"] = user_agent()
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, Adapter(pool_connections=8, pool_maxsize=32))
+            self._http = self._stack.enter_context(session)
+        return self._http
+
+
+class AsyncAdobeSession(_Policy):
+    """The same for an event loop, such as the triggerer's. An async context manager.
+
+    The rare request for an access token runs in a thread, so that its cache and lock are shared with blocking tasks.
+    """
+
+    def __init__(self, settings: AdobeSettings, *, on_token: Callable[[str], None] | None = None) -> None:
+        super().__init__(settings, on_token)
+        self._http: httpx.AsyncClient | None = None
+        self._tokens = AdobeSession(settings, on_token=self._learn)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+        self._tokens.close()
+
+    async def send(self, call: Call[T]) -> T:
+        """Send ``call`` and return its parsed result.
+
+        :raises AdobeError: a subclass that says what happened, where, and what to do.
+        """
+        self._check(call)
+        progress = _Progress(call)
+        try:
+            response: Response = await AsyncRetrying(**self._tenacity(progress))(self._attempt, progress)
+        except _Again as again:
+            raise self._given_up(progress, again.error) from None
+        return self._parsed(call, response)
+
+    async def _attempt(self, progress: _Progress) -> Response:
+        call = progress.call
+        if self._needs_token(call):
+            progress.token = await asyncio.to_thread(self._tokens.tokens.get, progress.refused)
+        request = self._request(progress)
+        limiter = self._limiter(call)
+        while pause := limiter.try_enter():  # noqa: ASYNC110  what is waited for is shared with threads
+            await asyncio.sleep(pause)
+        outcome: Response | NoAnswer | None = None
+        try:
+            progress.attempts += 1
+            outcome = await self._exchange(request)
+        finally:
+            limiter.leave(**_throttling(outcome))
+        self._judge(progress, outcome, self._tokens.tokens.renewable)
+        assert isinstance(outcome, Response)
+        return outcome
+
+    async def _exchange(self, request: _Request) -> Response | NoAnswer:
+        import httpx
+
+        client = await self._client()
+        headers = dict(request.headers)
+        try:
+            async with AsyncExitStack() as stack:
+                body: Any = request.body
+                if request.content is not None:
+                    headers["Content-Length"] = str(request.content.length)
+                    body = _pieces(stack.enter_context(_Upload(request.content)))
+                # httpx drops the query of the URL itself when it is given an empty list.
+                parameters: Any = request.params or None
+                answer = await stack.enter_async_context(
+                    client.stream(request.method, request.url, params=parameters, headers=headers, content=body, data=request.form)
+                )
+                deadline = time.monotonic() + self.settings.total_timeout
+                received = bytearray()
+                async for piece in answer.aiter_bytes():
+                    received += piece
+                    _check_size(len(received), deadline, self.settings.total_timeout)
+                return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, bytes(received))
+        except _AnswerTooLarge as error:
+            return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            return NoAnswer(*_connection_reason(error, request.url))
+        except httpx.InvalidURL as error:
+            raise AdobeConfigurationError(f"the request cannot be made ({error})") from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            return NoAnswer(_after_sending(type(error).__name__, isinstance(error, httpx.TimeoutException)), sent=True)
+
+    async def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            import httpx
+
+            settings = self.settings
+            # Loading certificates reads files: not in the event loop.
+            verify = await asyncio.to_thread(_tls_context, settings)
+            self._http = httpx.AsyncClient(
+                verify=verify,
+                mounts=dict.fromkeys(_NO_PROXY_FOR),
+                timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
+                follow_redirects=False,
+                headers={"User-Agent": user_agent()},
+            )
+        return self._http
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    """Where the body of an answer goes to, in one attempt after the other."""
+
+    file: IO[bytes]
+    begin: int
+    length: int | None
+
+    def receive(self, raw: Any, seconds: float) -> None:
+        """Write what comes; large files may take long, but not for ever."""
+        self._write(lambda: (self.file.seek(self.begin), self.file.truncate()))
+        received, milestone, deadline = 0, 0, time.monotonic() + seconds
+        while piece := raw.read1(_PIECE, decode_content=True):
+            received += len(piece)
+            if self.length is not None and received > self.length:
+                raise _AnswerTooLarge(f"more than the {self.length} bytes came that Adobe had announced; they were not read further")
+            self._write(lambda piece=piece: self.file.write(piece))
+            if received - milestone >= _UPLOAD_PIECE:
+                milestone, deadline = received, time.monotonic() + seconds
+            elif time.monotonic() > deadline:
+                raise _AnswerTooLarge(f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} seconds")
+        self._write(self.file.flush)
+        if self.length is not None and received < self.length:
+            raise _AnswerTooLarge(f"{received} bytes came, not the {self.length} that Adobe had announced")
+
+    def _write(self, do: Callable[..., object]) -> None:
+        try:
+            do()
+        except OSError as error:
+            # Raised as it is, the HTTP client would take it for a broken connection.
+            raise AdobeSourceError(
+                f"what Adobe sends cannot be written: {error.strerror}", hint="Make room on the worker's disk, then run the task again."
+            ) from error
+
+
+class _Upload:
+    """A :class:`Content` as requests wants it: of known length, readable in pieces, for one attempt."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._left = content.length
+
+    def __enter__(self) -> Self:
+        try:
+            self._source = self._content.open()
+        except OSError as error:
+            raise AdobeSourceError(f"the source cannot be opened: {error}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+
+    def __len__(self) -> int:
+        return self._content.length
+
+    def __iter__(self) -> Any:
+        return iter(lambda: self.read(_UPLOAD_PIECE), b"")
+
+    def read(self, size: int = -1) -> bytes:
+        if self._left <= 0:
+            return b""
+        try:
+            piece = self._source.read(self._left if size is None or size < 0 else min(size, self._left))
+        except OSError as error:
+            # Raised as it is, the HTTP client would take it for a broken connection.
+            raise AdobeSourceError(f"the source cannot be read: {error}") from error
+        if not piece:
+            raise AdobeSourceError(f"the source ended {self._left} bytes before the expected {self._content.length}")
+        self._left -= len(piece)
+        return piece
+
+
+async def _pieces(upload: _Upload) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(upload.read, _UPLOAD_PIECE):
+        yield piece
+
+
+# What stays on this machine may be plain http, and must not be carried to a proxy then.
+_DIRECT: Any = {"http": None, "https": None, "all": None}
+_NO_PROXY_FOR = ("http://", "https://127.0.0.1", "https://localhost", "https://[::1]")
+
+
+def _tls_context(settings: AdobeSettings) -> Any:
+    """Return what TLS connections are verified with; ``False`` for nothing, which is told in the log."""
+    import ssl
+
+    if not settings.verify_tls:
+        log.warning("TLS certificates are NOT verified (verify_tls = false): anybody on this machine can answer in Adobe's place.")
+        return False
+    try:
+        return ssl.create_default_context(cafile=settings.ca_bundle)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    raise AdobeConfigurationError(
+        f"the CA bundle {settings.ca_bundle!r} cannot be used: {reason}",
+        hint="Set 'CA bundle' of the connection to a file of PEM certificates that exists on every worker and triggerer.",
+    )
+
+
+def user_agent() -> str:
+    """Return the ``User-Agent`` of every request."""
+    from airflow_provider_adobe_audiences import __version__
+
+    return f"airflow-provider-adobe-audiences/{__version__}"
+
+
+def _no_netrc(request: Any) -> Any:
+    """Keep requests from replacing the Authorization header by what a .netrc file holds for the host."""
+    return request
+
+
+def _throttling(outcome: Response | NoAnswer | None) -> dict[str, Any]:
+    from airflow_provider_adobe_audiences.adobe.policy import retry_after
+
+    if not isinstance(outcome, Response) or outcome.status != 429:
+        return {"throttled": False}
+    pause = retry_after(outcome.headers)
+    return {"throttled": True, "pause": None if pause is None else min(pause, _LONGEST_PAUSE)}
+
+
+def _check_size(received: int, deadline: float, seconds: float) -> None:
+    if received > LARGEST_ANSWER:
+        raise _AnswerTooLarge(f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further")
+    if time.monotonic() > deadline:
+        raise _AnswerTooLarge(f"the answer was not complete after {seconds:.0f} seconds")
+
+
+def _after_sending(kind: str, timeout: bool) -> str:
+    return f"no complete answer in time ({kind})" if timeout else f"the connection broke before the answer was complete ({kind})"
+
+
+def _connection_reason(error: BaseException, url: str) -> tuple[str, bool, str | None]:
+    """Return reason, whether it was sent (it was not), and a hint, from a failure to connect."""
+    host = urlsplit(url).hostname
+    text = " ".join(str(part) for part in (error, error.__cause__, error.__context__) if part)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+        return (
+            f"the TLS certificate of {host} cannot be verified",
+            False,
+            "Set 'CA bundle' in the connection to the file with your company's certificates.",
+        )
+    if any(sign in text for sign in ("Name or service not known", "getaddrinfo", "NameResolution", "name resolution", "nodename")):
+        return f"the host name {host} cannot be resolved", False, "Check the URL in the connection and the worker's DNS."
+    if "SSL" in text:
+        return f"no TLS connection to {host} ({type(error).__name__})", False, "Check that the URL's port speaks TLS."
+    if "roxy" in text or "roxy" in type(error).__name__:
+        return f"the proxy did not connect to {host}", False, "Check HTTPS_PROXY and NO_PROXY of the worker."
+    what = "timed out" if "imeout" in type(error).__name__ or "timed out" in text else "was refused"
+    return f"the connection to {host} {what} ({type(error).__name__})", False, None
+
+
+def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
+    import requests
+    import urllib3
+
+    url = error.request.url if error.request is not None and error.request.url else ""
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    not_sent = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NameResolutionError)
+    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)) or isinstance(
+        reason, not_sent
+    ):
+        return NoAnswer(*_connection_reason(reason if isinstance(reason, BaseException) else error, url))
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)):
+        raise AdobeConfigurationError(f"the request cannot be made ({type(error).__name__})") from None
+    timeout = isinstance(error, requests.exceptions.Timeout)
+    return NoAnswer(_after_sending(type(error).__name__, timeout), sent=True)
