@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads YAML and JSON into plain values that remember their lines, from files that nobody has to trust.
+
+Built on the parser's events instead of a ready-made loader: depth and size stay bounded whatever the file holds, repeated keys are
+errors, and each value's line is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+
+LARGEST_BYTES = 10 * 1024 * 1024
+DEEPEST = 32
+MOST_VALUES = 2_000_000
+LONGEST_NUMBER = 100
+
+Path = tuple[str | int, ...]
+
+_SURROGATES = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})", re.IGNORECASE)
+
+
+class DesiredStateError(AdobeConfigurationError):
+    """The desired state cannot be used. Nothing was sent."""
+
+    default_hint = "Correct the file (or the value from the upstream task); nothing was sent to Adobe."
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A value and where each part of it was written.
+
+    :param value: mappings, lists and scalars.
+    :param source: how to call it in messages: a file name, or where the value came from.
+    :param lines: line (from 1) by path; empty for a value that is no file.
+    """
+
+    value: Any
+    source: str
+    lines: Mapping[Path, int] = field(default_factory=dict, repr=False)
+
+    def where(self, path: Path) -> str:
+        """Return ``file:line`` of a part of the document, or of the nearest part around it that has a line."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.lines:
+                return f"{self.source}:{self.lines[path[:end]]}"
+        return self.source
+
+
+def read(file: IO[bytes], source: str) -> Document:
+    """Read a document from an open file, at most :data:`LARGEST_BYTES` of it."""
+    content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise DesiredStateError(f"{source} is larger than {LARGEST_BYTES // (1024 * 1024)} MB, which no list of groups is")
+    return parse(content, source)
+
+
+def parse(content: bytes, source: str) -> Document:
+    """Parse YAML or JSON.
+
+    :raises DesiredStateError: with file and line of the first thing that is wrong.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DesiredStateError(f"{source}:{line}: the file is not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8") from None
+    if text.lstrip()[:1] in ("{", "["):
+        text = _json_as_yaml(text, source)
+    lines: dict[Path, int] = {}
+    value = _Builder(source, lines).build(text)
+    return Document(value, source, lines)
+
+
+def _json_as_yaml(text: str, source: str) -> str:
+    """Return JSON in the dialect that YAML shares with it; flow YAML is left as it is."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        if source.endswith(".json"):
+            raise DesiredStateError(f"{source}:{error.lineno}: not valid JSON: {error.msg}") from None
+        return text
+    except ValueError:  # a number of thousands of digits, for which YAML's reader names the line
+        return text
+    except RecursionError:
+        return text
+    # Inside JSON strings tabs are written \t, so every real one is just space; and YAML does not know characters in two halves.
+    return _SURROGATES.sub(lambda pair: json.loads(f'"{pair[0]}"') if pair[1] else pair[0], text.replace("\t", " "))
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or a list whose end has not been reached."""
+
+    value: dict[str, Any] | list[Any]
+    path: Path
+    anchor: str | None
+    values_before: int
+    key: str | None = None
+
+
+@dataclass(slots=True)
+class _Builder:
+    source: str
+    lines: dict[Path, int]
+    values: int = 0
+    anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
+
+    def error(self, line: int | None, message: str) -> DesiredStateError:
+        return DesiredStateError(f"{self.source}{f':{line}' if line else ''}: {message}")
+
+    def build(self, text: str) -> Any:
+        import yaml
+
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            return self._build(yaml.parse(text, Loader=loader))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            problem = " ".join(part for part in (error.context, error.problem) if part)
+            if "\\t" in problem or "tab" in problem or (mark and _has_tab(text, mark.line)):
+                problem = "a tab is used for indentation; YAML wants spaces"
+            raise self.error(mark.line + 1 if mark else None, f"not valid YAML: {problem}") from None
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else None
+            raise self.error(line, f"not valid YAML: {error.reason}") from None
+
+    def _build(self, events: Iterable[Any]) -> Any:
+        import yaml
+
+        root: list[Any] = []
+        stack: list[_Open] = []
+        documents = 0
+        for event in events:
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise self.error(line, "a second document begins here; write one list of groups per file")
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                done = stack.pop()
+                if done.anchor:
+                    self.anchors[done.anchor] = (done.value, self.values - done.values_before)
+            elif isinstance(event, yaml.NodeEvent):
+                self._node(event, line, root, stack)
+        if not root or root[0] is None:
+            raise self.error(None, "the file is empty; to declare no group write 'groups: []'")
+        return root[0]
+
+    def _node(self, event: Any, line: int, root: list[Any], stack: list[_Open]) -> None:
+        import yaml
+
+        parent = stack[-1] if stack else None
+        if parent is not None and isinstance(parent.value, dict) and parent.key is None:
+            self._key(event, line, parent)
+            return
+        self._count(1, line)
+        container: dict[str, Any] | list[Any] | None = None
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise self.error(line, f"the anchor &{event.anchor} is not defined above (or holds itself)")
+            value, values = self.anchors[event.anchor]
+            self._count(values, line)
+        elif isinstance(event, yaml.ScalarEvent):
+            value = self._scalar(event, line)
+            if event.anchor:
+                self.anchors[event.anchor] = (value, 1)
+        else:
+            if event.tag not in (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+                raise self.error(line, f"the tag {event.tag!r} is not allowed; use plain YAML")
+            value = container = {} if isinstance(event, yaml.MappingStartEvent) else []
+        path = self._put(value, parent, root)
+        self.lines.setdefault(path, line)
+        if container is not None:
+            if len(stack) >= DEEPEST:
+                raise self.error(line, f"nested too deeply (more than {DEEPEST} levels)")
+            stack.append(_Open(container, path, event.anchor, self.values))
+
+    def _key(self, event: Any, line: int, parent: _Open) -> None:
+        import yaml
+
+        assert isinstance(parent.value, dict)
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self.error(line, "a key must be a plain word")
+        if event.value == "<<" and event.implicit[0]:
+            raise self.error(line, "merge keys (<<) are not supported; write the fields out, or use an alias for one value")
+        if event.value in parent.value:
+            raise self.error(line, f"the key {event.value!r} is written twice (first in line {self.lines[(*parent.path, event.value)]})")
+        parent.key = event.value
+        self.lines[(*parent.path, event.value)] = line
+
+    def _put(self, value: Any, parent: _Open | None, root: list[Any]) -> Path:
+        if parent is None:
+            root.append(value)
+            return ()
+        if isinstance(parent.value, dict):
+            assert parent.key is not None
+            path = (*parent.path, parent.key)
+            parent.value[parent.key] = value
+            parent.key = None
+            return path
+        parent.value.append(value)
+        return (*parent.path, len(parent.value) - 1)
+
+    def _count(self, values: int, line: int) -> None:
+        self.values += values
+        if self.values > MOST_VALUES:
+            raise self.error(line, f"the file holds more than {MOST_VALUES:,} values, counting what its aliases repeat")
+
+    def _scalar(self, event: Any, line: int) -> Any:
+        import yaml
+
+        resolver: Any = yaml.resolver.Resolver()
+        tag = event.tag if event.tag not in (None, "!") else resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+        node = yaml.ScalarNode(tag, event.value)
+        constructor = yaml.constructor.SafeConstructor()
+        if not tag.endswith((":str", ":timestamp")) and len(event.value) > LONGEST_NUMBER:
+            raise self.error(line, f"a number of {len(event.value):,} characters is none that Audience Manager knows")
+        try:
+            match tag.removeprefix("tag:yaml.org,2002:"):
+                case "null":
+                    return None
+                case "bool":
+                    return constructor.construct_yaml_bool(node)
+                case "int":
+                    return constructor.construct_yaml_int(node)
+                case "float":
+                    return constructor.construct_yaml_float(node)
+                case "str" | "timestamp" | "value" | "merge":
+                    return event.value
+        except (ValueError, KeyError, IndexError):
+            raise self.error(line, f"{event.value[:80]!r} cannot be read as {tag.rsplit(':', 1)[-1]}") from None
+        raise self.error(line, f"the tag {tag!r} is not allowed; use plain YAML")
+
+
+def _has_tab(text: str, line: int) -> bool:
+    lines = text.splitlines()
+    written = lines[line] if line < len(lines) else ""
+    return "\t" in written[: len(written) - len(written.lstrip())]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the live state as a starting file. Planning with it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
+from airflow_provider_adobe_audiences.groups.document import DesiredStateError
+from airflow_provider_adobe_audiences.groups.plan import Live
+from airflow_provider_adobe_audiences.groups.spec import canonical_description, canonical_name, load_permissions, load_value
+
+
+def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
+    """Return groups as YAML of the kind that :func:`~.spec.load` reads.
+
+    What cannot be declared is left out with a comment, and stays unmanaged: groups that share a name, and permissions or wildcards that
+    this package does not know.
+
+    :param live: groups, and the permissions of those to write.
+    :param group_ids: which groups; all of them without it.
+    """
+    chosen = set(live.by_id if group_ids is None else group_ids)
+    blocks: list[str] = []
+    for name, groups in sorted(live.by_name.items()):
+        if not chosen & {group.group_id for group in groups}:
+            continue
+        problem = _problem(name, groups)
+        if problem:
+            ids = ", ".join(str(group.group_id) for group in groups)
+            blocks.append(f"  # left out: {_quoted(name)} (groupId {ids}): {problem}\n")
+        else:
+            blocks.append("".join(f"{line}\n" for line in _lines(groups[0], live.permissions.get(groups[0].group_id))))
+    if not any(not block.startswith("  #") for block in blocks):
+        return "".join(["groups: []\n", *blocks])
+    return "groups:\n" + "".join(blocks)
+
+
+def _problem(name: str, groups: Sequence[Group]) -> str | None:
+    if len(groups) > 1:
+        return "several groups have this name"
+    try:
+        load_value({"groups": [{"name": name}]})
+    except DesiredStateError:
+        return "the name is blank or holds characters that cannot be seen"
+    return None
+
+
+def _lines(group: Group, permissions: tuple[Permission, ...] | None) -> Iterator[str]:
+    yield f"  - name: {_quoted(canonical_name(group.name))}"
+    yield f"    description: {_quoted(canonical_description(group.description))}"
+    if permissions is not None:
+        try:
+            load_permissions([row.as_json() for row in permissions])
+        except DesiredStateError:
+            yield "    # permissions are left out: some are not known to this package"
+        else:
+            yield "    permissions:" + ("" if permissions else " []")
+            for row in permissions:
+                tokens = ", ".join(row.permissions)
+                yield f"      - {{objectType: {row.object_type}, objectId: {row.object_id}, permissions: [{tokens}]}}"
+    try:
+        load_value({"groups": [{"name": "group", "wildcards": list(group.wildcards)}]})
+    except DesiredStateError:
+        yield "    # wildcards are left out: some are not known to this package"
+    else:
+        yield f"    wildcards: [{', '.join(_quoted(token) for token in sorted(group.wildcards))}]"
+
+
+def _quoted(text: str | None) -> str:
+    import yaml
+
+    return "null" if text is None else str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=1_000_000)).strip()

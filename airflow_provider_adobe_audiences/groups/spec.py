@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What should be true: the declared groups, checked before anything is sent."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS, WILDCARDS, Permission, checked_name
+from airflow_provider_adobe_audiences.groups.document import DesiredStateError, Document, Path, read
+
+_MOST_PROBLEMS = 20
+# How often a name may have been escaped over; without an end, a hostile one would keep us for hours.
+_MOST_ESCAPES = 8
+_WILDCARD_FAMILIES = {token: family for family, tokens in WILDCARDS.items() for token in tokens}
+# Adobe's page and Adobe's own portal differ in this one.
+_SAME_PERMISSION = {("SEGMENT", "MAP_TO_DESTINATIONS"): "MAP_TO_DESTINATION"}
+
+
+def canonical_name(name: str) -> str:
+    """Return the form in which names are compared: as people see them, whether or not the service has escaped them."""
+    for _ in range(_MOST_ESCAPES):
+        if (unescaped := html.unescape(name)) == name:
+            break
+        name = unescaped
+    return name.strip()
+
+
+def canonical_description(description: str | None) -> str | None:
+    """Return the form in which descriptions are compared; nothing and an empty text are the same."""
+    return canonical_name(description or "") or None
+
+
+def canonical_permissions(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
+    """Return the form in which permissions are compared: one row per object, rows and permissions in order, nothing twice."""
+    merged: dict[tuple[str, int], set[str]] = {}
+    for row in permissions:
+        tokens = (_SAME_PERMISSION.get((row.object_type, token), token) for token in row.permissions)
+        merged.setdefault((row.object_type, row.object_id), set()).update(tokens)
+    return tuple(Permission(*key, tuple(sorted(tokens))) for key, tokens in sorted(merged.items()) if tokens)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=False)
+
+
+def _meant(value: str, known: Iterable[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(value, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _name(value: str) -> str:
+    if not canonical_name(value):
+        raise ValueError("is blank")
+    return checked_name(value)
+
+
+def _wildcard(token: str) -> str:
+    if any(token in tokens for tokens in OBJECT_PERMISSIONS.values()):
+        raise ValueError(
+            f"{token} is a permission on one object, not a wildcard: write it below 'permissions' with objectType and objectId"
+        )
+    # Old groups still have tokens that Adobe no longer lists, so an unknown one is no error unless it looks like a slip.
+    if token not in _WILDCARD_FAMILIES and (meant := _meant(token, _WILDCARD_FAMILIES)):
+        raise ValueError(f"{token} is not a wildcard of Audience Manager{meant}")
+    return token
+
+
+Name = Annotated[StrictStr, AfterValidator(_name)]
+Id = Annotated[StrictInt, Field(gt=0)]
+
+
+class PermissionRow(_Model):
+    """What the group may do with one object."""
+
+    object_type: Annotated[str, Field(description="what objectId is: a data source (SEGMENT, TRAIT) or a destination (DESTINATION)")]
+    object_id: Annotated[Id, Field(description="data source id for SEGMENT and TRAIT (not a sid), destination id for DESTINATION")]
+    permissions: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
+
+    @field_validator("object_type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        if value in OBJECT_PERMISSIONS:
+            return value
+        if value in WILDCARDS:
+            raise ValueError(f"{value} has no permissions on single objects, only wildcards ({', '.join(WILDCARDS[value])})")
+        raise ValueError(f"{value!r} is not one of {', '.join(OBJECT_PERMISSIONS)}{_meant(value.upper(), OBJECT_PERMISSIONS)}")
+
+    @model_validator(mode="after")
+    def _known_permissions(self) -> PermissionRow:
+        known = OBJECT_PERMISSIONS[self.object_type]
+        for token in self.permissions:
+            if token in known or (self.object_type, token) in _SAME_PERMISSION:
+                continue
+            if token in _WILDCARD_FAMILIES:
+                raise ValueError(
+                    f"{token} is a wildcard of the whole group, not a permission on one object: write it below 'wildcards' "
+                    "(they are compared and reported, Adobe documents no way to set them)"
+                )
+            raise ValueError(f"{token!r} is not a permission on a {self.object_type}: {', '.join(known)}{_meant(token.upper(), known)}")
+        return self
+
+    @property
+    def row(self) -> Permission:
+        return Permission(self.object_type, self.object_id, self.permissions)
+
+
+class DesiredGroup(_Model):
+    """One group. What is left out is not managed."""
+
+    name: Annotated[Name, Field(description="name of the group; groups are matched by it")]
+    previously: Annotated[tuple[Name, ...], Field(description="former names: a group that still has one of them is renamed")] = ()
+    group_id: Annotated[Id | None, Field(description="pins the group that is meant, whatever its name is now")] = None
+    description: Annotated[StrictStr | None, Field(description="left out: not managed; null: no description")] = None
+    permissions: Annotated[
+        tuple[PermissionRow, ...] | None, Field(description="all permissions of the group; left out: not managed; []: none at all")
+    ] = None
+    wildcards: Annotated[
+        tuple[Annotated[StrictStr, AfterValidator(_wildcard)], ...] | None, Field(description="compared and reported, never changed")
+    ] = None
+    users: Annotated[tuple[Id, ...] | None, Field(description="user ids of the members; compared and reported, never changed")] = None
+
+    @field_validator("permissions", "wildcards", "users", "group_id", mode="before")
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        if value is None:
+            raise PydanticCustomError("null", "has no value: leave the key out (not managed), or write [] for none at all")
+        return value
+
+    @property
+    def manages_description(self) -> bool:
+        return "description" in self.model_fields_set
+
+    @property
+    def rows(self) -> tuple[Permission, ...] | None:
+        """The permissions in canonical form; ``None`` when they are not managed."""
+        return None if self.permissions is None else canonical_permissions(row.row for row in self.permissions)
+
+
+class DesiredState(_Model):
+    """Groups of Audience Manager as they should be."""
+
+    groups: tuple[DesiredGroup, ...]
+
+
+def load(source: Document) -> DesiredState:
+    """Check a document and return the declared groups.
+
+    :raises DesiredStateError: listing what is wrong, each with its line and the rule that it breaks.
+    """
+    try:
+        desired = DesiredState.model_validate(source.value)
+    except ValidationError as error:
+        found = [(tuple(problem["loc"]), _explain(problem)) for problem in error.errors(include_url=False)]
+    else:
+        found = list(_repeated(desired))
+        if not found:
+            return desired
+    problems = [f"{source.where(path)}: {_dotted(path)}{message}" for path, message in found]
+    shown = problems[:_MOST_PROBLEMS] + ([f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else [])
+    raise DesiredStateError("\n".join(["the desired groups cannot be used:", *(f"  {problem}" for problem in shown)]))
+
+
+def load_permissions(rows: Any, source: str = "permissions") -> tuple[Permission, ...]:
+    """Check rows of permissions that are already in memory, and return them in canonical form.
+
+    :raises DesiredStateError: listing what is wrong.
+    """
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise DesiredStateError(f"{source} should be a list of rows, not {type(rows).__name__}")
+    desired = load(Document({"groups": [{"name": "group", "permissions": list(rows)}]}, source))
+    return desired.groups[0].rows or ()
+
+
+def load_file(file: IO[bytes], source: str) -> DesiredState:
+    """Read and check an open file of YAML or JSON."""
+    return load(read(file, source))
+
+
+def load_value(value: Any, source: str = "desired") -> DesiredState:
+    """Check a value that is already in memory, such as the result of an upstream task."""
+    if not isinstance(value, Mapping):
+        raise DesiredStateError(f"{source} should be a mapping with the key 'groups', not {type(value).__name__}")
+    return load(Document(dict(value), source))
+
+
+def _dotted(path: Path) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return f"{text}: " if text else ""
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    given, kind, name = problem["input"], problem["type"], problem["loc"][-1] if problem["loc"] else ""
+    match kind:
+        case "extra_forbidden":
+            return f"the key is not known{_meant(str(name), _KEYS)}"
+        case "missing":
+            return "is missing"
+        case "int_type" if isinstance(given, str) and given.strip().isdigit():
+            return f"must be a number: write {given.strip()} without quotes"
+        case "int_type" | "int_from_float":
+            return f"must be a whole number, not {given!r}"
+        case "string_type" if isinstance(given, bool | int | float):
+            return f"must be text: write it in quotes (YAML reads it as {type(given).__name__} {given!r})"
+        case "tuple_type":
+            return f"must be a list, not {type(given).__name__}"
+        case "model_type" | "model_attributes_type":
+            return f"must be a mapping, not {type(given).__name__}"
+        case "too_short":
+            return "is an empty list: name at least one permission, or remove the row"
+    return re.sub("^Value error, ", "", problem["msg"])
+
+
+_KEYS = [to_camel(name) for model in (DesiredState, DesiredGroup, PermissionRow) for name in model.model_fields]
+
+
+def _repeated(desired: DesiredState) -> Iterator[tuple[Path, str]]:
+    """Find names and ids that are claimed twice; it would be left to chance which group they mean."""
+    names: dict[str, tuple[int, Path]] = {}
+    ids: dict[int, int] = {}
+    for number, group in enumerate(desired.groups):
+        here: Path = ("groups", number)
+        claimed: list[tuple[str, Path]] = [(group.name, (*here, "name"))]
+        claimed += [(former, (*here, "previously", index)) for index, former in enumerate(group.previously)]
+        for name, path in claimed:
+            first, first_path = names.setdefault(canonical_name(name), (number, path))
+            if first_path != path:
+                by = "by the same group" if first == number else f"by {_dotted(first_path).rstrip(': ')}"
+                yield path, f"the name {name!r} is already used {by}; each name, also a former one, may be written once"
+        if group.group_id is not None and (earlier := ids.setdefault(group.group_id, number)) != number:
+            yield (*here, "groupId"), f"{group.group_id} is already the groupId of groups[{earlier}]"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a desired state, for editors."""
+    schema = DesiredState.model_json_schema(by_alias=True)
+    row = schema["$defs"]["PermissionRow"]
+    row["properties"]["objectType"]["enum"] = sorted(OBJECT_PERMISSIONS)
+    everything = sorted({token for tokens in OBJECT_PERMISSIONS.values() for token in tokens})
+    row["properties"]["permissions"]["items"]["enum"] = everything
+    row["allOf"] = [
+        {
+            "if": {"properties": {"objectType": {"const": kind}}, "required": ["objectType"]},
+            "then": {"properties": {"permissions": {"items": {"enum": list(tokens)}}}},
+        }
+        for kind, tokens in OBJECT_PERMISSIONS.items()
+    ]
+    group = schema["$defs"]["DesiredGroup"]["properties"]
+    for key in ("permissions", "wildcards", "users", "groupId"):
+        chosen = next(choice for choice in group[key].pop("anyOf") if choice.get("type") != "null")
+        group[key] = {name: value for name, value in group[key].items() if name != "default"} | chosen
+    group["wildcards"]["items"]["examples"] = sorted(_WILDCARD_FAMILIES)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to do about the token. Pure: no clock, no network. This is the whole decision logic of the rotation.
+
+A new token kills the old one at once, and Adobe returns the token that lives in clear. So the token is never lost, it can only be
+out of step with the store; and every run begins by comparing the two. What follows from that, wherever an earlier run has died:
+
+===============================  ==============  ============  ==========================================
+the earlier run died             old token       store         this run
+===============================  ==============  ============  ==========================================
+before its intent                valid           old           starts over
+after its intent, before POST    valid           old           sees no change at Adobe, and creates
+while POST was on its way        valid or dead   old           no change: creates; a change: adopts
+before the store was written     dead            old           adopts
+before the token was verified    dead            new           verifies
+before the intent was cleared    dead            new           clears it
+===============================  ==============  ============  ==========================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Literal
+
+from airflow_provider_adobe_audiences.adobe.target import ProfileToken
+
+Mode = Literal["rotate", "adopt", "check"]
+OnDrift = Literal["adopt", "fail"]
+
+
+def fingerprint(token: str | None, key: str) -> str:
+    """Return what identifies a token without giving any of it away; empty for no token.
+
+    :param key: a secret, so that nobody can try tokens against fingerprints.
+    """
+    return hmac.new(key.encode(), token.encode(), hashlib.sha256).hexdigest()[:16] if token else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Written down before a token is created; tells a later attempt that a change at Adobe is its own."""
+
+    rotation_id: str
+    old_fingerprint: str
+    begun_at: str
+
+
+class Step(Enum):
+    NOTHING = "nothing"
+    ADOPT = "adopt"
+    ROTATE = "rotate"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next step and why.
+
+    :param resumed: the token was created by an earlier attempt of this very task.
+    """
+
+    step: Step
+    reason: str
+    resumed: bool = False
+
+
+def decide(
+    live: ProfileToken | None,
+    stored: str | None,
+    intent: Intent | None,
+    *,
+    key: str,
+    mode: Mode = "rotate",
+    min_remaining: timedelta = timedelta(days=14),
+    force: bool = False,
+    on_drift: OnDrift = "adopt",
+) -> Decision:
+    """Return the next step.
+
+    :param live: the token that Adobe has, ``None`` for none.
+    :param stored: the token that the store has, ``None`` for none.
+    :param intent: what an earlier attempt of this task has written down, if any.
+    :param key: of the fingerprints.
+    """
+    if live is None or live.expires_in <= 0:
+        reason = "Target has no token" if live is None else "Target's token has expired"
+        return Decision(Step.REFUSE if mode == "adopt" else Step.ROTATE, reason)
+    begun = intent is not None and intent.old_fingerprint != fingerprint(live.value, key)
+    if live.value != stored:
+        if begun:
+            return Decision(Step.ADOPT, "an earlier attempt created the token, but did not store it", resumed=True)
+        if not stored:
+            return Decision(Step.ADOPT, "the store had no token")
+        if on_drift == "fail" and mode != "adopt":
+            return Decision(Step.REFUSE, "drift: Target's token is not the one in the store; somebody else has created one")
+        return Decision(Step.ADOPT, "drift: somebody else has created a token")
+    if begun:
+        return Decision(Step.NOTHING, "an earlier attempt created the token and stored it", resumed=True)
+    left = timedelta(seconds=live.expires_in)
+    if mode == "adopt":
+        return Decision(Step.NOTHING, "the store has Target's token")
+    if force:
+        return Decision(Step.ROTATE, "forced")
+    if left <= min_remaining:
+        return Decision(Step.ROTATE, f"{_in_words(left)} left, which is not more than {_in_words(min_remaining)}")
+    return Decision(Step.NOTHING, f"{_in_words(left)} left, which is more than {_in_words(min_remaining)}")
+
+
+def _in_words(span: timedelta) -> str:
+    if span >= timedelta(days=2):
+        return f"{span.days} days"
+    if span >= timedelta(hours=2):
+        return f"{span // timedelta(hours=1)} hours"
+    return f"{int(span.total_seconds())} seconds"

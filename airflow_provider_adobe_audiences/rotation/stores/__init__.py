@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the profile token is kept. Each store says at parse time what is missing to use it."""
+
+from __future__ import annotations
+
+from airflow_provider_adobe_audiences.rotation.stores.airflow import AirflowConnectionStore, AirflowVariableStore
+from airflow_provider_adobe_audiences.rotation.stores.amazon import AwsSecretsManagerStore
+from airflow_provider_adobe_audiences.rotation.stores.azure import AzureKeyVaultStore
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreConflict, SecretStoreError, store_of
+from airflow_provider_adobe_audiences.rotation.stores.function import CallableStore
+from airflow_provider_adobe_audiences.rotation.stores.google import GoogleSecretManagerStore
+from airflow_provider_adobe_audiences.rotation.stores.vault import VaultStore
+
+__all__ = [
+    "AirflowConnectionStore",
+    "AirflowVariableStore",
+    "AwsSecretsManagerStore",
+    "AzureKeyVaultStore",
+    "CallableStore",
+    "GoogleSecretManagerStore",
+    "SecretStore",
+    "SecretStoreConflict",
+    "SecretStoreError",
+    "VaultStore",
+    "store_of",
+]

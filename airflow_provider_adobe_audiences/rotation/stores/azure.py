@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Azure Key Vault."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, SecretStore
+
+_INSTALL = "Install it with: pip install 'airflow-provider-adobe-audiences[azure]'"
+
+
+class AzureKeyVaultStore(SecretStore):
+    """A secret of a key vault. Writing needs the permission *Set* on secrets.
+
+    :param vault_url: such as ``https://my-vault.vault.azure.net``.
+    :param secret_name: letters, digits and hyphens; ``airflow-variables-<key>`` is what Airflow's secrets backend expects of a Variable.
+    """
+
+    requires = {"azure.keyvault.secrets": _INSTALL, "azure.identity": _INSTALL}  # noqa: RUF012  ClassVar in the base
+
+    def __init__(self, vault_url: str, secret_name: str) -> None:
+        if not vault_url.startswith("https://"):
+            raise AdobeConfigurationError(f"vault_url is {vault_url!r}: must begin with https://")
+        if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", secret_name):
+            raise AdobeConfigurationError(f"secret_name is {secret_name!r}: Azure takes 1 to 127 letters, digits and hyphens")
+        self.vault_url, self.secret_name = vault_url, secret_name
+        self._kept: Any = None
+
+    def __str__(self) -> str:
+        return f"secret {self.secret_name!r} of {self.vault_url}"
+
+    def _client(self) -> Any:
+        if self._kept is None:
+            from azure.identity import DefaultAzureCredential
+            from azure.keyvault.secrets import SecretClient
+
+            self._kept = SecretClient(vault_url=self.vault_url, credential=DefaultAzureCredential())
+        return self._kept
+
+    def _read(self) -> str | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            value: str | None = self._client().get_secret(self.secret_name).value
+        except ResourceNotFoundError:
+            return None
+        return value
+
+    def _write(self, secret: str) -> None:
+        self._client().set_secret(self.secret_name, secret)
+
+    def _prove_writable(self) -> None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        client = self._client()
+        try:
+            current = client.get_secret(self.secret_name).properties
+        except ResourceNotFoundError:
+            client.set_secret(self.secret_name, PLACEHOLDER)
+        else:
+            # Tags as they are: it needs the same permission as a new value, and changes nothing.
+            client.update_secret_properties(self.secret_name, version=current.version, tags=current.tags or {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any other store, by three functions."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, SecretStore
+
+
+class CallableStore(SecretStore):
+    """A store made of functions.
+
+    :param read: returns the secret, or ``None`` for none. Like the others, a function or its import path ``package.module.name``;
+        only the latter can be waited with in the triggerer.
+    :param write: takes the secret and stores it; raises when it is not stored.
+    :param prove_writable: raises when ``write`` will not work. Without it, what is there is written back, which in the moment when
+        somebody else writes could undo that for as long as this rotation takes.
+    :param name: for messages.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], str | None] | str,
+        write: Callable[[str], Any] | str | None = None,
+        prove_writable: Callable[[], Any] | str | None = None,
+        *,
+        name: str = "the secret store",
+    ) -> None:
+        self._functions = {"read": read, "write": write, "prove_writable": prove_writable}
+        self._name = name
+        for what, function in self._functions.items():
+            if not (function is None or isinstance(function, str) or callable(function)):
+                raise AdobeConfigurationError(f"CallableStore: {what} is {function!r}: give a function or its import path")
+
+    def __str__(self) -> str:
+        return self._name
+
+    def _function(self, what: str) -> Callable[..., Any]:
+        function = self._functions[what]
+        if function is None:
+            raise AdobeConfigurationError(f"{self}: CallableStore was made without {what}, so it can only be read")
+        if isinstance(function, str):
+            module, _, name = function.rpartition(".")
+            function = getattr(importlib.import_module(module), name)
+        assert callable(function)
+        return function
+
+    def _read(self) -> str | None:
+        value: str | None = self._function("read")()
+        return value
+
+    def _write(self, secret: str) -> None:
+        self._function("write")(secret)
+
+    def _prove_writable(self) -> None:
+        if self._functions["prove_writable"] is not None:
+            self._function("prove_writable")()
+        else:
+            self._write(self._read() or PLACEHOLDER)
+
+    def reference(self) -> tuple[str, list[Any], dict[str, Any]]:
+        if not all(function is None or isinstance(function, str) for function in self._functions.values()):
+            raise AdobeConfigurationError(
+                f"{self} is made of functions, which cannot be handed to the triggerer",
+                hint="Give their import paths ('package.module.name') instead, or wait with deferrable=False.",
+            )
+        return super().reference()
