@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connection, the authentication and its headers, for all three services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
+
+from airflow_provider_adobe_audiences.adobe.call import Call
+from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
+from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
+from airflow_provider_adobe_audiences.get_provider_info import CONN_TYPE, CONNECTION_FIELDS, DEFAULT_CONN_ID, UI_FIELD_BEHAVIOUR
+
+T = TypeVar("T")
+
+
+class AdobeHook(BaseHook):
+    """Turns an Airflow connection of type ``adobe`` into sessions with Adobe's services.
+
+    :param adobe_conn_id: the connection. Login is the client id, password the client secret of an OAuth Server-to-Server
+        credential in Adobe's Developer Console; all else is in the fields of the form.
+    """
+
+    conn_name_attr = "adobe_conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = CONN_TYPE
+    hook_name = "Adobe"
+
+    def __init__(self, adobe_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.adobe_conn_id = adobe_conn_id
+
+    @cached_property
+    def settings(self) -> AdobeSettings:
+        """The checked fields of the connection.
+
+        :raises AdobeConfigurationError: naming every field that is wrong.
+        """
+        connection = self.get_connection(self.adobe_conn_id)
+        return _settings(connection, connection.extra_dejson)
+
+    def get_conn(self) -> AdobeSession:
+        """Return a new session. Close it, or use :meth:`session`."""
+        return AdobeSession(self.settings, on_token=mask_secret)
+
+    @contextmanager
+    def session(self, **limits: Any) -> Iterator[AdobeSession]:
+        """Give one session for several calls, from any number of threads.
+
+        :param limits: other values of the connection's limits for this session, such as ``max_attempts``.
+        """
+        with AdobeSession(self.settings.model_copy(update=limits), on_token=mask_secret) as session:
+            yield session
+
+    def send(self, call: Call[T]) -> T:
+        """Send one call and return its result; with several, :meth:`session` saves connections."""
+        with self.session() as session:
+            return session.send(call)
+
+    @asynccontextmanager
+    async def async_session(self) -> AsyncIterator[AsyncAdobeSession]:
+        """Give one session for the event loop of a trigger: one look-up of the connection, one HTTP client."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        if "settings" not in self.__dict__:
+            connection = await get_async_connection(self.adobe_conn_id)
+            self.__dict__["settings"] = _settings(connection, await get_async_extra_dejson(connection))
+        async with AsyncAdobeSession(self.settings, on_token=mask_secret) as session:
+            yield session
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Get an access token, then ask each service that the connection is set up for. Changes nothing at Adobe."""
+        from airflow_provider_adobe_audiences.hooks.check import check_connection
+
+        try:
+            return check_connection(self.settings, mask_secret)
+        except AdobeError as error:
+            return False, str(error)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form for Airflow 2.11 to 3.1; later versions read it from the provider's metadata."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import BooleanField, IntegerField, PasswordField, StringField
+        from wtforms.validators import Optional, any_of
+
+        def widget(field: Mapping[str, Any]) -> Any:
+            schema = field["schema"]
+            common: dict[str, Any] = {"description": field["description"], "default": schema.get("default"), "validators": [Optional()]}
+            label = lazy_gettext(field["label"])
+            if schema.get("format") == "password":
+                return PasswordField(label, widget=BS3PasswordFieldWidget(), **common)
+            if "boolean" in schema["type"]:
+                return BooleanField(label, **common)
+            if "integer" in schema["type"]:
+                return IntegerField(label, widget=BS3TextFieldWidget(), **common)
+            # Airflow 2 drops the whole hook for any other class of field, so choices and fractions are text too.
+            if "enum" in schema:
+                common["validators"].append(any_of(schema["enum"]))
+            if common["default"] is not None:
+                common["default"] = str(common["default"])
+            return StringField(label, widget=BS3TextFieldWidget(), **common)
+
+        return {name: widget(field) for name, field in CONNECTION_FIELDS.items()}
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return which of Airflow's own fields are shown and how they are called."""
+        return {
+            "hidden_fields": UI_FIELD_BEHAVIOUR["hidden-fields"],
+            "relabeling": UI_FIELD_BEHAVIOUR["relabeling"],
+            "placeholders": UI_FIELD_BEHAVIOUR["placeholders"],
+        }
+
+
+def _settings(connection: Connection, extra: Mapping[str, Any]) -> AdobeSettings:
+    where = f"connection {connection.conn_id!r}"
+    if connection.conn_type != CONN_TYPE:
+        raise AdobeConfigurationError(
+            f"{where} has the type {connection.conn_type!r}, not {CONN_TYPE!r}",
+            hint="Choose the connection type 'Adobe', or pass the adobe_conn_id of a connection of that type.",
+        )
+    if connection.host or connection.schema or connection.port:
+        raise AdobeConfigurationError(f"{where} has a host, port or schema; hosts are set by the URL fields (ims_url, platform_url, …)")
+    # Forms of Airflow 2 may store a field under its long name.
+    fields = {name.removeprefix(f"extra__{CONN_TYPE}__"): value for name, value in extra.items()}
+    for name in ("client_id", "client_secret"):
+        if name in fields:
+            raise AdobeConfigurationError(f"{where} has {name!r} in extra; client id and client secret are its login and password")
+    settings = AdobeSettings.of({**fields, "client_id": connection.login, "client_secret": connection.password}, where)
+    for secret in settings.secrets():
+        mask_secret(secret)
+    return settings
