@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches: what they are, what may be done to them, and how their status moves with time."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .files import Disk, StoredFile
+from .ingestion import Judgement, Outcome, accepted, ingest
+from .records import InputFormat
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.emulator.gateway import Caller
+
+    from . import ExperiencePlatform
+
+#: What a batch goes through between COMPLETE and its end.
+STEPS = ("loaded", "queued", "processing", "staging", "staged")
+#: Read at once, not in a thread: the status is then exact to the poll.
+SMALL = 4 << 20
+_ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass
+class Dataset:
+    """A dataset, as far as ingestion needs one.
+
+    :param required: dotted names of fields that no row may lack.
+    """
+
+    id: str
+    name: str = ""
+    required: tuple[str, ...] = ()
+
+
+@dataclass
+class Batch:
+    """One batch."""
+
+    id: str
+    external_id: str
+    caller: Caller
+    dataset_id: str
+    written: InputFormat
+    created: int
+    updated: int
+    asked: dict[str, Any]
+    percent: int
+    diagnostics: bool
+    files: dict[str, StoredFile] = field(default_factory=dict)
+    #: What the client said last: loading, completed, aborted, failed, reverted.
+    said: str = "loading"
+    completed: float = 0.0
+    polls: int = 0
+    changes: int = 0
+    outcome: Outcome | None = None
+    #: When the final status was first seen, in milliseconds.
+    ended: int | None = None
+    rejected: Path | None = None
+
+    @property
+    def version(self) -> str:
+        return f"1.0.{self.changes}"
+
+    def paths(self) -> list[tuple[str, Path]]:
+        return [(file.name, file.path) for file in self.files.values() if file.complete]
+
+
+class Batches:
+    """All batches of all organisations and sandboxes."""
+
+    def __init__(self, platform: ExperiencePlatform) -> None:
+        self._platform = platform
+        self.disk = Disk()
+        self.batches: dict[str, Batch] = {}
+        self.datasets: dict[str, Dataset] = {}
+        self._reading: set[asyncio.Future[None]] = set()
+        self._thread: ThreadPoolExecutor | None = None
+
+    def reset(self) -> None:
+        self.batches.clear()
+        self.datasets.clear()
+        self.disk.clear()
+
+    def close(self) -> None:
+        self.disk.clear()
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+            self._thread = None
+
+    def add_dataset(self, dataset_id: str, name: str = "", required: tuple[str, ...] = ()) -> Dataset:
+        """Register a dataset."""
+        self.datasets[dataset_id] = Dataset(dataset_id, name or dataset_id, tuple(required))
+        return self.datasets[dataset_id]
+
+    def dataset(self, dataset_id: str) -> Dataset | None:
+        """Return a dataset; None when it is unknown."""
+        known = self.datasets.get(dataset_id)
+        if known is None and self._platform.switches.any_dataset:
+            return Dataset(dataset_id, dataset_id)
+        return known
+
+    def create(self, caller: Caller, asked: dict[str, Any], written: InputFormat) -> Batch:
+        now = self._platform.clock.milliseconds()
+        number, percent = batch_id(), asked.get("partialIngestionPercent")
+        batch = Batch(
+            id=number,
+            external_id=asked.get("externalId") or number,
+            caller=caller,
+            dataset_id=asked["datasetId"],
+            written=written,
+            created=now,
+            updated=now,
+            asked=asked,
+            percent=self._platform.switches.partial_ingestion_default if percent is None else percent,
+            diagnostics=bool(asked.get("enableErrorDiagnostics", False)),
+        )
+        self.batches[batch.id] = batch
+        return batch
+
+    def find(self, caller: Caller, number: str) -> Batch | None:
+        batch = self.batches.get(number)
+        return batch if batch is not None and _same_place(batch.caller, caller) else None
+
+    def of(self, caller: Caller) -> list[Batch]:
+        """Return the batches of an organisation's sandbox, oldest first."""
+        return [batch for batch in self.batches.values() if _same_place(batch.caller, caller)]
+
+    def by_external_id(self, org_id: str, external_id: str) -> Batch | None:
+        """Return the batch that holds an external id; it is unique in the organisation."""
+        freed = self._platform.switches.external_id_freed
+        for batch in reversed(self.batches.values()):
+            if batch.caller.org_id == org_id and batch.external_id == external_id:
+                if freed and self.status(batch) in {"failed", "failure", "aborted", "abandoned"}:
+                    continue
+                return batch
+        return None
+
+    # -- changes
+
+    def touch(self, batch: Batch) -> None:
+        batch.updated = self._platform.clock.milliseconds()
+        batch.changes += 1
+
+    def say(self, batch: Batch, word: str) -> None:
+        """Note what the client said: aborted, failed or reverted."""
+        batch.said = word
+        batch.ended = self._platform.clock.milliseconds()
+        self.touch(batch)
+
+    def complete(self, batch: Batch) -> None:
+        """Take the batch in: from now on its status moves by itself."""
+        batch.said = "completed"
+        batch.completed = self._platform.clock.now()
+        self.touch(batch)
+        if sum(file.size for file in batch.files.values()) <= SMALL:
+            self._read(batch)
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "adobe-emulator-ingestion")
+        reading = asyncio.get_running_loop().run_in_executor(self._thread, self._read, batch)
+        self._reading.add(reading)
+        reading.add_done_callback(self._reading.discard)
+
+    def _read(self, batch: Batch) -> None:
+        switches = self._platform.switches
+        dataset = self.dataset(batch.dataset_id)
+        judgement = Judgement(batch.percent, batch.diagnostics, dataset.required if dataset else (), switches.check_rows)
+        batch.rejected = self.disk.place()
+        if len(batch.files) > switches.most_files:
+            message = f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.most_files} threshold)"
+            batch.outcome = Outcome(True, files=len(batch.files), errors=[{"code": "INGEST-1401-400", "description": message}])
+        elif not batch.files and switches.complete_without_files == "success":
+            batch.outcome = Outcome()
+        else:
+            try:
+                batch.outcome = ingest(batch.paths(), batch.written, judgement, batch.rejected)
+            except FileNotFoundError:  # a reset, while a thread was reading
+                return
+        for predecessor in self._predecessors(batch) if not batch.outcome.failed else ():
+            if predecessor.said == "completed":
+                self.say(predecessor, "reverted")
+
+    def _predecessors(self, batch: Batch) -> Iterator[Batch]:
+        replay = batch.asked.get("replay") or {}
+        ids = {plain_id(text) for text in replay.get("predecessors", [])}
+        externals = {plain_id(text) for text in replay.get("predecessorsByExternalId", [])}
+        for other in list(self.batches.values()):
+            if other is not batch and (other.id in ids or other.external_id in externals):
+                yield other
+
+    # -- status
+
+    def poll(self, batch: Batch) -> str:
+        """Return the status as a client asks for it; asking counts."""
+        batch.polls += 1
+        return self.status(batch)
+
+    def status(self, batch: Batch) -> str:
+        switches, now = self._platform.switches, self._platform.clock.now()
+        if batch.said == "loading":
+            limit = switches.batch_abandon_seconds
+            return "abandoned" if limit and now - batch.created / 1000 >= limit else "loading"
+        if batch.said == "failed":
+            return switches.failure_word
+        if batch.said != "completed":
+            return {"aborted": "aborted", "reverted": "inactive"}[batch.said]
+        if switches.batch_stalls:
+            return "stalled"
+        if switches.batch_polls is not None:
+            done, whole = float(max(0, batch.polls - 1)), float(switches.batch_polls)
+        else:
+            done, whole = now - batch.completed, switches.batch_seconds
+        if batch.ended is None and done < whole:
+            return STEPS[min(int(done / whole * len(STEPS)), len(STEPS) - 1)] if done > 0 else STEPS[0]
+        if batch.outcome is None:
+            return STEPS[-1]
+        if batch.ended is None:
+            batch.ended = self._platform.clock.milliseconds()
+            self.touch(batch)
+        return switches.failure_word if batch.outcome.failed else switches.success_word
+
+    def succeeded(self, batch: Batch) -> bool:
+        return self.status(batch) in {"success", "active"}
+
+    def running(self, batch: Batch) -> bool:
+        return self.status(batch) in {*STEPS, "stalled"}
+
+    def rows(self, dataset_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield batch id and row of everything that successful batches have brought into a dataset."""
+        dataset = self.dataset(dataset_id)
+        for batch in list(self.batches.values()):
+            if batch.dataset_id == dataset_id and self.succeeded(batch):
+                for row in accepted(batch.paths(), batch.written, dataset.required if dataset else ()):
+                    yield batch.id, row
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": batch.id,
+                "externalId": batch.external_id,
+                "dataSetId": batch.dataset_id,
+                "sandbox": batch.caller.sandbox,
+                "format": batch.written.format,
+                "status": self.status(batch),
+                "files": [{"name": file.name, "size": file.size, "complete": file.complete} for file in batch.files.values()],
+                "recordsIn": batch.outcome.records_in if batch.outcome else None,
+                "recordsOut": batch.outcome.records_out if batch.outcome else None,
+                "recordsRejected": batch.outcome.rejected if batch.outcome else None,
+                "errors": batch.outcome.errors if batch.outcome else [],
+            }
+            for batch in self.batches.values()
+        ]
+
+
+def plain_id(text: str) -> str:
+    """Return an id without the ``$`` that parameterises it in a request."""
+    return text.removeprefix("$").removeprefix("{").removesuffix("}")
+
+
+def batch_id() -> str:
+    """Return a fresh ULID: 10 characters of time, 16 of chance."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return "".join(_ULID[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def _same_place(one: Caller, other: Caller) -> bool:
+    return (one.org_id, one.sandbox) == (other.org_id, other.sandbox)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shapes of request bodies. Names are Adobe's; what they do not mention may be sent, and is ignored."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Sign = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+Flag = bool | Literal["true", "false"]
+Second = Annotated[int, Field(ge=0, lt=10**11)]
+Days = Annotated[int, Field(ge=1, le=90)] | Annotated[str, StringConstraints(pattern=r"^(90|[1-8][0-9]|[1-9])$")]
+
+CONNECTED_CLOUDS = {"S3", "GCS", "SFTP"}
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class InputFormatBody(Body):
+    format: str
+    isMultiLineJson: Flag = False  # noqa: N815
+    header: Flag = True
+    delimiter: Sign = ","
+    quote: Sign = '"'
+    escape: Sign = "\\"
+    charset: str = "UTF-8"
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value.lower() not in {"json", "parquet", "csv"}:
+            raise ValueError("must be json, parquet or csv")
+        return value.lower()
+
+    @field_validator("charset")
+    @classmethod
+    def _known_charset(cls, value: str) -> str:
+        try:
+            if codecs.lookup(value)._is_text_encoding:
+                return value
+        except (LookupError, ValueError):
+            pass
+        raise ValueError("is unknown")
+
+
+class ReplayBody(Body):
+    predecessors: list[str] = []
+    predecessorsByExternalId: list[str] = []  # noqa: N815
+    reason: str = ""
+
+
+class BatchBody(Body):
+    datasetId: Text  # noqa: N815
+    inputFormat: InputFormatBody | None = None  # noqa: N815
+    externalId: Text | None = None  # noqa: N815
+    tags: dict[str, list[str]] = {}
+    enableErrorDiagnostics: bool = False  # noqa: N815
+    partialIngestionPercent: int | None = Field(None, ge=0, le=100)  # noqa: N815
+    replay: ReplayBody | None = None
+
+
+class FieldBody(Body):
+    name: Text
+    type: Literal["string", "number", "long", "integer", "date", "datetime", "boolean"]
+    identityNs: Text | None = None  # noqa: N815
+    labels: list[str] = []
+
+
+class SourceBody(Body):
+    path: Annotated[str, StringConstraints(pattern=r"^\S+$")]
+    type: Literal["file", "folder"]
+    cloudType: Literal["S3", "DLZ", "GCS", "Azure", "SFTP"]  # noqa: N815
+    baseConnectionId: Text | None = None  # noqa: N815
+
+    @model_validator(mode="after")
+    def _connected(self) -> SourceBody:
+        if (self.cloudType in CONNECTED_CLOUDS) != (self.baseConnectionId is not None):
+            raise ValueError("baseConnectionId is for S3, GCS and SFTP, and only for them")
+        return self
+
+
+class ExternalAudienceBody(Body):
+    name: Text
+    description: str | None = None
+    customAudienceId: Text | None = None  # noqa: N815
+    fields: list[FieldBody] = Field(min_length=1, max_length=41)
+    sourceSpec: SourceBody  # noqa: N815
+    ttlInDays: Days = 30  # noqa: N815
+    originName: Literal["CUSTOM_UPLOAD"]  # noqa: N815
+    namespace: Text | None = None
+    labels: list[str] = []
+    tags: list[str] = []
+
+    @field_validator("sourceSpec", mode="before")
+    @classmethod
+    def _nested_or_flat(cls, value: Any) -> Any:
+        return value["params"] if isinstance(value, dict) and "params" in value else value  # Adobe's pages differ
+
+    @field_validator("fields")
+    @classmethod
+    def _one_identity(cls, value: list[FieldBody]) -> list[FieldBody]:
+        if sum(one.identityNs is not None for one in value) != 1:
+            raise ValueError("one field must be the identity field, with identityNs")
+        return value
+
+
+class FieldLabelsBody(Body):
+    name: Text
+    labels: list[str] = []
+
+
+class ExternalAudienceChangeBody(Body):
+    model_config = ConfigDict(extra="forbid")
+
+    description: str | None = None
+    labels: list[str] = []
+    fields: list[FieldLabelsBody] = []
+    ttlInDays: Days = 30  # noqa: N815
+
+
+class RunBody(Body):
+    dataFilterStartTime: Second  # noqa: N815
+    dataFilterEndTime: Second | None = None  # noqa: N815
+
+
+class AudienceBody(Body):
+    """An audience of the audiences API, as far as the emulator looks into it."""
+
+    name: Text
+    description: str | None = None
+    namespace: str | None = None
+    lifecycleState: str = "published"  # noqa: N815
+    type: str | None = None
+    labels: list[str] = []
+
+
+class BulkGetBody(Body):
+    class Id(Body):
+        id: str
+
+    ids: list[Id] = Field(min_length=1, max_length=100)
+
+
+class OperationBody(Body):
+    op: Literal["add"]
+    path: Annotated[str, StringConstraints(pattern=r"^/[^/]+$")]
+    value: Any
+
+
+def wrong_with(shape: type[Body], body: Any) -> str | None:
+    """Return what is wrong with a body, if anything."""
+    try:
+        shape.model_validate(body)
+    except ValidationError as error:
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}" for e in error.errors(include_url=False)[:5])
+    return None

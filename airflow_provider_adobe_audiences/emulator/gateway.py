@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adobe's API gateway: what it checks before a service sees a request."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+from starlette.requests import Request
+
+from .answers import Answer
+from .service import Service
+from .switches import ServiceSwitches
+
+if TYPE_CHECKING:
+    from .core import Emulator
+
+ORG_ID = re.compile(r"[0-9A-F]{24}@AdobeOrg", re.IGNORECASE)
+LONGEST_URL = 2000
+
+
+class GatewaySwitches(ServiceSwitches):
+    rate_limit: int = Field(
+        0, ge=0, description="requests per `rate_limit_seconds` before the gateway says 429050; 0: no limit (Adobe does not say)"
+    )
+    rate_limit_seconds: float = Field(60, gt=0, description="window of the rate limit")
+    retry_after: Literal["seconds", "date", "none"] = Field("seconds", description="form of `Retry-After` on 429 (Adobe does not say)")
+    sandbox_required: bool = Field(
+        True,
+        description="Experience Platform refuses a request without `x-sandbox-name` (required; that the answer is 400 is a guess)",
+    )
+    sandboxes: list[str] = Field(["prod"], description="known sandboxes; empty: any name is accepted")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is calling."""
+
+    client_id: str
+    org_id: str
+    sandbox: str = ""
+
+
+class Gateway(Service):
+    """The checks, and the rate limit over all callers."""
+
+    switches: GatewaySwitches
+
+    def __init__(self, emulator: Emulator) -> None:
+        super().__init__(emulator)
+        self.switches = GatewaySwitches()
+        self._recent: deque[float] = deque()
+
+    def reset(self) -> None:
+        self._recent.clear()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"recent_requests": len(self._recent)}
+
+    def check(self, request: Request, *, api_key: bool = True, org: bool = True, sandbox: bool = False) -> Caller:
+        """Return who is calling, or raise the gateway's refusal.
+
+        :param api_key: is ``x-api-key`` required?
+        :param org: is ``x-gw-ims-org-id`` required?
+        :param sandbox: is ``x-sandbox-name`` required?
+        """
+        ims = self.emulator.ims
+        self._limit()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if not token.strip():
+            raise refusal("403010", "Oauth token is missing.")
+        credential = ims.credential_of(token.strip()) if scheme.lower() == "bearer" else None
+        if credential is None:
+            raise refusal("401013", "Oauth token is not valid", {"www-authenticate": 'Bearer realm="adobe", error="invalid_token"'})
+        key = request.headers.get("x-api-key")
+        if key is None and api_key:
+            raise refusal("403000", "Api Key is required")
+        if key is not None and key not in ims.credentials:
+            raise refusal("403003", "Api Key is invalid")
+        org_id = request.headers.get("x-gw-ims-org-id")
+        if org_id is None and org:
+            raise refusal("400003", "Missing header")
+        if org_id is not None and not ORG_ID.fullmatch(org_id):
+            raise refusal("403027", "User region is missing")
+        if org_id is not None and org_id != credential.org_id:
+            raise refusal("403025", "Profile is not valid")
+        return Caller(credential.client_id, credential.org_id, self._sandbox(request) if sandbox else "")
+
+    def _sandbox(self, request: Request) -> str:
+        name = request.headers.get("x-sandbox-name")
+        known = self.switches.sandboxes
+        if name is None and self.switches.sandbox_required:
+            raise Answer(400, {"error_code": "400003", "message": "Missing header: x-sandbox-name"})
+        if name is not None and known and name not in known:
+            detail = f"There is no sandbox {name!r} in this organization."
+            raise Answer(403, {"type": "/placeholder/type/uri", "status": 403, "title": "ForbiddenError", "detail": detail})
+        return name or "prod"
+
+    def _limit(self) -> None:
+        if not self.switches.rate_limit:
+            return
+        now, window = self.emulator.clock.now(), self.switches.rate_limit_seconds
+        while self._recent and self._recent[0] <= now - window:
+            self._recent.popleft()
+        if len(self._recent) < self.switches.rate_limit:
+            self._recent.append(now)
+            return
+        wait = max(1, int(self._recent[0] + window - now) + 1)
+        headers = {
+            "seconds": {"retry-after": str(wait)},
+            "date": {"retry-after": formatdate(now + wait, usegmt=True)},
+            "none": {},
+        }[self.switches.retry_after]
+        raise refusal("429050", "Too many requests", headers)
+
+
+def refusal(code: str, message: str, headers: dict[str, str] | None = None) -> Answer:
+    """Return the gateway's error with this six-digit code; its first three digits are the HTTP status."""
+    return Answer(int(code[:3]), {"error_code": code, "message": message}, headers)
