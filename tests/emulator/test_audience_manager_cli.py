@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line, in this process and as a command, against the emulator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_adobe_audiences.cli import main
+
+READ = {"objectType": "TRAIT", "objectId": 1, "permissions": ["READ", "WRITE"]}
+
+
+@pytest.fixture
+def environment(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    values = {
+        "ADOBE_CLIENT_ID": "emulator-client",
+        "ADOBE_CLIENT_SECRET": "emulator-client-secret",
+        "ADOBE_ORG_ID": "0123456789ABCDEF01234567@AdobeOrg",
+        "ADOBE_IMS_URL": emulator.url,
+        "ADOBE_AUDIENCE_MANAGER_URL": emulator.url,
+        "ADOBE_SESSION_CACHE": "false",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.fixture
+def aam(emulator: Any) -> Any:
+    aam = emulator.audience_manager
+    ann = aam.add_user("ann")
+    aam.add_group("R&D", "all of it", permissions=[READ], wildcards=["VIEW_TAGS", "PTRREPORTS"], users=[ann.user_id])
+    aam.add_group("empty")
+    aam.add_group('quote " back \\ slash: # 😀', "two\nlines")
+    aam.add_group("twin")
+    aam.add_group("twin")
+    return aam
+
+
+def groups(*arguments: object) -> int:
+    return main(["groups", *map(str, arguments)])
+
+
+def test_what_is_exported_plans_to_nothing(emulator, aam, environment, tmp_path: Path, capsys):
+    file = tmp_path / "groups.yaml"
+
+    assert groups("export", "--output", file) == 0
+    assert groups("validate", file) == 0
+    assert groups("plan", file) == 0
+
+    assert emulator.journal.writes() == []
+    text = file.read_text()
+    assert '# left out: "twin" (groupId 1005, 1006): several groups have this name' in text
+    shown = capsys.readouterr().out
+    assert "3 groups, nothing wrong" in shown
+    assert "3 unchanged, 2 not managed" in shown
+    assert "!" not in shown
+
+
+def test_a_part_can_be_exported(aam, environment, capsys):
+    assert groups("export", "--names", "emp.*") == 0
+    assert capsys.readouterr().out == 'groups:\n  - name: "empty"\n    description: null\n    permissions: []\n    wildcards: []\n'
+    assert groups("export", "--names", "none") == 0
+    assert capsys.readouterr().out == "groups: []\n"
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "json"])
+def test_a_plan_is_shown_and_told_by_the_exit_code(emulator, aam, environment, tmp_path: Path, capsys, form):
+    file = tmp_path / "groups.yaml"
+    file.write_text("groups:\n  - name: New one\n")
+
+    assert groups("plan", file, "--format", form) == 2
+
+    shown = capsys.readouterr().out
+    assert "New one" in shown
+    if form == "json":
+        assert json.loads(shown)["counts"]["create"] == 1
+    assert emulator.journal.writes() == []
+
+
+def test_a_guard_is_an_error(emulator, aam, environment, tmp_path: Path, capsys):
+    file = tmp_path / "groups.yaml"
+    file.write_text("groups: []\n")
+    arguments = ["plan", file, "--prune", "--managed-groups", "empty", "--max-delete-ratio", 1]
+
+    assert groups(*arguments) == 1
+    assert "allowed by allow_empty_desired=True" in capsys.readouterr().err
+    assert groups(*arguments, "--allow-empty-desired") == 2
+
+
+def test_an_airflow_connection_is_used(aam, adobe_connection, capsys):
+    assert groups("export", "--conn-id", "adobe_default", "--names", "empty") == 0
+    assert "empty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["export"], "no connection was named"),
+        (["validate", "nowhere.yaml"], "nowhere.yaml cannot be read: No such file or directory"),
+        (["export", "--names", "("], "--names is not a regular expression"),
+        (["plan", "nowhere.yaml", "--prune"], "prune=True needs managed_groups"),
+    ],
+)
+def test_errors_are_told_in_one_line_without_a_traceback(monkeypatch, tmp_path: Path, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ADOBE_CLIENT_ID", "ADOBE_CLIENT_SECRET", "ADOBE_ORG_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert groups(*arguments) == 1
+
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+
+
+def test_a_bad_file_is_told_with_its_line(tmp_path: Path, capsys):
+    file = tmp_path / "groups.yaml"
+    file.write_text("groups:\n  - name: A\n  - name: A\n")
+
+    assert groups("validate", file) == 1
+    assert f"{file}:3:" in capsys.readouterr().err
+
+
+def test_the_command_needs_no_airflow_for_a_file(environment, repo: Path):
+    """Validation in CI should not pay for Airflow."""
+    code = (
+        "import sys; from airflow_provider_adobe_audiences.cli import main; "
+        f"code = main(['groups', 'validate', {str(repo / 'example_dags' / 'data' / 'groups.yaml')!r}]); "
+        "assert not [name for name in sys.modules if name.partition('.')[0] == 'airflow'], 'Airflow was imported'; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    module = [sys.executable, "-m", "airflow_provider_adobe_audiences.cli"]
+    done = subprocess.run([*module, "groups", "schema"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((repo / "airflow_provider_adobe_audiences" / "groups" / "groups.schema.json").read_text())

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the in-memory model promises for hundreds of generated worlds, checked for some through HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_adobe_audiences.groups import apply as run
+from airflow_provider_adobe_audiences.groups.guards import Limits
+from airflow_provider_adobe_audiences.groups.plan import DeleteGroup
+from airflow_provider_adobe_audiences.groups.spec import canonical_name
+from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
+from tests.unit.groups_model import worlds
+
+LIMITS = Limits(10_000, 1.0, 1.0, allow_empty=True, allow_empty_desired=True, allow_non_empty_delete=True)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(worlds(), st.sampled_from(["array_unless_paged", "envelope"]), st.sampled_from(["off", "unless_header", "always"]))
+def test_one_apply_converges_through_the_emulator(emulator: Any, adobe_connection: Any, world: Any, shape: str, escaping: str) -> None:
+    model, desired, scope = world
+    emulator.reset()
+    emulator.switches.update({"group_list_shape": shape, "group_html_escaping": escaping})
+    aam = emulator.audience_manager
+    for stored in model.stored.values():
+        group = stored.group
+        aam.add_group(
+            group["name"],
+            group["description"],
+            wildcards=group["wildcards"],
+            permissions=stored.permissions,
+            users=[aam.add_user(f"user {user}").user_id for user in group["users"]],
+        )
+    before = {group["groupId"]: group for group in aam.snapshot()["groups"]}
+
+    with AdobeAudienceManagerHook().session() as session:
+        plan, live = run.plan(session.send, desired, target="here", scope=scope, limits=LIMITS)
+        assert emulator.journal.writes() == []
+        run.apply(session.send, plan.changes, live)
+        assert len(emulator.journal.writes()) == len(plan.changes)
+        emulator.journal.clear()
+        again, _ = run.plan(session.send, desired, target="here", scope=scope, limits=LIMITS)
+
+    assert again.changes == ()
+    assert emulator.journal.writes() == []
+    after = {group["groupId"]: group for group in aam.snapshot()["groups"]}
+    touched = {getattr(change, "group_id", None) for change in plan.changes}
+    deleted = {change.group_id for change in plan.changes if isinstance(change, DeleteGroup)}
+    assert set(before) - set(after) == deleted
+    for group_id, group in before.items():
+        if group_id not in touched:
+            assert after[group_id] == group
+        elif group_id not in deleted:
+            assert [after[group_id][key] for key in ("users", "wildcards")] == [group[key] for key in ("users", "wildcards")]
+    names = {canonical_name(group["name"]) for group in after.values()}
+    assert {canonical_name(wanted.name) for wanted in desired.groups} <= names

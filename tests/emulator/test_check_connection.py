@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test connection tells in one message which services answer and what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
+
+Point = Callable[..., dict[str, Any]]
+
+
+def test_everything_answers(adobe_connection: Point, emulator: Any) -> None:
+    works, message = AdobeHook().test_connection()
+    assert works, message
+    assert "Access token: issued." in message
+    assert "Experience Platform: answers for sandbox 'prod'." in message
+    assert "Audience Manager: answers at prefix /api/v1 and /v1." in message
+    assert "Target: answers for tenant 'emulator'; profile authentication is" in message
+    assert [entry for entry in emulator.journal.entries if entry.write] == []
+
+
+def test_the_prefix_that_answers_is_named(adobe_connection: Point, emulator: Any) -> None:
+    emulator.faults.add(path="^/api/v1/", status=404)
+    works, message = AdobeHook().test_connection()
+    assert not works
+    assert "Audience Manager: FAILED at prefix /api/v1, but answers at /v1: use that one." in message
+
+
+def test_a_service_that_is_not_set_up_is_no_failure(adobe_connection: Point, emulator: Any) -> None:
+    adobe_connection(target_tenant=None)
+    works, message = AdobeHook().test_connection()
+    assert works, message
+    assert "Target: not set up" in message
+
+
+@pytest.mark.parametrize(
+    ("path", "service"), [("/data/core/ups", "Experience Platform"), ("/emulator/target", "Target"), ("permissionable", "Audience Manager")]
+)
+def test_a_service_that_refuses_is_named(adobe_connection: Point, emulator: Any, path: str, service: str) -> None:
+    emulator.faults.add(path=path, status=403, body={"error_code": "403025", "message": "Profile is not valid"})
+    works, message = AdobeHook().test_connection()
+    assert not works
+    assert f"{service}: FAILED." in message
+    assert "add it to a product profile in the Admin Console" in message
+
+
+def test_a_wrong_secret_is_told_once_and_not_shown(adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {**adobe_connection(), "password": "not-the-secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_ADOBE_DEFAULT", json.dumps(connection))
+    works, message = AdobeHook().test_connection()
+    assert not works
+    assert message.startswith("No access token: ")
+    assert "Client id or client secret is wrong" in message
+    assert "not-the-secret" not in message
+
+
+def test_a_connection_that_cannot_work_is_explained(adobe_connection: Point, emulator: Any) -> None:
+    adobe_connection(sandbox="Prod", org_id=None)
+    works, message = AdobeHook().test_connection()
+    assert not works
+    assert "did you mean 'prod'?" in message
+    assert emulator.journal.entries == []

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that a task's process would otherwise load for itself; imported once, by the server that those are forked from."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: F401
+import contextlib
+import gc
+import importlib
+
+import httpx  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+import requests  # noqa: F401
+import yaml  # noqa: F401
+from airflow.providers.common.compat.sdk import DAG
+
+import tests.faults.rows
+import tests.faults.task  # noqa: F401
+
+for _module in ("airflow.sdk.execution_time.supervisor", "airflow.sdk.execution_time.context"):  # where connections are looked up in 3.x
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_module)
+DAG("preload", schedule=None)
+gc.freeze()

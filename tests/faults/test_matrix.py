@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every operator, every fault, every request."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.faults.faults import FAULTS, SEED, Case
+from tests.faults.harness import Request, World, undisturbed
+from tests.faults.rows import ROWS
+
+pytestmark = pytest.mark.faults
+
+#: So many places of one fault in one row are tried unless all are asked for (``--every-case``).
+SAMPLE = 5
+_requests: dict[str, list[Request]] = {}
+
+
+def requests_of(row: str, new_world: Callable[[], World]) -> list[Request]:
+    if row not in _requests:
+        world = new_world()
+        world.emulator.switches.update(ROWS[row].switches)
+        _requests[row] = undisturbed(world, ROWS[row])
+    return _requests[row]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("row", ROWS)
+def test_nothing_is_lost_or_doubled(
+    row: str, fault: str, new_world: Callable[[], World], request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]
+) -> None:
+    if reason := ROWS[row].not_with.get(fault):
+        record_property("fault_reason", reason)
+        return
+    requests = requests_of(row, new_world)
+    places = list(FAULTS[fault].places(requests))
+    possible = len(places)
+    if possible > SAMPLE and not request.config.getoption("--every-case"):
+        places = random.Random(SEED + zlib.crc32(f"{row} {fault}".encode())).sample(places, SAMPLE)
+    wrong: list[str] = []
+    log = ""
+    for place, detail in places:
+        world = new_world()
+        try:
+            FAULTS[fault].play(Case(world, ROWS[row], fault, place, requests, detail))
+        except Exception as error:
+            wrong.append(f"request {place.number}, {place.method} {place.path} ({place.phase}), detail {detail}: {error!r}")
+            log = log or world.log()
+    survived = len(places) - len(wrong)
+    record_property("fault_cases", {"row": row, "fault": fault, "possible": possible, "tried": len(places), "survived": survived})
+    assert not wrong, "\n".join([*wrong, "", "The log of the first of them:", log])
