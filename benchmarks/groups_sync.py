@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sync 300 changes into 10,000 live groups at 20 ms per request, next to the same requests one by one with ``requests.Session``.
+
+Counts the requests and compares them with the least that is possible, measures time and memory above idle, and runs a second time to see
+that nothing is written. The peer sends what a careful script would: the list, each group's permissions, the writes, the verification. It
+takes minutes, so by default its pace is measured on a part of the requests and multiplied; ``BENCH_FULL=1`` sends all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import requests
+
+from scripts.local_airflow import connection_to, emulator_process
+
+GROUPS = int(os.environ.get("BENCH_GROUPS", "10000"))
+CHANGES = int(os.environ.get("BENCH_CHANGES", "300"))
+LATENCY = float(os.environ.get("BENCH_LATENCY", "0.02"))
+SAMPLE = int(os.environ.get("BENCH_SAMPLE", "1000"))
+CONCURRENCIES = [int(number) for number in os.environ.get("BENCH_CONCURRENCY", "8,16,32").split(",")]
+OF_EACH = CHANGES // 3
+PREFIX = "/api/v1"
+
+_TASK = """
+import json, resource, sys, time, types
+from airflow_provider_adobe_audiences.operators.audience_manager import AdobeSyncGroupsOperator
+
+def resident():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+
+operator = AdobeSyncGroupsOperator(
+    task_id="sync", desired=sys.argv[1], mode="apply", concurrency=int(sys.argv[2]), max_permission_removal_ratio=1.0
+)
+import requests, urllib3, yaml, concurrent.futures  # what a task that does nothing large has loaded as well
+operator.hook.settings
+idle = resident()
+began = time.monotonic()
+result = operator.execute({"ti": types.SimpleNamespace(try_number=1)})
+seconds = time.monotonic() - began
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"seconds": seconds, "idle_mb": idle / 1024, "peak_mb": peak / 1024, "written": result["written"]}))
+"""
+
+
+def row(object_id: int, *permissions: str) -> dict[str, Any]:
+    return {"objectType": "TRAIT", "objectId": object_id, "permissions": list(permissions)}
+
+
+def fill(adobe: httpx.Client) -> None:
+    """Make the live groups."""
+    for number in range(GROUPS):
+        body = {"name": f"Group {number:05}", "description": "as it was", "permissions": [row(number + 1, "READ"), row(7, "WRITE")]}
+        adobe.post("/_emulator/audience_manager/groups", json=body).raise_for_status()
+
+
+def desired(round_number: int) -> dict[str, Any]:
+    """Declare all live groups, with as many creations, updates and permission changes as make up the changes."""
+    groups: list[dict[str, Any]] = []
+    for number in range(GROUPS):
+        second = row(7, "WRITE")
+        if OF_EACH <= number < 2 * OF_EACH:
+            second = row(100 + round_number, "READ")
+        groups.append({"name": f"Group {number:05}", "permissions": [row(number + 1, "READ"), second]})
+        if number < OF_EACH:
+            groups[-1]["description"] = f"changed in round {round_number}"
+    return {"groups": groups + [{"name": f"New {round_number} {number}"} for number in range(OF_EACH)]}
+
+
+def minimum() -> dict[str, int]:
+    """The least number of requests, by what they are for."""
+    return {
+        "list groups": 1,
+        "read permissions of managed groups that declare them": GROUPS,
+        "who is calling, because permissions are taken away": 1,
+        "stale checks": OF_EACH,
+        "changes": 3 * OF_EACH,
+        "verify: list groups": 1,
+        "verify: permissions that changed": OF_EACH,
+    }
+
+
+def with_task(url: str, file: Path, home: Path, concurrency: int) -> dict[str, Any]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONN_ADOBE_DEFAULT": json.dumps(connection_to(url)),
+    }
+    command = [sys.executable, "-c", _TASK, str(file), str(concurrency)]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise SystemExit(finished.stdout[-2000:] + finished.stderr[-4000:])
+    measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
+
+
+def one_by_one(url: str, token: str, total: int) -> tuple[float, int]:
+    """Send the same kinds of requests one after another; return the seconds that all of them take, and how many were really sent."""
+    full = os.environ.get("BENCH_FULL") == "1"
+    writes = 3 * OF_EACH
+    reads = total - writes if full else SAMPLE
+    with requests.Session() as session:
+        session.headers.update({"Authorization": f"Bearer {token}", "x-api-key": "emulator-client"})
+        began = time.monotonic()
+        ids = [group["groupId"] for group in session.get(f"{url}{PREFIX}/groups/").json()]
+        listing = time.monotonic() - began
+        began = time.monotonic()
+        for number in range(reads):
+            session.get(f"{url}{PREFIX}/groups/{ids[number % len(ids)]}/permissions").raise_for_status()
+        per_read = (time.monotonic() - began) / reads
+        began = time.monotonic()
+        count = writes if full else max(1, SAMPLE // 10)
+        for number in range(count):
+            # A write that changes nothing costs the same.
+            body = session.get(f"{url}{PREFIX}/groups/{ids[number]}/permissions").json() if number == 0 else [row(ids[number], "READ")]
+            session.put(f"{url}{PREFIX}/groups/{ids[-1 - number]}/permissions/", json=body).raise_for_status()
+        per_write = (time.monotonic() - began) / count
+    return 2 * listing + per_read * (total - writes - 2) + per_write * writes, reads + count + 2
+
+
+def run() -> dict[str, Any]:
+    """Measure, and return the figures."""
+    least = minimum()
+    total = sum(least.values())
+    figures: dict[str, Any] = {"groups": GROUPS, "changes": 3 * OF_EACH, "latency_ms": LATENCY * 1000, "minimum_requests": total}
+    with tempfile.TemporaryDirectory(prefix="adobe-benchmark-") as folder, emulator_process() as emulator:
+        adobe = httpx.Client(base_url=emulator.url, timeout=600)
+        fill(adobe)
+        # Setting up is not part of the measurement.
+        form = {"grant_type": "client_credentials", "client_id": "emulator-client", "client_secret": "emulator-client-secret"}
+        token = adobe.post("/ims/token/v3", data=form).json()["access_token"]
+        adobe.get(f"{PREFIX}/users/self", headers={"Authorization": f"Bearer {token}", "x-api-key": "emulator-client"}).raise_for_status()
+        adobe.post("/_emulator/faults", json={"path": PREFIX, "delay": LATENCY}).raise_for_status()
+        file = Path(folder) / "groups.json"
+        rounds = []
+        for number, concurrency in enumerate(CONCURRENCIES):
+            file.write_text(json.dumps(desired(number)))
+            adobe.delete("/_emulator/journal")
+            measured = with_task(emulator.url, file, Path(folder) / "airflow", concurrency)
+            journal = [entry for entry in adobe.get("/_emulator/journal").json() if entry["path"].startswith(PREFIX)]
+            measured |= {"concurrency": concurrency, "requests": len(journal), "writes": sum(entry["write"] for entry in journal)}
+            rounds.append(measured)
+        adobe.delete("/_emulator/journal")
+        second = with_task(emulator.url, file, Path(folder) / "airflow", CONCURRENCIES[-1])
+        second_writes = [entry for entry in adobe.get("/_emulator/journal").json() if entry["write"]]
+        seconds, sent = one_by_one(emulator.url, token, total)
+    figures |= {
+        "one_by_one_seconds": round(seconds, 1),
+        "one_by_one_requests_really_sent": sent,
+        "rounds": [
+            {
+                "concurrency": measured["concurrency"],
+                "seconds": round(measured["seconds"], 1),
+                "times_faster_than_one_by_one": round(seconds / measured["seconds"], 1),
+                "requests": measured["requests"],
+                "requests_equal_minimum": measured["requests"] == total,
+                "writes": measured["writes"],
+                "memory_above_idle_mb": round(measured["peak_mb"] - measured["idle_mb"], 1),
+            }
+            for measured in rounds
+        ],
+        "second_run_writes": len(second_writes),
+        "second_run_seconds": round(second["seconds"], 1),
+    }
+    return figures
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
