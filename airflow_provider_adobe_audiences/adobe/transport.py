@@ -135,7 +135,6 @@ class _Policy:
                     headers["x-gw-ims-org-id"] = settings.org_id
         elif call.bearer is not None:
             headers["Authorization"] = f"Bearer {call.bearer}"
-            self._secrets.add(call.bearer)
         if call.service is Service.EXPERIENCE_PLATFORM:
             headers["x-sandbox-name"] = settings.sandbox
             headers["x-request-id"] = progress.request_id
@@ -159,6 +158,8 @@ class _Policy:
                     f"the value of the header {name!r} is incomplete, or holds a line break or another character that fits into no header",
                     hint="Copy the credential (or the token in the secret store) once more, without blanks and line breaks.",
                 )
+        if call.bearer is not None:
+            self._secrets.add(call.bearer)
         form = dict(call.form) if call.form is not None else None
         return _Request(call.method, url, list(call.params), headers, body, form, call.content)
 

@@ -174,7 +174,7 @@ def test_a_long_problem_is_read_soon(body: bytes) -> None:
     ("file_format", "content", "reason"),
     [
         ("csv", b'thirdPartyId,a\n"' + b"x" * 5_000_000, "field larger than field limit"),
-        ("csv", b"thirdPartyId," + b",".join(b"c%d" % number for number in range(12_000)) + b"\n1", "Adobe keeps"),
+        ("csv", b"thirdPartyId," + b",".join(b"c%d" % number for number in range(13_000)) + b"\n1", "Adobe keeps"),
         ("csv", b"thirdPartyId,a,a\n1,2,3", "columns of the same name"),
         ("csv", b"thirdPartyId,a\n\xff,1", "is not UTF-8"),
         ("json", b'{"thirdPartyId": "1", "a": "' + b"x" * 3_000_000, "longer than 1 MB"),
