@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeJobFailedError,
     AdobeNotFoundError,
     AdobeUnknownOutcomeError,
+    AdobeValidationError,
 )
 from airflow_provider_adobe_audiences.adobe.target import AUTHENTICATION_SETTING, ProfileBatch, judge, outcome
 from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Key, Part, Parts, SourceFormat, Table, table_of_file, table_of_rows
@@ -100,6 +101,7 @@ class AdobeRotateProfileTokenOperator(AdobeOperator):
             settings = hook.settings
             if self.verify and self.mode != "check":
                 settings.client_code()  # missing, it is said before anything is done
+            intents = _intents(context)
             with hook.session() as session:
                 rotation = Rotator(
                     session=session,
@@ -108,7 +110,7 @@ class AdobeRotateProfileTokenOperator(AdobeOperator):
                     client_code=settings.target_client_code,
                     key=next(iter(settings.secrets()), settings.client_id),
                     mask=mask_secret,
-                    intents=_intents(context),
+                    intents=intents,
                     mode=self.mode,
                     min_remaining=self.min_remaining,
                     force=self.force,
@@ -116,6 +118,9 @@ class AdobeRotateProfileTokenOperator(AdobeOperator):
                     verify=self.verify,
                     verify_timeout=self.verify_timeout.total_seconds(),
                 ).run()
+            if self.mode != "check" and rotation.needed == "nothing" and isinstance(intents, _StoredIntents) and intents.ended_before:
+                # Airflow took that attempt for failed, and forgot its event.
+                rotation = replace(rotation, rotated=True, reason="an earlier attempt created the token, stored and verified it")
             result = asdict(rotation)
             self.log.info("%s", json.dumps(result))
             if self.announce and (rotation.rotated or rotation.adopted):
@@ -125,22 +130,32 @@ class AdobeRotateProfileTokenOperator(AdobeOperator):
 
 
 class _StoredIntents:
-    """Keeps the intent where Airflow keeps it for the tries of one task: in clear, so never a token."""
+    """Keeps the intent where Airflow keeps it for the tries of one task: in clear, so never a token.
+
+    :ivar ended_before: an earlier attempt came to the end of its rotation; whether Airflow noted its success is not known.
+    """
 
     _KEY = "adobe_target_rotation"
+    _ENDED = "ended"
 
     def __init__(self, states: Any) -> None:
         self._states = states
+        self.ended_before = self._ENDED in self._found()
+
+    def _found(self) -> dict[str, Any]:
+        found = self._states.get(self._KEY)
+        return found if isinstance(found, dict) else {}
 
     def load(self) -> Intent | None:
-        found = self._states.get(self._KEY)
-        return Intent(**found) if isinstance(found, dict) else None
+        found = self._found()
+        return Intent(**found) if found and self._ENDED not in found else None
 
     def save(self, intent: Intent) -> None:
         self._states.set(self._KEY, asdict(intent))
 
     def clear(self) -> None:
-        self._states.delete(self._KEY)
+        if found := self._found():
+            self._states.set(self._KEY, {**found, self._ENDED: True})
 
 
 def _intents(context: Context) -> IntentLog:
@@ -159,6 +174,8 @@ class AdobeSetProfileAuthenticationOperator(AdobeOperator):
     """
 
     def __init__(self, *, enabled: bool, **kwargs: Any) -> None:
+        # Where Adobe knows no PATCH, all settings are read and replaced: one at a time.
+        kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(**kwargs)
         if not isinstance(enabled, bool):
             raise AdobeConfigurationError(f"enabled is {enabled!r}: must be True or False")
@@ -298,7 +315,7 @@ class AdobeBulkProfileUpdateOperator(AdobeOperator):
                     )
                 try:
                     outcomes = wait_for_batches(hook, session, batches, self.poll_interval, self.timeout)
-                except AdobeNotFoundError:
+                except (AdobeNotFoundError, AdobeValidationError):
                     accepted.forget()  # waiting for them again cannot help
                     raise
             return self._judged(context, outcomes)

@@ -13,6 +13,7 @@ while POST was on its way        valid or dead   old           no change: create
 before the store was written     dead            old           adopts
 before the token was verified    dead            new           verifies
 before the intent was cleared    dead            new           clears it
+before Airflow noted its success dead            new           tells the consumers again
 ===============================  ==============  ============  ==========================================
 """
 
@@ -39,13 +40,22 @@ def fingerprint(token: str | None, key: str) -> str:
     return hmac.new(key.encode(), token.encode(), hashlib.sha256).hexdigest()[:16] if token else ""
 
 
+def key_id(key: str) -> str:
+    """Return what identifies the key of fingerprints without giving any of it away."""
+    return fingerprint("which key is it", key)
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Written down before a token is created; tells a later attempt that a change at Adobe is its own."""
+    """Written down before a token is created; tells a later attempt that a change at Adobe is its own.
+
+    :param key_id: tells which key the fingerprint was made with, see :func:`key_id`. With another key, every token looks changed.
+    """
 
     rotation_id: str
     old_fingerprint: str
     begun_at: str
+    key_id: str
 
 
 class Step(Enum):
@@ -88,7 +98,7 @@ def decide(
     if live is None or live.expires_in <= 0:
         reason = "Target has no token" if live is None else "Target's token has expired"
         return Decision(Step.REFUSE if mode == "adopt" else Step.ROTATE, reason)
-    begun = intent is not None and intent.old_fingerprint != fingerprint(live.value, key)
+    begun = intent is not None and intent.key_id == key_id(key) and intent.old_fingerprint != fingerprint(live.value, key)
     if live.value != stored:
         if begun:
             return Decision(Step.ADOPT, "an earlier attempt created the token, but did not store it", resumed=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-
-import httpx
+from urllib.parse import urlsplit
 
 from airflow_provider_adobe_audiences.rotation.stores import SecretStore
 
@@ -23,8 +23,9 @@ class FileStore(SecretStore):
         return "the test's store"
 
     def _knock(self, moment: str) -> None:
-        with contextlib.suppress(httpx.HTTPError):
-            httpx.get(f"{self._url}{KNOCK}{moment}", trust_env=False)
+        with contextlib.suppress(OSError, HTTPException), contextlib.closing(HTTPConnection(urlsplit(self._url).netloc, timeout=5)) as http:
+            http.request("GET", f"{KNOCK}{moment}")
+            http.getresponse().read()
 
     def _read(self) -> str | None:
         self._knock("before-read")
