@@ -106,13 +106,25 @@ class AdobeTargetHook(AdobeHook):
             self._judge_refusal(error, token, again)
         return await session.send(target.get_profile_batch_status(status_url, again))
 
-    def update_profile(self, parameters: Mapping[str, str], *, third_party_id: str | None = None, mbox_pc: str | None = None) -> str:
-        """Set attributes of one profile that exists; return Adobe's message."""
+    def update_profile(
+        self,
+        parameters: Mapping[str, str],
+        *,
+        third_party_id: str | None = None,
+        mbox_pc: str | None = None,
+        path_name: str | None = None,
+    ) -> str:
+        """Set attributes of one profile that exists; return Adobe's message.
+
+        :param path_name: the word after ``/m2/``; by default the client code. Adobe's page prints the literal word ``client``.
+        """
         code = self.settings.client_code()
         with self.session() as session:
             return self.send_with_token(
                 session,
-                lambda token: target.update_profile(code, parameters, third_party_id=third_party_id, mbox_pc=mbox_pc, bearer=token),
+                lambda token: target.update_profile(
+                    code, parameters, third_party_id=third_party_id, mbox_pc=mbox_pc, bearer=token, path_name=path_name
+                ),
             )
 
     def fetch_profile(

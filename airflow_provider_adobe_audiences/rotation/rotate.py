@@ -29,7 +29,7 @@ from airflow_provider_adobe_audiences.adobe.target import (
     probe_profile_token,
 )
 from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
-from airflow_provider_adobe_audiences.rotation.decision import Decision, Intent, Mode, OnDrift, Step, decide, fingerprint
+from airflow_provider_adobe_audiences.rotation.decision import Decision, Intent, Mode, OnDrift, Step, decide, fingerprint, key_id
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreConflict, SecretStoreError
 
 T = TypeVar("T")
@@ -159,7 +159,8 @@ class Rotator:
 
     def _rotate(self, old: ProfileToken | None) -> tuple[ProfileToken, bool, float]:
         old_fingerprint = fingerprint(old.value if old else None, self.key)
-        self.intents.save(Intent(str(uuid.uuid4()), old_fingerprint, datetime.now(UTC).isoformat(timespec="seconds")))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.intents.save(Intent(str(uuid.uuid4()), old_fingerprint, now, key_id(self.key)))
         begun = time.monotonic()
         token, recovered = self._create(old_fingerprint)
         token, stored_at = self._settle(token, old_fingerprint)

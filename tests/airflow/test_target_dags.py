@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,26 @@ def test_a_variable_that_is_hidden_is_found_out_before_post(
         AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE, force=True)
     assert run_dag(dag).state == "failed"
     assert emulator.journal.find("POST", "authentication/token") == []
+
+
+@pytest.mark.skipif(AIRFLOW < (3,), reason="Airflow 2 has no supervisor")
+@pytest.mark.parametrize("mode", ["rotate", "adopt"])
+def test_a_variable_that_airflow_would_log_is_not_written(
+    dag: DAG, run_dag: Run, emulator: Any, variable: Callable[[], str | None], mode: Any
+) -> None:
+    import structlog
+
+    emulator.target.issue()
+    with dag:
+        AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE, force=True, mode=mode)
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    try:
+        assert run_dag(dag).state == "failed"
+    finally:
+        structlog.configure(**before)
+    assert emulator.journal.find("POST", "authentication/token") == []
+    assert variable() is None
 
 
 def test_the_description_of_the_variable_is_kept(dag: DAG, run_dag: Run, emulator: Any, variable: Callable[[], str | None]) -> None:

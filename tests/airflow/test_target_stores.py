@@ -379,15 +379,15 @@ def test_bad_arguments_are_found_when_the_dag_is_read(make: Callable[[], SecretS
 def test_a_missing_package_is_named_when_the_dag_is_read(
     make: Callable[[], SecretStore], extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "_installed", lambda module: False)
+    monkeypatch.setattr(base, "is_installed", lambda module: False)
     with pytest.raises(AdobeConfigurationError, match="is not installed") as error:
         make()
     assert f"pip install 'airflow-provider-adobe-audiences[{extra}]'" in error.value.hint
 
 
 def test_what_is_installed_is_found_without_loading_it() -> None:
-    assert base._installed("json")
-    assert not base._installed("no_such_package.at.all")
+    assert base.is_installed("json")
+    assert not base.is_installed("no_such_package.at.all")
 
 
 # ----------------------------------------------------------------------------------------------------------- handed to elsewhere
@@ -423,3 +423,10 @@ def test_a_store_that_can_only_be_read_says_so() -> None:
     assert store.read() == ONE
     with pytest.raises(AdobeConfigurationError, match="made without write"):
         store.write(TWO)
+
+
+def test_google_by_a_connection_needs_googles_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("google.cloud.secretmanager_v1")
+    monkeypatch.setattr("airflow_provider_adobe_audiences.rotation.stores.google.is_installed", lambda module: False)
+    with pytest.raises(AdobeConfigurationError, match="needs Google's Airflow provider for gcp_conn_id"):
+        GoogleSecretManagerStore("project", "profile-token", gcp_conn_id="google_cloud_default")

@@ -48,7 +48,11 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
     (dags / "stores.py").write_text(textwrap.dedent(DAGS))
     # The first answer is lost after Target has created the token: adopting it is part of what is searched.
     emulator.faults.add(method="POST", path="authentication/token", nth=1, phase="after", drop=True)
-    env = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}
+    env = {
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        # Airflow itself would log the Variables that tasks set; the store refuses to be written without this.
+        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "supervisor=INFO",
+    }
     stale = "5e884898-da28-4710-8c2b-ffffffffffff"
     seen: list[str] = []
     over = threading.Event()

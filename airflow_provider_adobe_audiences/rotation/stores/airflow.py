@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +17,9 @@ _DATABASE = ("MetastoreBackend", "ExecutionAPISecretsBackend")
 
 class AirflowVariableStore(SecretStore):
     """An Airflow Variable. Airflow encrypts it with the Fernet key, if there is one.
+
+    At the log level DEBUG, Airflow 3 itself would write the token into the worker's log; the store then refuses to be written, unless
+    the logger ``supervisor`` has a higher level (``[logging] namespace_levels``).
 
     :param key: of the Variable. Must contain ``token`` or another word by which Airflow masks values.
     :param description: written along with every value; without one, Airflow would delete the description that is there.
@@ -44,11 +48,28 @@ class AirflowVariableStore(SecretStore):
     def _write(self, secret: str) -> None:
         from airflow.providers.common.compat.sdk import Variable
 
+        self._check_that_airflow_does_not_log_it()
         Variable.set(self.key, secret, description=self.description)
+
+    def _check_that_airflow_does_not_log_it(self) -> None:
+        """Raise when Airflow's supervisor would log what a task sets: at level DEBUG it does, and masks nothing of it."""
+        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+        if not AIRFLOW_V_3_0_PLUS:
+            return
+        import structlog
+
+        if structlog.get_logger(logger_name="supervisor").is_enabled_for(logging.DEBUG):
+            raise AdobeConfigurationError(
+                f"{self}: at the log level DEBUG Airflow writes every Variable that a task sets, with its value, into the worker's log",
+                hint="Give the workers AIRFLOW__LOGGING__NAMESPACE_LEVELS='supervisor=INFO' (from Airflow 3.2), or a higher log level; "
+                "or use another store.",
+            )
 
     def _prove_writable(self) -> None:
         from airflow.providers.common.compat.sdk import Variable
 
+        self._check_that_airflow_does_not_log_it()
         if backend := _shadowing("get_variable", self.key):
             raise SecretStoreError(
                 f"{self} is hidden by {backend}, which takes precedence: what is written to the Variable would never be read",

@@ -42,7 +42,7 @@ class SecretStore(ABC):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         for module, how in cls.requires.items():
-            if not _installed(module):
+            if not is_installed(module):
                 raise AdobeConfigurationError(f"{cls.__name__} needs the package that brings {module!r}, which is not installed", hint=how)
         store = super().__new__(cls)
         store._arguments = (args, kwargs)
@@ -125,7 +125,7 @@ def store_of(reference: tuple[str, list[Any], dict[str, Any]] | list[Any]) -> Se
     return store
 
 
-def _installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

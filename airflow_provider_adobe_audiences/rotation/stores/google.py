@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreError
+from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreError, is_installed
 
 _NEEDED = "secretmanager.versions.add"
 
@@ -24,6 +25,11 @@ class GoogleSecretManagerStore(SecretStore):
     }
 
     def __init__(self, project_id: str, secret_id: str, *, gcp_conn_id: str | None = None) -> None:
+        if gcp_conn_id is not None and not is_installed("airflow.providers.google.common.hooks.base_google"):
+            raise AdobeConfigurationError(
+                "GoogleSecretManagerStore needs Google's Airflow provider for gcp_conn_id, which is not installed",
+                hint="Install it with: pip install apache-airflow-providers-google. Or leave gcp_conn_id out.",
+            )
         self.project_id, self.secret_id, self.gcp_conn_id = project_id, secret_id, gcp_conn_id
         self._kept: Any = None
 
