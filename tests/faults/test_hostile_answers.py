@@ -104,11 +104,13 @@ def ask(emulator: Any, processes: Any) -> Callable[..., dict[str, Any]]:
 @pytest.mark.parametrize("way", ["blocking", "async", "download"])
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_answers_are_refused_in_bounded_memory_and_time(
-    emulator: Any, ask: Callable[..., dict[str, Any]], hostile: str, way: str
+    emulator: Any, ask: Callable[..., dict[str, Any]], hostile: str, way: str, request: pytest.FixtureRequest
 ) -> None:
     emulator.faults.add(path="/data/foundation/", **HOSTILE[hostile])
 
     found = ask(way)
+    request.node.user_properties.append(("megabytes", found["grown"] / MEGABYTE))
+    request.node.user_properties.append(("seconds", found["seconds"]))
 
     assert found["kind"].startswith("Adobe"), found
     assert "What to do: " in found["error"]

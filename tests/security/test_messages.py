@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -54,7 +55,7 @@ def test_every_shape_of_error_becomes_one_clean_line(shape: str, opened: Any, ca
         send = opened(settings_at(server.url))
         for status in (400, 401, 403, 404, 409, 418, 429, 500):
             prepared = answer(status, SHAPES[shape], **{"x-request-id": "a\x1b[31mb\x9bc", "retry-after": "1\x1b[31m"})
-            server.answer = lambda _, prepared=prepared: prepared
+            server.answer = functools.partial(lambda content, _: content, prepared)
             for call in (READ, experience_platform.create_batch("d", input_format="json"), audience_manager.get_self()):
                 error = send(call)
                 assert isinstance(error, AdobeError)
