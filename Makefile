@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test system faults faults-sample lint format types imports demo ui registry bench ci locks clean
+.PHONY: help venv test system faults faults-sample lint format types imports demo ui registry bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ registry: venv ## write .airflow-registry.yaml from the classes
 
 bench: venv ## benchmarks, as ratios to peers in the same run
 	$(BIN)/python -m benchmarks
+
+soak: venv ## the example DAGs for 30 minutes while one request in ten meets a fault (SOAK_ARGS="--minutes 3" for less)
+	$(BIN)/python -m scripts.soak $(SOAK_ARGS)
 
 ci: ## everything that CI runs
 	bash .ci/run
