@@ -23,7 +23,10 @@ from airflow_provider_adobe_audiences.operators.target import AdobeRotateProfile
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore
 
 STORE = AirflowVariableStore("adobe_target_profile_token")
-LEAST_DAYS = 10
+# A token lives for 90 days (in Adobe's example), so there are less than these left after a month, and two months may fail.
+MIN_REMAINING = timedelta(days=65)
+# Longer than a month, which is when this looks next.
+LEAST_DAYS = 35
 
 with DAG(
     dag_id="adobe_target_rotate_profile_token",
@@ -38,13 +41,12 @@ with DAG(
     rotate = AdobeRotateProfileTokenOperator(
         task_id="rotate",
         store=STORE,
-        # Longer than a month: a token lives for 90 days, and one failed month shall not be the end of it.
-        min_remaining=timedelta(days=45),
+        min_remaining=MIN_REMAINING,
         pool=os.environ.get("ADOBE_TARGET_POOL", "default_pool"),
         pool_slots=int(os.environ.get("ADOBE_TARGET_POOL_SLOTS", "1")),
     )
 
-    look = AdobeRotateProfileTokenOperator(task_id="look", store=STORE, mode="check", trigger_rule="all_done")
+    look = AdobeRotateProfileTokenOperator(task_id="look", store=STORE, mode="check", min_remaining=MIN_REMAINING, trigger_rule="all_done")
 
     @task
     def complain_when_little_is_left(found: dict) -> str:
@@ -55,5 +57,10 @@ with DAG(
             raise ValueError(f"only {left} of the profile token are left: {found['reason']}")
         return f"{left.days} days left"
 
-    rotate >> look
+    @task(trigger_rule="one_failed", retries=0)
+    def fail_with_the_rotation() -> None:
+        raise RuntimeError("the rotation failed; its log says what to do")
+
+    # Without it the Dag run would succeed when only `rotate` fails: the last tasks decide.
+    rotate >> [look, fail_with_the_rotation()]
     complain_when_little_is_left(look.output)

@@ -75,6 +75,9 @@ class TargetSwitches(ServiceSwitches):
         ["fetch", "update", "batchUpdate", "batchStatus"],
         description="calls that need the token (sources disagree)",
     )
+    token_checked_without_toggle: bool = Field(
+        False, description="while authentication is not required, a wrong token that is sent is refused all the same (Adobe does not say)"
+    )
     bad_token_answer: Literal["403", "401", "200"] = Field(
         "403", description="missing or wrong token; 200: `success` false, in XML (Adobe does not say)"
     )
@@ -384,12 +387,14 @@ def router(emulator: Emulator) -> APIRouter:
 
     def admitted(request: Request, endpoint: Endpoint) -> bool:
         """Let a request pass, or raise; False when it must be refused in XML."""
-        if not target.settings["enableProfileApiAuthentication"] or endpoint not in target.switches.authentication_enforced_on:
+        if endpoint not in target.switches.authentication_enforced_on:
             return True
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         if not token and target.switches.old_token_header:
             token = request.headers.get("access_token", "")
+        if not target.settings["enableProfileApiAuthentication"] and not (token and target.switches.token_checked_without_toggle):
+            return True
         if target.accepted_by_edge(token):
             return True
         answer = int(target.switches.bad_token_answer)

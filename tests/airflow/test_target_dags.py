@@ -335,9 +335,37 @@ def test_the_example_dags(run_dag: Run, xcom: Run, emulator: Any, variable: Call
     rotation = run_dag(bag.dags["adobe_target_rotate_profile_token"])
     assert rotation.state == "success"
     assert xcom(rotation, "complain_when_little_is_left") == "89 days left"
+    emulator.clock.advance(31 * 86_400)
+    assert xcom(run_dag(bag.dags["adobe_target_rotate_profile_token"]), "rotate")["rotated"], "every month"
     update = run_dag(bag.dags["adobe_target_bulk_profile_update"], run_conf={"staging": f"file://{tmp_path}"})
     assert update.state == "success"
     result = xcom(update, "update_profiles")
     assert result["rows"] == result["successful"] == len(emulator.target.profiles) == 2357
     tiers = {attributes["tier"] for attributes in emulator.target.profiles.values()}
     assert tiers == {"gold", "silver", "bronze"}
+
+
+@pytest.mark.parametrize("days", [31, 62])
+def test_the_example_of_the_rotation_fails_when_it_could_not_rotate(
+    run_dag: Run, emulator: Any, variable: Callable[[], str | None], repo: Path, days: int
+) -> None:
+    pytest.importorskip("airflow.sdk", reason="the example DAGs are written for Airflow 3")
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.0, 3.1
+        from airflow.models.dagbag import DagBag
+    dag = DagBag(repo / "example_dags").dags["adobe_target_rotate_profile_token"]
+    dag.get_task("rotate").retries = dag.get_task("complain_when_little_is_left").retries = 0
+    assert run_dag(dag).state == "success"
+    emulator.clock.advance(days * 86_400)
+    emulator.faults.add(method="GET", path="clients/settings", status=403, body={"errors": [{"errorCode": "X", "message": "no"}]})
+    run = run_dag(dag)
+    assert run.state == "failed"
+    states = {ti.task_id: ti.state for ti in run.get_task_instances()}
+    little = days > 31
+    assert states == {
+        "rotate": "failed",
+        "look": "success",
+        "fail_with_the_rotation": "failed",
+        "complain_when_little_is_left": "failed" if little else "success",
+    }

@@ -24,8 +24,9 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeUnknownOutcomeError,
 )
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.target import probe_profile_token
 from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
-from airflow_provider_adobe_audiences.rotation.decision import Intent, fingerprint
+from airflow_provider_adobe_audiences.rotation.decision import Intent, fingerprint, key_id
 from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
 from airflow_provider_adobe_audiences.rotation.stores import SecretStore, SecretStoreConflict, SecretStoreError
 from scripts.local_airflow import connection_to
@@ -432,6 +433,19 @@ def test_a_forced_rotation_that_crashed_is_not_done_twice(emulator: Any, rotate:
     assert posts(emulator) == 2
 
 
+def test_an_intent_of_another_credential_says_nothing(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+    """With another key every fingerprint differs: that must not pass for a rotation of one's own."""
+    emulator.clock.advance(80 * 86_400)
+    intents = Intents()
+    intents.intent = Intent("id", fingerprint(in_step.value, "the key before"), "2026-01-01T00:00:00+00:00", key_id("the key before"))
+    assert rotate(in_step, intents=intents).rotated
+    assert posts(emulator) == 1
+    intents.intent = Intent("id", fingerprint(in_step.value, "the key before"), "2026-01-01T00:00:00+00:00", key_id("the key before"))
+    emulator.target.issue()
+    with pytest.raises(AdobeConflictError, match="drift"):
+        rotate(in_step, intents=intents, on_drift="fail")
+
+
 def test_a_crash_while_post_is_on_its_way_is_adopted_even_if_drift_is_to_fail(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
     emulator.clock.advance(80 * 86_400)
     intents = Intents()
@@ -588,6 +602,15 @@ def test_an_edge_that_never_accepts_the_token_fails_but_the_store_is_right(emula
 def test_a_toggle_that_is_off_proves_nothing(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
     emulator.target.settings["enableProfileApiAuthentication"] = False
     assert rotate(in_step, force=True).verified.startswith("inconclusive: Target does not require a token")
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_without_the_toggle_a_wrong_token_is_refused_only_on_demand(emulator: Any, session: AdobeSession, checked: bool) -> None:
+    emulator.target.settings["enableProfileApiAuthentication"] = False
+    emulator.switches["token_checked_without_toggle"] = checked
+    right = emulator.target.issue().value
+    answers = [session.send(probe_profile_token("emulator", token)) for token in (None, right, "wrong")]
+    assert answers == [True, True, not checked]
 
 
 def test_an_edge_that_lets_everybody_in_proves_nothing(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:

@@ -8,7 +8,9 @@ import datetime
 import decimal
 import hashlib
 import io
+import itertools
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.adobe.target_bulk import MOST_ROWS, Columns, Parts, table_of_file, table_of_rows
+from airflow_provider_adobe_audiences.adobe.target_bulk import MOST_ROWS, Columns, Parts, Table, table_of_file, table_of_rows
+from benchmarks import bulk_profile_body
 
 UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
 
@@ -181,6 +184,30 @@ def test_rows_are_split_at_the_limit_and_none_is_lost() -> None:
     assert [len(part.split(b"\n")) - 1 for part in parts] == [10, 10, 5]
     assert all(part.startswith(b"batch=thirdPartyId,v\n") for part in parts)
     assert [line for part in parts for line in part.decode().split("\n")[1:]] == [f"u{number},{number}" for number in range(25)]
+
+
+def test_1_200_000_rows_are_three_uploads() -> None:
+    table = Table("rows", lambda columns: itertools.chain([("v",)], ((f"{number}", "1") for number in range(1_200_000))))
+    with Parts(Columns("thirdPartyId", "id")) as parts:
+        written = parts.write([table])
+        assert [(part.rows, part.first_row) for part in written] == [(500_000, 1), (500_000, 500_001), (200_000, 1_000_001)]
+        for part in written:
+            with part.file.open("rb") as file:
+                lines = itertools.islice(file, 1, None)
+                assert all(line.rstrip(b"\n") == b"%d,1" % number for number, line in enumerate(lines, part.first_row - 1))
+
+
+def test_a_parquet_file_of_40_mb_is_one_upload_in_constant_memory(tmp_path: Path) -> None:
+    """In processes of their own, so that the memory is the product's, and the other encoder shares nothing with it."""
+    file = tmp_path / "profiles.parquet"
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        pool.apply(bulk_profile_body.write_parquet, (file, 500_000))
+        figures = pool.apply(bulk_profile_body.ours, (str(file),))
+        assert file.stat().st_size > 40_000_000
+        assert figures["uploads"] == [500_000]
+        assert figures["sha256"] == [pool.apply(bulk_profile_body.independent, (file,))]
+        assert figures["megabytes_above_idle"] < 200
+    print(f"500,000 rows of Parquet: {figures['megabytes_above_idle']} MB above idle, {figures['seconds']} s, byte-exact")
 
 
 @given(st.integers(35, 200))
