@@ -283,6 +283,13 @@ def checked_name(name: object) -> str:
     return name.strip()
 
 
+def checked_description(description: object) -> str | None:
+    """Return a group's description; raise :class:`ValueError` when it is neither text nor ``None``."""
+    if not isinstance(description, str | None):
+        raise ValueError(f"the description of a group must be text or None, not {description!r}")
+    return description
+
+
 def checked_id(value: object, what: str) -> int:
     """Return an id; raise :class:`ValueError` unless it is a positive integer (a string of digits, as templates give it, is fine)."""
     try:
@@ -296,7 +303,7 @@ def checked_id(value: object, what: str) -> int:
 
 def create_group(name: str, description: str | None = None) -> Call[Group]:
     """Create a group (``POST /groups/``)."""
-    body = {"name": checked_name(name), "description": description}
+    body = {"name": checked_name(name), "description": checked_description(description)}
     return _call("create group", "POST", "/groups/", lambda answer: _group(answer.json()), Repeatability.CREATE, json=body)
 
 
@@ -308,7 +315,7 @@ def update_group(group_id: int, name: str, description: str | None) -> Call[Grou
         path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
         lambda answer: _group(answer.json()),
         Repeatability.REPEATABLE,
-        json={"name": checked_name(name), "description": description},
+        json={"name": checked_name(name), "description": checked_description(description)},
     )
 
 

@@ -52,6 +52,10 @@ class Limits:
             # Written this way, a NaN is refused as well.
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ValueError(f"{name} must be a number from 0 (nothing) to 1 (everything), not {value!r}")
+        for name in ("allow_empty", "allow_empty_desired", "allow_non_empty_delete", "require_self"):
+            # Text such as "False" would count as true.
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
 
 def guarded(plan: Plan, limits: Limits) -> Plan:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic.alias_generators import to_camel
 
-from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission, User
+from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission, User, checked_id
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConflictError, AdobeError
 from airflow_provider_adobe_audiences.groups.spec import (
     DesiredGroup,
@@ -86,7 +86,7 @@ class Scope:
     """
 
     prune: bool = False
-    managed: str | Collection[int] | None = None
+    managed: str | Collection[int | str] | None = None
     protected: Collection[str] = ()
 
     def __post_init__(self) -> None:
@@ -96,8 +96,16 @@ class Scope:
             )
         if isinstance(self.managed, str):
             name_pattern(self.managed, "managed_groups")
-        if isinstance(self.protected, str):
-            raise ValueError(f"protected must be a list of names, not the text {self.protected!r}")
+        elif isinstance(self.managed, Collection) and not isinstance(self.managed, Mapping):
+            # Templates turn ids into text, which would match no group.
+            object.__setattr__(self, "managed", frozenset(checked_id(group_id, "managed_groups") for group_id in self.managed))
+        elif self.managed is not None:
+            raise ValueError(f"managed_groups must be a regular expression or a list of ids, not {self.managed!r}")
+        wrong = isinstance(self.protected, str) or not isinstance(self.protected, Collection)
+        if wrong or not all(isinstance(name, str) for name in self.protected):
+            raise ValueError(f"protected must be a list of names, not {self.protected!r}")
+        if not isinstance(self.prune, bool):
+            raise ValueError(f"prune must be True or False, not {self.prune!r}")
 
     def covers(self, group: Group) -> bool:
         if self.managed is None:

@@ -256,7 +256,7 @@ class _PlanningOperator(_GroupsOperator):
         *,
         desired: Desired,
         prune: bool = False,
-        managed_groups: str | Sequence[int] | None = None,
+        managed_groups: str | Sequence[int | str] | None = None,
         protected: Sequence[str] = (),
         max_deletes: int = 5,
         max_delete_ratio: float = 0.25,
@@ -460,10 +460,15 @@ def load_desired(desired: Desired) -> DesiredState:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     try:
-        with ObjectStoragePath(desired).open("rb") as file:
-            return load_file(file, desired)
+        file = ObjectStoragePath(desired).open("rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise DesiredStateError(f"{desired} cannot be read: {type(error).__name__}") from None
+        why = {FileNotFoundError: "it does not exist", IsADirectoryError: "it is a folder"}.get(type(error), "access is denied")
+        raise DesiredStateError(f"{desired} cannot be read: {why}") from None
+    except (ImportError, ValueError) as error:
+        # A scheme that no installed provider knows.
+        raise DesiredStateError(f"{desired} cannot be read: {error}", hint="Install the provider of that storage.") from None
+    with file:
+        return load_file(file, desired)
 
 
 def target_of(settings: AdobeSettings) -> str:

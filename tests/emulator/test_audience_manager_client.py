@@ -194,6 +194,7 @@ def test_an_object_id_may_be_a_string(emulator, session):
     [
         lambda: aam.create_group(" "),
         lambda: aam.create_group("a\nb"),
+        lambda: aam.create_group("A", 7),  # type: ignore[arg-type]
         lambda: aam.update_group(0, "A", None),
         lambda: aam.update_group("../1", "A", None),  # type: ignore[arg-type]
         lambda: aam.delete_group(True),

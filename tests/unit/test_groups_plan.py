@@ -186,8 +186,19 @@ def test_a_scope_that_cannot_work_is_refused():
         Scope(prune=True)
     with pytest.raises(ValueError, match="not a regular expression"):
         Scope(managed="(")
-    with pytest.raises(ValueError, match="must be a list of names"):
-        Scope(protected="Admins")
+    for wrong in ("Admins", ["Admins", 7], None):
+        with pytest.raises(ValueError, match="protected must be a list of names"):
+            Scope(protected=wrong)
+    for wrong in (7, [1, "x"], [True], {"1": 2}):
+        with pytest.raises(ValueError, match="managed_groups must be"):
+            Scope(managed=wrong)
+    with pytest.raises(ValueError, match="prune must be True or False"):
+        Scope(prune="no", managed=".*")
+
+
+def test_ids_of_managed_groups_may_be_text_as_templates_give_it():
+    made = plan(declare(), Live((group(1, "A"), group(2, "B"))), Scope(prune=True, managed=["2"]))
+    assert [change.group_id for change in made.deletes] == [2]
 
 
 # -- guards
@@ -312,7 +323,8 @@ def test_clearing_what_is_clear_needs_no_permission():
 @pytest.mark.parametrize(
     "wrong",
     [{"max_deletes": -1}, {"max_deletes": 1.5}, {"max_deletes": True}]
-    + [{name: value} for name in ("max_delete_ratio", "max_permission_removal_ratio") for value in (-0.1, 1.1, math.nan, "0.5", True)],
+    + [{name: value} for name in ("max_delete_ratio", "max_permission_removal_ratio") for value in (-0.1, 1.1, math.nan, "0.5", True)]
+    + [{name: "False"} for name in ("allow_empty", "allow_empty_desired", "allow_non_empty_delete", "require_self")],
 )
 def test_limits_that_cannot_work_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
