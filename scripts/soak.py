@@ -85,13 +85,21 @@ def sample(emulator: int, airflow: int) -> Sample:
     """Return resident memory in MB and open files of each server, without the processes that live for one task or one parsing only."""
     found: Sample = {"emulator": _use([psutil.Process(emulator)])}
     for child in psutil.Process(airflow).children():
-        name = next((word for word in ("scheduler", "triggerer", "api_server", "dag-processor") if word in " ".join(child.cmdline())), None)
+        name = next((word for word in ("scheduler", "triggerer", "api_server", "dag-processor") if word in _command(child)), None)
         if name == "triggerer":
             # Its event loop is a process of its own.
-            found[name] = _use([child, *(one for one in child.children() if "triggerer" in " ".join(one.cmdline()))])
+            found[name] = _use([child, *(one for one in child.children() if "triggerer" in _command(one))])
         elif name is not None:
             found[name] = _use([child])
     return found
+
+
+def _command(process: Any) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        # Airflow leaves the servers of logs that found their port taken as zombies.
+        return ""
 
 
 def _use(processes: list[Any]) -> tuple[float, int]:
