@@ -185,13 +185,21 @@ class Soak:
 
     def look(self) -> set[str]:
         """Check what the runs left that have ended since the last look; return which DAGs are busy."""
+        try:
+            return self._look()
+        except httpx.HTTPError as error:
+            # Airflow's API on sqlite may fail under load; the next look will tell.
+            self.say(f"Airflow did not answer: {error}")
+            return set(DAGS)
+
+    def _look(self) -> set[str]:
         active = self.active()
         for run in self.started:
             if run.run_id in self.ended or (run.dag_id, run.run_id) in active:
                 continue
-            self.ended.add(run.run_id)
             state = self.airflow.state(run.dag_id, run.run_id)
             wrong = run.check() if state == "success" else [self.airflow.report(run.dag_id, run.run_id)]
+            self.ended.add(run.run_id)
             self.noted += [f"{run.dag_id}, {run.run_id}, {state}: {problem}" for problem in wrong]
             for problem in wrong:
                 self.say(f"{run.dag_id} is {state}: {problem}")
@@ -430,7 +438,10 @@ def disturb(soak: Soak, seconds: float, at_once: int, emulator: int, airflow: in
         busy = soak.look()
         if len(busy) < at_once:
             idle = [dag_id for dag_id in DAGS[turn:] + DAGS[:turn] if dag_id not in busy]
-            soak.start(idle[0])
+            try:
+                soak.start(idle[0])
+            except httpx.HTTPError as error:
+                soak.say(f"{idle[0]} was not started: {error}")
             turn = (DAGS.index(idle[0]) + 1) % len(DAGS)
         time.sleep(2)
     samples.append((seconds, sample(emulator, airflow)))
