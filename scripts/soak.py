@@ -150,6 +150,7 @@ class Soak:
     say: Callable[[str], None]
     started: list[Started] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
+    number: int = 0
     #: What was wrong when a run had just ended, whether or not it was mended later.
     noted: list[str] = field(default_factory=list)
     #: The group of somebody else.
@@ -159,7 +160,8 @@ class Soak:
         return dict(self.adobe.get("/_emulator/state").raise_for_status().json())
 
     def start(self, dag_id: str) -> None:
-        number = len(self.started)
+        self.number += 1  # of its own, also when the answer to the trigger is lost
+        number = self.number
         staging = self.folder / "staging" / str(number)
         conf: dict[str, Any] = {}
         check: Callable[[], list[str]] = list
