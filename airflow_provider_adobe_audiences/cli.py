@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from airflow_provider_adobe_audiences.adobe.audience_manager import Group
 from airflow_provider_adobe_audiences.adobe.call import Service
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
@@ -119,11 +120,13 @@ def _load(path: Path) -> DesiredState:
 
 def _export(parsed: argparse.Namespace) -> int:
     pattern = name_pattern(parsed.names, "--names")
+
+    def chosen(group: Group) -> bool:
+        return bool(pattern.fullmatch(canonical_name(group.name)))
+
     with AdobeSession(settings_of(parsed.conn_id)) as session:
-        live = run.read_all(
-            session.send, concurrency=parsed.concurrency, chosen=lambda group: bool(pattern.fullmatch(canonical_name(group.name)))
-        )
-    text = export(live, live.permissions)
+        live = run.read_all(session.send, concurrency=parsed.concurrency, chosen=chosen)
+    text = export(live, [group.group_id for group in live.groups if chosen(group)])
     if parsed.output is None:
         sys.stdout.write(text)
     else:

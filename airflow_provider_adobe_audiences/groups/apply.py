@@ -23,7 +23,13 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
     update_group,
 )
 from airflow_provider_adobe_audiences.adobe.call import Call, Response
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConflictError, AdobeError, AdobeUnknownOutcomeError
+from airflow_provider_adobe_audiences.adobe.errors import (
+    AdobeConflictError,
+    AdobeError,
+    AdobePermissionError,
+    AdobeUnknownOutcomeError,
+    AdobeValidationError,
+)
 from airflow_provider_adobe_audiences.groups.guards import Limits, guarded
 from airflow_provider_adobe_audiences.groups.plan import (
     Change,
@@ -104,16 +110,28 @@ def read(send: Send, desired: DesiredState, *, concurrency: int = DEFAULT_CONCUR
 
 
 def read_all(send: Send, *, concurrency: int = DEFAULT_CONCURRENCY, chosen: Callable[[Group], bool] = lambda group: True) -> Live:
-    """Read all groups, and the permissions of those that are chosen."""
+    """Read all groups, and the permissions of those that are chosen and accessible to the calling user."""
     groups = all_of(send, list_groups)
-    return Live(groups, read_permissions(send, [group.group_id for group in groups if chosen(group)], concurrency))
+    ids = [group.group_id for group in groups if chosen(group)]
+    return Live(groups, read_permissions(send, ids, concurrency, all_accessible=False))
 
 
-def read_permissions(send: Send, group_ids: Iterable[int], concurrency: int) -> dict[int, tuple[Permission, ...]]:
-    """Return the canonical permissions of groups, by group id."""
+def read_permissions(
+    send: Send, group_ids: Iterable[int], concurrency: int, *, all_accessible: bool = True
+) -> dict[int, tuple[Permission, ...]]:
+    """Return the canonical permissions of groups, by group id.
 
-    def one(group_id: int) -> tuple[Permission, ...]:
-        rows = send(list_group_permissions(group_id))
+    :param all_accessible: whether a group that Adobe does not let the calling user read is an error; otherwise it is left out.
+    """
+
+    def one(group_id: int) -> tuple[Permission, ...] | None:
+        try:
+            rows = send(list_group_permissions(group_id))
+        except (AdobeValidationError, AdobePermissionError) as error:
+            if not all_accessible:
+                return None
+            error.hint = f"The calling user cannot access groupId {group_id}: give it access, or leave the permissions of that group out."
+            raise
         return canonical_permissions(rows)
 
     ids = list(group_ids)
@@ -121,7 +139,7 @@ def read_permissions(send: Send, group_ids: Iterable[int], concurrency: int) -> 
         return {}
     with ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(ids))), thread_name_prefix="adobe-groups") as pool:
         try:
-            return dict(zip(ids, pool.map(one, ids), strict=True))
+            return {group_id: rows for group_id, rows in zip(ids, pool.map(one, ids), strict=True) if rows is not None}
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

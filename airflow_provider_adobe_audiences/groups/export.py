@@ -14,10 +14,10 @@ from airflow_provider_adobe_audiences.groups.spec import canonical_description, 
 def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
     """Return groups as YAML of the kind that :func:`~.spec.load` reads.
 
-    What cannot be declared is left out with a comment, and stays unmanaged: groups that share a name, and permissions or wildcards that
-    this package does not know.
+    What cannot be declared is left out with a comment, and stays unmanaged: groups that share a name, permissions that could not be
+    read, and permissions or wildcards that this package does not know.
 
-    :param live: groups, and the permissions of those to write.
+    :param live: groups, and the permissions of those to write, where they could be read.
     :param group_ids: which groups; all of them without it.
     """
     chosen = set(live.by_id if group_ids is None else group_ids)
@@ -49,7 +49,9 @@ def _problem(name: str, groups: Sequence[Group]) -> str | None:
 def _lines(group: Group, permissions: tuple[Permission, ...] | None) -> Iterator[str]:
     yield f"  - name: {_quoted(canonical_name(group.name))}"
     yield f"    description: {_quoted(canonical_description(group.description))}"
-    if permissions is not None:
+    if permissions is None:
+        yield "    # permissions are left out: the calling user cannot access them"
+    else:
         try:
             load_permissions([row.as_json() for row in permissions])
         except DesiredStateError:

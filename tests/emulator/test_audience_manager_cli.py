@@ -63,6 +63,20 @@ def test_what_is_exported_plans_to_nothing(emulator, aam, environment, tmp_path:
     assert "!" not in shown
 
 
+def test_a_group_that_the_user_cannot_access_is_exported_without_its_permissions(emulator, aam, environment, tmp_path: Path, capsys):
+    aam.add_group("locked", inaccessible=True)
+    file = tmp_path / "groups.yaml"
+
+    assert groups("export", "--output", file) == 0
+    assert groups("plan", file) == 0
+
+    assert "permissions are left out: the calling user cannot access them" in file.read_text()
+    assert emulator.journal.writes() == []
+    file.write_text('groups: [{name: "locked", permissions: []}]')
+    assert groups("plan", file) == 1
+    assert "give it access, or leave the permissions of that group out" in capsys.readouterr().err
+
+
 def test_a_part_can_be_exported(aam, environment, capsys):
     assert groups("export", "--names", "emp.*") == 0
     assert capsys.readouterr().out == 'groups:\n  - name: "empty"\n    description: null\n    permissions: []\n    wildcards: []\n'
