@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +78,27 @@ def test_a_group_that_the_user_cannot_access_is_exported_without_its_permissions
     file.write_text('groups: [{name: "locked", permissions: []}]')
     assert groups("plan", file) == 1
     assert "give it access, or leave the permissions of that group out" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl, which this machine does not have")
+def test_the_commands_of_the_page_do_what_it_says(emulator, repo: Path, tmp_path: Path):
+    page = (repo / "docs" / "audience-manager.md").read_text()
+    (commands,) = re.findall(r"^```bash\n(export ADOBE_CLIENT_ID=emulator-client.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+    finished = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands.replace("http://127.0.0.1:8765", emulator.url)],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    first, second = finished.stdout.split("Plan for ")[1:]
+    assert "0 to rename" in first
+    assert "Nothing to change." in first
+    assert "~ rename           EU Analysts -> EMEA Analysts (groupId 1001)" in second
+    assert [entry.path for entry in emulator.journal.writes()] == []
 
 
 def test_a_part_can_be_exported(aam, environment, capsys):
