@@ -96,9 +96,17 @@ def settings_of(conn_id: str | None) -> AdobeSettings:
     :raises AdobeConfigurationError: naming what is wrong.
     """
     if conn_id is not None:
+        from airflow.providers.common.compat.sdk import AirflowException
+
         from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
-        return AdobeHook(conn_id).settings
+        try:
+            return AdobeHook(conn_id).settings
+        except AirflowException as error:
+            raise AdobeConfigurationError(
+                f"there is no Airflow connection {conn_id!r}: {error}",
+                hint=f"Define it, for example in the environment as AIRFLOW_CONN_{conn_id.upper()}.",
+            ) from None
     names = {f"{ENVIRONMENT_PREFIX}{name.upper()}": name for name in AdobeSettings.model_fields}
     fields = {name: os.environ[variable] for variable, name in names.items() if os.environ.get(variable)}
     if not fields:

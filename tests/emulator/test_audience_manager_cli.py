@@ -141,6 +141,7 @@ def test_an_airflow_connection_is_used(aam, adobe_connection, capsys):
     ("arguments", "words"),
     [
         (["export"], "no connection was named"),
+        (["export", "--conn-id", "unheard_of"], "there is no Airflow connection 'unheard_of'"),
         (["validate", "nowhere.yaml"], "nowhere.yaml cannot be read: No such file or directory"),
         (["export", "--names", "("], "--names is not a regular expression"),
         (["plan", "nowhere.yaml", "--prune"], "prune=True needs managed_groups"),
