@@ -60,7 +60,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "total_timeout": {
         "label": "Total deadline (seconds)",
-        "description": "For one call with all its retries; the time to send a large body is added",
+        "description": "For one call with all its retries; sending a large body is not cut short",
         "schema": {"type": ["number", "null"], "default": 300, "exclusiveMinimum": 0},
     },
     "max_attempts": {
@@ -70,7 +70,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "requests_per_minute": {
         "label": "Requests per minute",
-        "description": "Limit of each worker process; empty for none",
+        "description": "Limit of each process, which is one running task, or the triggerer; empty for none",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "ca_bundle": _text("CA bundle", "File with the certificates to trust instead of the system's"),
