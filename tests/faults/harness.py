@@ -111,6 +111,7 @@ class Run:
     :param copy: the same task instance as another :class:`Run`, but with processes of its own.
     :ivar history: how each process ended.
     :ivar state: Airflow's state.
+    :ivar loses_outcome_of: the next process of this phase is killed when it has done its work, before it could say so.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Run:
         self._folder.mkdir()
         (self._folder / "task_state").symlink_to(world.folder / f"{name}.task_state")
         (self._folder / "clock").symlink_to(world.folder / "clock")
+        self.loses_outcome_of: Phase | None = None
         self._process: Any = None
         self._phase: Phase = "execute"
         self._deferred: dict[str, Any] = {}
@@ -216,6 +218,9 @@ class Run:
 
     def _one_process(self, on_hold: OnHold | None) -> Ended:
         ours, theirs = multiprocessing.Pipe(duplex=False)
+        loses_outcome = self.loses_outcome_of == self._phase
+        if loses_outcome:
+            self.loses_outcome_of = None
         order = Order(
             row=self.row.name,
             facts=self.facts,
@@ -232,6 +237,7 @@ class Run:
             method=self._deferred.get("method"),
             method_arguments=self._deferred.get("method_arguments", {}),
             largest_file=self.world.largest_file,
+            loses_outcome=loses_outcome,
         )
         self._process = process = self.world.processes.Process(target=main, args=(theirs, order), daemon=True)
         process.start()

@@ -34,6 +34,7 @@ class Row:
     :param check: raises :class:`AssertionError` unless the invariant holds for all these finished runs together.
     :param check_ended: the same for one run that a person ended (Airflow called ``on_kill``).
     :param switches: of the emulator.
+    :param needs_next_run: why it takes the Dag's next run to notice a write that Adobe processes when the task is over, if it does.
     :param not_with: names of faults that say nothing about this operator, with the reason.
     """
 
@@ -44,6 +45,7 @@ class Row:
     check: Callable[[World, list[Run]], None]
     check_ended: Callable[[World, list[Run]], None] = _nothing
     switches: dict[str, Any] = field(default_factory=dict)
+    needs_next_run: str = ""
     not_with: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -340,10 +340,15 @@ row(
 )
 
 
+def bad_rows(count: int) -> list[str]:
+    return [f"not json {number} {'x' * 900}" for number in range(count)]
+
+
 def a_batch_with_bad_rows(world: World) -> Facts:
-    bad = "".join(f"not json {number}\n" for number in range(5))
-    batch_id = a_batch(world, json_lines(rows_of(0)) + bad, complete=True, enableErrorDiagnostics=True, partialIngestionPercent=50)
-    return {"batch_id": batch_id, "target": str(world.folder / "failed")}
+    count = 200 if world.fault.startswith("disk full") else 5  # more than fits on the disk then
+    body = json_lines(rows_of(0, 2 * count)) + "".join(f"{line}\n" for line in bad_rows(count))
+    batch_id = a_batch(world, body, complete=True, enableErrorDiagnostics=True, partialIngestionPercent=50)
+    return {"batch_id": batch_id, "target": str(world.folder / "failed"), "count": count}
 
 
 def downloaded(world: World, runs: list[Run]) -> None:
@@ -351,7 +356,7 @@ def downloaded(world: World, runs: list[Run]) -> None:
     files = sorted(folder.iterdir())
     assert all(sorted(run.result) == sorted(f"file://{file}" if result_is_url(run) else str(file) for file in files) for run in runs)
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-    assert [one["_corrupt_record"] for one in rows] == [f"not json {number}" for number in range(5)]
+    assert [one["_corrupt_record"] for one in rows] == bad_rows(runs[0].facts["count"])
 
 
 def result_is_url(run: Run) -> bool:
@@ -362,7 +367,7 @@ row(
     name="AdobeDownloadFailedRowsOperator",
     invariant="reads: the files hold exactly the rejected rows",
     prepare=a_batch_with_bad_rows,
-    build=lambda facts: AdobeDownloadFailedRowsOperator(task_id="download", **facts),
+    build=lambda facts: AdobeDownloadFailedRowsOperator(task_id="download", batch_id=facts["batch_id"], target=facts["target"]),
     check=downloaded,
     not_with={"404": "Adobe answers so when there are no failed rows"},
     switches={"batch_seconds": 0},

@@ -51,6 +51,7 @@ class Order:
     method: str | None = None
     method_arguments: dict[str, Any] = field(default_factory=dict)
     largest_file: int | None = None
+    loses_outcome: bool = False
 
 
 class Xcom:
@@ -146,6 +147,8 @@ def main(report: Connection, order: Order) -> None:
     except BaseException as error:
         traceback.print_exc()
         outcome = {"state": "broken harness", "error": repr(error)}
+    if order.loses_outcome:
+        os.kill(os.getpid(), signal.SIGKILL)
     report.send(outcome)
     os._exit(0)
 
