@@ -104,9 +104,9 @@ def decide(call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, no
         if isinstance(error, AdobeRateLimitError):
             error.retry_after = after
         return Retry(error, after, throttled=True)
+    if call.repeatability is Repeatability.CREATE and (outcome.status in TRANSIENT_STATUSES or outcome.status >= 500):
+        return Raise(_unknown(call, error))
     if outcome.status in TRANSIENT_STATUSES:
-        if call.repeatability is Repeatability.CREATE:
-            return Raise(_unknown(call, error))
         return Retry(error, retry_after(outcome.headers, now))
     return Raise(error)
 
