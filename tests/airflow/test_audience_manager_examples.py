@@ -67,6 +67,11 @@ def test_sync_on_merge_then_no_drift(run_dag, xcom, emulator, world, example):
     assert checked.state == "success"
     assert emulator.journal.writes() == []
 
+    # Somebody gives a group a wildcard by hand: nothing but the check would tell.
+    next(group for group in world.groups.values() if group.name == "EMEA Analysts").wildcards = ["VIEW_ALL_SEGMENTS"]
+    assert run_dag(example("adobe_audience_manager_drift_check")).state == "failed"
+    assert emulator.journal.writes() == []
+
 
 def test_the_drift_check_fails_and_writes_nothing(run_dag, emulator, world, example):
     assert run_dag(example("adobe_audience_manager_drift_check")).state == "failed"
