@@ -303,6 +303,41 @@ def test_an_update_that_did_not_work_fails(
     assert len(emulator.journal.find("POST", "batchUpdate")) == 1, "an error that a retry cannot mend is not retried"
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="what was accepted is remembered from Airflow 3.3 on")
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_batch_that_target_has_forgotten_is_not_waited_for_again(
+    dag: DAG, run_dag: Run, emulator: Any, upload: Path, status: int, deferrable: bool
+) -> None:
+    emulator.switches["unknown_batch_status"] = status
+    emulator.target.settings["enableProfileApiAuthentication"] = False
+
+    class Forgetful(AdobeBulkProfileUpdateOperator):
+        def _upload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            accepted = super()._upload(*args, **kwargs)
+            emulator.target.batches.clear()
+            return accepted
+
+    states: dict[str, Any] = {}
+
+    def keep(context: Any) -> None:
+        states["left"] = context["task_state_store"].get("adobe_target_bulk_update")
+
+    with dag:
+        Forgetful(
+            task_id="update",
+            source=str(upload),
+            key_column="id",
+            poll_interval=0.1,
+            deferrable=deferrable,
+            on_failure_callback=keep,
+            retries=2,
+        )
+    assert run_dag(dag).state == "failed"
+    assert len(emulator.journal.find("POST", "batchUpdate")) == 1
+    assert states == {"left": None}, "whoever runs it again wants to upload again"
+
+
 def test_failed_rows_can_be_accepted(dag: DAG, run_dag: Run, xcom: Run, emulator: Any, upload: Path) -> None:
     emulator.switches["batch_failed_rows"] = 1
     emulator.target.settings["enableProfileApiAuthentication"] = False

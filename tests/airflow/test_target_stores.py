@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from types import SimpleNamespace
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
 from airflow_provider_adobe_audiences.rotation.stores import (
     AirflowVariableStore,
     AwsSecretsManagerStore,
@@ -466,3 +469,41 @@ def test_google_by_a_connection_needs_googles_provider(monkeypatch: pytest.Monke
     monkeypatch.setattr("airflow_provider_adobe_audiences.rotation.stores.google.is_installed", lambda module: False)
     with pytest.raises(AdobeConfigurationError, match="needs Google's Airflow provider for gcp_conn_id"):
         GoogleSecretManagerStore("project", "profile-token", gcp_conn_id="google_cloud_default")
+
+
+# --------------------------------------------------------------------------------------------------------------- with a rotation
+
+
+def test_rotations_at_once_with_compare_and_set(
+    vault: Vault, emulator: Any, adobe_connection: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has a store of its own, as two processes have; compare-and-set tells the slower one, and both follow Target."""
+    emulator.target.issue()
+    VaultStore("adobe/profile-token").write(str(emulator.target.token()))
+    start = threading.Barrier(2)
+
+    def rotate(_: int) -> Rotation:
+        with AdobeTargetHook().session() as session:
+            rotator = Rotator(session, VaultStore("adobe/profile-token"), "emulator", "emulator", "key", lambda token: None, force=True)
+            start.wait()
+            return rotator.run()
+
+    with futures.ThreadPoolExecutor(2) as threads:
+        rotations = list(threads.map(rotate, range(2)))
+    assert all(rotation.rotated for rotation in rotations)
+    assert VaultStore("adobe/profile-token").read() == emulator.target.token()
+    assert len(emulator.journal.find("POST", "authentication/token")) == 2
+
+
+def test_a_rotation_into_a_vault_that_forbids_it_sends_nothing(
+    vault: Vault, emulator: Any, adobe_connection: Any, connect: Connect
+) -> None:
+    before = emulator.target.issue().value
+    VaultStore("adobe/profile-token").write(before)
+    vault.forbid_writing()
+    connect(vault)
+    store = VaultStore("adobe/profile-token")
+    with AdobeTargetHook().session() as session, pytest.raises(SecretStoreError, match="could not be proven writable"):
+        Rotator(session, store, "emulator", "emulator", "key", lambda token: None, force=True).run()
+    assert emulator.journal.find("POST", "authentication/token") == []
+    assert store.read() == emulator.target.token() == before

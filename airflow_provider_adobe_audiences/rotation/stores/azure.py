@@ -13,7 +13,7 @@ _INSTALL = "Install it with: pip install 'airflow-provider-adobe-audiences[azure
 
 
 class AzureKeyVaultStore(SecretStore):
-    """A secret of a key vault. Writing needs the permission *Set* on secrets.
+    """A secret of a key vault. Writing needs the access policies *Get* and *Set*, or the role *Key Vault Secrets Officer*.
 
     :param vault_url: such as ``https://my-vault.vault.azure.net``.
     :param secret_name: letters, digits and hyphens; ``airflow-variables-<key>`` is what Airflow's secrets backend expects of a Variable.

@@ -58,8 +58,15 @@ class VaultStore(SecretStore):
     def _prove_writable(self) -> None:
         # The very same content: with compare-and-set nobody's change can be undone by it.
         hook = self._hook()
-        self._load(hook)
-        self._put(hook, self._secret or {self.key: ""})
+        for last in (False, False, True):
+            self._load(hook)
+            try:
+                self._put(hook, self._secret or {self.key: ""})
+            except SecretStoreConflict:
+                if last:
+                    raise
+            else:
+                return
 
     def _put(self, hook: Any, content: dict[str, Any]) -> None:
         from hvac.exceptions import InvalidRequest
