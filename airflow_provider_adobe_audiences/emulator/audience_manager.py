@@ -393,8 +393,12 @@ def refusal(status: int, code: str, message: str) -> Answer:
 async def _body(request: Request) -> Any:
     try:
         return json.loads(await request.body())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise refusal(400, "malformed_request", "the body is not valid JSON") from None
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in value)
 
 
 def _description(value: Any) -> str | None:
@@ -498,9 +502,9 @@ def router(emulator: Emulator) -> APIRouter:
             raise refusal(405, "method_not_allowed", f"{method} is not allowed here")
         try:
             ids = json.loads(await request.body())
-        except ValueError:
+        except (ValueError, RecursionError):
             ids = None
-        if not isinstance(ids, list) or not ids or any(isinstance(one, bool) or not isinstance(one, int) for one in ids):
+        if not ids or not _are_ids(ids):
             if switches.bulk_delete_bad_body == 400:
                 raise refusal(400, "malformed_request", "the body must be an array of group ids")
             return respond(204)
@@ -582,7 +586,7 @@ def router(emulator: Emulator) -> APIRouter:
         if taken is not None and taken.user_id != other_than:
             raise refusal(409, "username_taken", "the user name is taken")
         groups = body.get("groups", [])
-        if not isinstance(groups, list) or any(group not in aam.groups for group in groups):
+        if not _are_ids(groups) or any(group not in aam.groups for group in groups):
             raise refusal(400, "invalid_groups", "groups must be an array of existing group ids")
         keys = {
             "username": "username",
@@ -620,7 +624,7 @@ def router(emulator: Emulator) -> APIRouter:
     @endpoint("POST", "/users/bulk-delete")
     async def bulk_delete_users(request: Request, caller: str) -> Response:
         ids = await _body(request)
-        if not isinstance(ids, list) or any(one not in aam.users for one in ids):
+        if not _are_ids(ids) or any(one not in aam.users for one in ids):
             raise refusal(400, "malformed_request", "the body must be an array of ids of users")
         for one in dict.fromkeys(ids):
             aam.drop_user(one)

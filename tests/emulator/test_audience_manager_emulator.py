@@ -130,7 +130,8 @@ def test_membership_is_one_relation_seen_from_two_sides(emulator, adobe):
     assert not {"title", "phoneNumber"} & left.json().keys()
     seen = adobe.get(GROUPS).json()[0]
     assert (seen["users"], seen["membershipCount"]) == ([], 0)
-    assert adobe.put(f"/api/v1/users/{user_id}", json={**body, "groups": [999]}).status_code == 400
+    for wrong in ([999], [[group_id]], group_id):
+        assert adobe.put(f"/api/v1/users/{user_id}", json={**body, "groups": wrong}).status_code == 400
 
     emulator.audience_manager.join(user_id, group_id)
     assert adobe.delete(f"/api/v1/users/{user_id}").status_code == 204
@@ -143,7 +144,8 @@ def test_users_in_bulk(emulator, adobe):
 
     assert adobe.post("/api/v1/users/bulk-delete", json=ids[:2]).status_code == 204
     assert [user["userId"] for user in adobe.get("/api/v1/users/").json()] == ids[2:]
-    assert adobe.post("/api/v1/users/bulk-delete", json=ids).status_code == 400
+    for wrong in (ids, [[ids[2]]], {}):
+        assert adobe.post("/api/v1/users/bulk-delete", json=wrong).status_code == 400
 
 
 def test_ids_are_never_used_again(emulator, adobe):
@@ -180,6 +182,7 @@ def test_there_are_25_wildcards():
     [
         b"",
         b"not json",
+        b"[" * 100_000,
         b'{"name": "A", "description": null,}',
         b"[]",
         b"{}",
