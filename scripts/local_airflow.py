@@ -288,6 +288,8 @@ def airflow_standalone(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        # On a busy machine sqlite's five seconds are too short: the scheduler ends with "database is locked" then.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in (connections or {}).items()},
         **(env or {}),

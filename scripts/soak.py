@@ -434,6 +434,8 @@ def disturb(soak: Soak, seconds: float, at_once: int, emulator: int, airflow: in
     while (now := time.monotonic() - began) < seconds:
         if now >= len(samples) * SAMPLE_SECONDS:
             samples.append((now, sample(emulator, airflow)))
+            if missing := {"scheduler", "triggerer", "api_server", "dag-processor"} - set(samples[-1][1]):
+                raise NotReady(f"Airflow has lost its {', '.join(missing)}. Its last words:\n{soak.airflow.server.tail()}")
             soak.say(", ".join(f"{name} {memory:.0f} MB {files} files" for name, (memory, files) in sorted(samples[-1][1].items())))
             # It keeps the last 20,000 requests by design, which would hide everything else.
             soak.adobe.delete("/_emulator/journal").raise_for_status()
