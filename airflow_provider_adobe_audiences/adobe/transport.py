@@ -650,6 +650,10 @@ def _connection_reason(error: BaseException, url: str) -> tuple[str, bool, str |
     return f"the connection to {host} {what} ({type(error).__name__})", False, None
 
 
+# What OpenSSL says before anything of a request is sent.
+_NO_HANDSHAKE = ("CERTIFICATE", "certificate", "WRONG_VERSION_NUMBER", "HANDSHAKE", "UNSUPPORTED_PROTOCOL", "ALERT_PROTOCOL_VERSION")
+
+
 def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
     import requests
     import urllib3
@@ -661,7 +665,14 @@ def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
     if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)) or isinstance(
         reason, not_sent
     ):
-        return NoAnswer(*_connection_reason(reason if isinstance(reason, BaseException) else error, url))
+        what, _, hint = _connection_reason(reason if isinstance(reason, BaseException) else error, url)
+        # urllib3 also blames the proxy, or TLS, when the connection through it breaks after the request was sent.
+        original = getattr(reason, "original_error", reason)
+        sent = not isinstance(error, requests.exceptions.ConnectTimeout) and not isinstance(original, not_sent)
+        if sent and not any(sign in str(original) for sign in ("Tunnel connection failed", *_NO_HANDSHAKE)):
+            kind = type(original if isinstance(original, BaseException) else error).__name__
+            return NoAnswer(_after_sending(kind, False), sent=True)
+        return NoAnswer(what, False, hint)
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)):
         raise AdobeConfigurationError(f"the request cannot be made ({type(error).__name__})") from None
     timeout = isinstance(error, requests.exceptions.Timeout)
