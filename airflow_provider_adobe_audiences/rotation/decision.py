@@ -4,17 +4,17 @@
 A new token kills the old one at once, and Adobe returns the token that lives in clear. So the token is never lost, it can only be
 out of step with the store; and every run begins by comparing the two. What follows from that, wherever an earlier run has died:
 
-===============================  ==============  ============  ==========================================
-the earlier run died             old token       store         this run
-===============================  ==============  ============  ==========================================
-before its intent                valid           old           starts over
-after its intent, before POST    valid           old           sees no change at Adobe, and creates
-while POST was on its way        valid or dead   old           no change: creates; a change: adopts
-before the store was written     dead            old           adopts
-before the token was verified    dead            new           verifies
-before the intent was cleared    dead            new           clears it
-before Airflow noted its success dead            new           tells the consumers again
-===============================  ==============  ============  ==========================================
+================================  =============  =====  ====================================
+the earlier run died              old token      store  this run
+================================  =============  =====  ====================================
+before its intent                 valid          old    starts over
+after its intent, before POST     valid          old    sees no change at Adobe, and creates
+while POST was on its way         valid or dead  old    no change: creates; a change: adopts
+before the store was written      dead           old    adopts
+before the token was verified     dead           new    verifies
+before the intent was cleared     dead           new    clears it
+before Airflow noted its success  dead           new    tells the consumers again
+================================  =============  =====  ====================================
 """
 
 from __future__ import annotations

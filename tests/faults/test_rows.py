@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No operator and no sensor of the package escapes the matrix."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_adobe_audiences import operators, sensors
+from tests.faults.faults import FAULTS
+from tests.faults.rows import ROWS
+
+PACKAGE = "airflow_provider_adobe_audiences."
+
+
+def does_something(kind: type[BaseOperator]) -> bool:
+    """Whether it is more than a base of others: the package says what it does."""
+    methods = (getattr(kind, name, None) for name in ("execute", "poke"))
+    return any(getattr(method, "__module__", "").startswith(PACKAGE) for method in methods)
+
+
+def operators_of_the_package() -> set[str]:
+    names = set()
+    for package in (operators, sensors):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            for kind in vars(importlib.import_module(module.name)).values():
+                if isinstance(kind, type) and issubclass(kind, BaseOperator) and kind.__module__ == module.name and does_something(kind):
+                    names.add(kind.__name__)
+    return names
+
+
+def without_a_row(names: Iterable[str]) -> set[str]:
+    return set(names) - {row.operator for row in ROWS.values()}
+
+
+def test_every_operator_and_sensor_has_a_row() -> None:
+    assert len(operators_of_the_package()) > 20
+    assert without_a_row(operators_of_the_package()) == set(), "write a row in tests/faults/rows_*.py"
+
+
+def test_every_row_is_of_an_operator_that_there_is() -> None:
+    assert {row.operator for row in ROWS.values()} <= operators_of_the_package()
+
+
+def test_a_new_operator_without_a_row_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_adobe_audiences.operators import target
+
+    class AdobeNewOperator(target.AdobeOperator):
+        def execute(self, context: object) -> None: ...
+
+    AdobeNewOperator.__module__ = target.__name__
+    AdobeNewOperator.execute.__module__ = target.__name__
+    monkeypatch.setattr(target, "AdobeNewOperator", AdobeNewOperator, raising=False)
+    assert without_a_row(operators_of_the_package()) == {"AdobeNewOperator"}
+
+
+def test_what_is_not_tried_is_a_fault_that_there_is_with_a_reason() -> None:
+    for row in ROWS.values():
+        assert set(row.not_with) <= set(FAULTS)
+        assert all(row.not_with.values())
