@@ -15,6 +15,10 @@ T = TypeVar("T")
 
 JSON = "application/json"
 
+_MOST_MEMORY = 60 * 1024 * 1024
+# Python gives every character of a text the size of the largest; these bytes begin one beyond U+FFFF, or beyond U+00FF.
+_FOUR_BYTES, _THREE_BYTES = re.compile(rb"[\xf0-\xff]"), re.compile(rb"[\xc4-\xff]")
+
 
 class Service(StrEnum):
     """The Adobe service that answers a call; decides host, authentication and headers."""
@@ -43,8 +47,16 @@ class Response:
     body: bytes = b""
 
     def json(self) -> Any:
-        """Return the body as JSON; raise :class:`ValueError` when it is not."""
+        """Return the body as JSON; raise :class:`ValueError` when it is not, or would fill too much memory."""
+        if self._memory() > _MOST_MEMORY:
+            raise ValueError("the answer holds too many values")
         return json.loads(self.body)
+
+    def _memory(self) -> int:
+        """Return how many bytes the body, its text and its values fill at most: a few million '{},' are a bomb, too."""
+        character = 4 if _FOUR_BYTES.search(self.body) else 2 if _THREE_BYTES.search(self.body) else 1
+        values = 240 * self.body.count(b"{") + 64 * (self.body.count(b"[") + self.body.count(b","))
+        return len(self.body) * (1 + 2 * character) + values
 
     @property
     def text(self) -> str:

@@ -11,7 +11,6 @@ OAuth ``{error, error_description}``; Audience Manager ``{code, message, childMe
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -238,7 +237,7 @@ def read_problem(response: Response) -> Problem:
         if isinstance(body, Mapping):
             code, message, body_request_id = _read_mapping(body)
         else:
-            message = body if isinstance(body, str) and body else json.dumps(body)
+            message = body if isinstance(body, str) and body else _beginning(response)
     except (ValueError, RecursionError):
         message = _read_text(response)
     request_id = body_request_id or request_id
@@ -280,8 +279,12 @@ def _read_mapping(body: Mapping[str, Any]) -> tuple[str | None, str, str | None]
     return (str(code) if code else None, str(message), str(request_id) if request_id else None)
 
 
+def _beginning(response: Response) -> str:
+    return response.body[:20_000].decode("utf-8", "replace")
+
+
 def _read_text(response: Response) -> str:
-    text = response.text[:20_000]
+    text = _beginning(response)
     if "<" in text and ">" in text:
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         text = html.unescape(title.group(1) if title else re.sub(r"<[^>]{0,200}>", " ", text))

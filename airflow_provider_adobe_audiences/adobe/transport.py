@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
@@ -41,15 +44,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-LARGEST_ANSWER = 32 * 1024 * 1024
+LARGEST_ANSWER = 16 * 1024 * 1024
+# The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it, each a thousandfold.
+_ACCEPTED_ENCODING = "gzip"
 _PIECE = 64 * 1024
 _UPLOAD_PIECE = 1024 * 1024
 _LONGEST_PAUSE = 120.0
 _backoff = wait_random_exponential(multiplier=0.5, max=30)
 
 
-class _AnswerTooLarge(Exception):
-    """The answer passed the limit, in bytes or in time, or it is not as long as announced."""
+class _BadAnswer(Exception):
+    """The answer passed the limit, in bytes or in time, or it is not as long, or not packed, as announced."""
 
 
 class _Again(Exception):
@@ -126,7 +131,7 @@ class _Policy:
 
     def _request(self, progress: _Progress) -> _Request:
         call, settings = progress.call, self.settings
-        headers = {"Accept": call.accept, **call.headers}
+        headers = {"Accept": call.accept, "Accept-Encoding": _ACCEPTED_ENCODING, **call.headers}
         if progress.token is not None:
             headers["Authorization"] = f"Bearer {progress.token}"
             if settings.authentication != "audience_manager_password":
@@ -356,22 +361,22 @@ class AdobeSession(_Policy):
                     )
                 )
                 headers = {name.lower(): value for name, value in answer.headers.items()}
+                body = _unpacked(answer.raw, headers.get("content-encoding"))
                 if target is not None and answer.ok and not headers.get("content-type", "").startswith("text/html"):
-                    target.receive(answer.raw, self.settings.total_timeout)
+                    target.receive(body, self.settings.total_timeout)
                     return Response(answer.status_code, headers)
-                return Response(answer.status_code, headers, self._read(answer.raw))
-        except _AnswerTooLarge as error:
+                return Response(answer.status_code, headers, self._read(body))
+        except _BadAnswer as error:
             return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
         except requests.exceptions.RequestException as error:
             return _requests_failure(error)
         except urllib3.exceptions.HTTPError as error:
             return NoAnswer(f"the answer broke off ({type(error).__name__})", sent=True)
 
-    def _read(self, raw: Any) -> bytes:
-        # read1 returns what has arrived, so that an answer that drips cannot hold us beyond the deadline.
+    def _read(self, pieces: Iterator[bytes]) -> bytes:
         deadline = time.monotonic() + self.settings.total_timeout
         body = bytearray()
-        while piece := raw.read1(_PIECE, decode_content=True):
+        for piece in pieces:
             body += piece
             _check_size(len(body), deadline, self.settings.total_timeout)
         return bytes(body)
@@ -384,10 +389,18 @@ class AdobeSession(_Policy):
             import requests
             from requests.adapters import HTTPAdapter
 
+            answers = _bounded_steps(self.settings.total_timeout)
+
             class Adapter(HTTPAdapter):
                 def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
                     # Large pieces: sending a file is bound by the network then, not by Python.
                     super().init_poolmanager(*args, **kwargs, blocksize=_UPLOAD_PIECE)
+
+                def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+                    pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+                    if pool.ConnectionCls.response_class is not answers:
+                        pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": answers})
+                    return pool
 
             if self.settings.ca_bundle or not self.settings.verify_tls:
                 _tls_context(self.settings)
@@ -456,8 +469,10 @@ class AsyncAdobeSession(_Policy):
 
         client = await self._client()
         headers = dict(request.headers)
+        seconds = self.settings.total_timeout
         try:
-            async with AsyncExitStack() as stack:
+            # A large body may take long to send, and is followed by no large answer.
+            async with asyncio.timeout(None if request.content else seconds), AsyncExitStack() as stack:
                 body: Any = request.body
                 if request.content is not None:
                     headers["Content-Length"] = str(request.content.length)
@@ -467,19 +482,24 @@ class AsyncAdobeSession(_Policy):
                 answer = await stack.enter_async_context(
                     client.stream(request.method, request.url, params=parameters, headers=headers, content=body, data=request.form)
                 )
-                deadline = time.monotonic() + self.settings.total_timeout
+                deadline = time.monotonic() + seconds
                 received = bytearray()
-                async for piece in answer.aiter_bytes():
-                    received += piece
-                    _check_size(len(received), deadline, self.settings.total_timeout)
+                unpacker = _Unpacker(answer.headers.get("content-encoding"))
+                async for packed in answer.aiter_raw():
+                    for piece in unpacker.feed(packed):
+                        received += piece
+                        _check_size(len(received), deadline, seconds)
+                unpacker.finish()
                 return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, bytes(received))
-        except _AnswerTooLarge as error:
+        except _BadAnswer as error:
             return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             return NoAnswer(*_connection_reason(error, request.url))
         except httpx.InvalidURL as error:
             raise AdobeConfigurationError(f"the request cannot be made ({error})") from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except TimeoutError:
+            return NoAnswer(f"the answer was not complete after {seconds:.0f} seconds", sent=True, hint=AdobeResponseError.default_hint)
+        except httpx.TransportError as error:
             return NoAnswer(_after_sending(type(error).__name__, isinstance(error, httpx.TimeoutException)), sent=True)
 
     async def _client(self) -> httpx.AsyncClient:
@@ -507,22 +527,22 @@ class _Download:
     begin: int
     length: int | None
 
-    def receive(self, raw: Any, seconds: float) -> None:
+    def receive(self, pieces: Iterator[bytes], seconds: float) -> None:
         """Write what comes; large files may take long, but not for ever."""
         self._write(lambda: (self.file.seek(self.begin), self.file.truncate()))
         received, milestone, deadline = 0, 0, time.monotonic() + seconds
-        while piece := raw.read1(_PIECE, decode_content=True):
+        for piece in pieces:
             received += len(piece)
             if self.length is not None and received > self.length:
-                raise _AnswerTooLarge(f"more than the {self.length} bytes came that Adobe had announced; they were not read further")
+                raise _BadAnswer(f"more than the {self.length} bytes came that Adobe had announced; they were not read further")
             self._write(lambda piece=piece: self.file.write(piece))
             if received - milestone >= _UPLOAD_PIECE:
                 milestone, deadline = received, time.monotonic() + seconds
             elif time.monotonic() > deadline:
-                raise _AnswerTooLarge(f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} seconds")
+                raise _BadAnswer(f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} seconds")
         self._write(self.file.flush)
         if self.length is not None and received < self.length:
-            raise _AnswerTooLarge(f"{received} bytes came, not the {self.length} that Adobe had announced")
+            raise _BadAnswer(f"{received} bytes came, not the {self.length} that Adobe had announced")
 
     def _write(self, do: Callable[..., object]) -> None:
         try:
@@ -576,6 +596,87 @@ async def _pieces(upload: _Upload) -> AsyncIterator[bytes]:
         yield piece
 
 
+class _Unpacker:
+    """Unpacks a body in pieces of bounded size.
+
+    :param encoding: value of ``Content-Encoding``.
+    :raises _BadAnswer: for any encoding but gzip, also from the methods when the body is not what it says.
+    """
+
+    def __init__(self, encoding: str | None) -> None:
+        encoding = (encoding or "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise _BadAnswer("the answer is encoded in a way that was not asked for")
+        self._packed = encoding != "identity"
+        self._stream: Any = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what ``data`` unpacks to."""
+        if not self._packed:
+            yield data
+            return
+        while data:
+            if self._stream is None or self._stream.eof:
+                self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            try:
+                yield self._stream.decompress(data, _PIECE)
+            except zlib.error:
+                raise _BadAnswer("the answer cannot be unpacked") from None
+            data = self._stream.unconsumed_tail or self._stream.unused_data
+
+    def finish(self) -> None:
+        """Check that the body was whole."""
+        if self._stream is not None and not self._stream.eof:
+            raise _BadAnswer("the answer broke off before it was unpacked")
+
+
+class _UntilDeadline(socket.SocketIO):
+    """Reads from a socket. Whatever arrives restarts the socket's own timeout, but not the deadline."""
+
+    deadline = float("inf")
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("the answer took too long")
+        return super().readinto(buffer)
+
+
+def _bounded_steps(seconds: float) -> type[Any]:
+    """Return a class of answers for :mod:`http.client` that begin, and go on, within ``seconds``.
+
+    Without it a head that drips, an endless row of ``100 Continue`` or an endless trailer would hold the caller for ever.
+    """
+    import http.client
+
+    class BoundedSteps(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+            super().__init__(sock, *args, **kwargs)
+            self._reader: _UntilDeadline | None = None
+            if isinstance(sock, socket.socket):  # TLS inside of TLS, to a proxy, is none
+                self.fp.close()
+                # As socket.makefile does: a socket stays open until its files are closed.
+                sock._io_refs += 1  # type: ignore[attr-defined]
+                self._reader = _UntilDeadline(sock, "r")
+                self.fp = io.BufferedReader(self._reader)
+                self._reader.deadline = time.monotonic() + seconds
+
+        def read1(self, n: int = -1) -> bytes:
+            if self._reader is not None:
+                self._reader.deadline = time.monotonic() + seconds
+            return super().read1(n)
+
+    return BoundedSteps
+
+
+def _unpacked(raw: Any, encoding: str | None) -> Iterator[bytes]:
+    """Yield the body of an answer of requests."""
+    unpacker = _Unpacker(encoding)
+    # read1 returns what has arrived, so that an answer that drips cannot hold us beyond the deadline.
+    while packed := raw.read1(_PIECE, decode_content=False):
+        yield from unpacker.feed(packed)
+    unpacker.finish()
+
+
 # What stays on this machine may be plain http, and must not be carried to a proxy then.
 _DIRECT: Any = {"http": None, "https": None, "all": None}
 _NO_PROXY_FOR = ("http://", "https://127.0.0.1", "https://localhost", "https://[::1]")
@@ -621,9 +722,9 @@ def _throttling(outcome: Response | NoAnswer | None) -> dict[str, Any]:
 
 def _check_size(received: int, deadline: float, seconds: float) -> None:
     if received > LARGEST_ANSWER:
-        raise _AnswerTooLarge(f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further")
+        raise _BadAnswer(f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further")
     if time.monotonic() > deadline:
-        raise _AnswerTooLarge(f"the answer was not complete after {seconds:.0f} seconds")
+        raise _BadAnswer(f"the answer was not complete after {seconds:.0f} seconds")
 
 
 def _after_sending(kind: str, timeout: bool) -> str:

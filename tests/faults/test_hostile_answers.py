@@ -3,22 +3,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import tempfile
-import threading
+import functools
+import gzip
+import itertools
 import time
-from collections.abc import Callable
-from pathlib import Path
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
 from scripts.local_airflow import connection_to
+from tests.faults.measured_task import measured
+from tests.security.servers import running
 
 MEGABYTE = 1 << 20
 MOST_MEMORY = 64 * MEGABYTE
@@ -40,52 +37,60 @@ HOSTILE: dict[str, dict[str, Any]] = {
 }
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+@functools.cache
+def packed_twice() -> bytes:
+    """512 MB of blanks in a few kilobytes: gzip within gzip."""
+    inner, outer = (zlib.compressobj(9, zlib.DEFLATED, 31) for _ in range(2))
+    blanks = b" " * (16 * MEGABYTE)
+    pieces = [outer.compress(inner.compress(blanks)) for _ in range(32)]
+    return b"".join([*pieces, outer.compress(inner.flush()), outer.flush()])
 
 
-def measured(order: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """Ask, in a process of its own; return the error, the seconds it took and the bytes that memory grew by at most."""
-    way, fields = order
-    settings = AdobeSettings.of(fields)
-    threading.Thread(target=lambda: None).start()
-    highest, done = [resident()], threading.Event()
-    before = highest[0]
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            highest[0] = max(highest[0], resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    begun = time.monotonic()
-    try:
-        _ask(way, settings)
-        error = None
-    except AdobeError as refused:
-        error = refused
-    seconds = time.monotonic() - begun
-    done.set()
-    watcher.join()
-    return {"error": str(error), "kind": type(error).__name__, "seconds": seconds, "grown": highest[0] - before}
+def answered(body: bytes, status: int = 200, encoding: str = "identity") -> bytes:
+    return b"HTTP/1.1 %d Whatever\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (status, encoding.encode(), len(body), body)
 
 
-def _ask(way: str, settings: AdobeSettings) -> None:
-    call = platform.get_batch("b1")
-    if way == "async":
+def slowly(begin: bytes, then: bytes, seconds: float) -> Iterator[bytes]:
+    yield begin
+    while True:
+        yield then
+        time.sleep(seconds)  # how slow this server is
 
-        async def ask() -> None:
-            async with AsyncAdobeSession(settings) as session:
-                await session.send(call)
 
-        asyncio.run(ask())
-        return
-    with AdobeSession(settings) as session:
-        if way == "blocking":
-            session.send(call)
-        else:
-            with tempfile.TemporaryFile() as target:
-                session.download(platform.get_failed_file("b1", "rows.json"), target, 1000)
+def keyed(count: int) -> bytes:
+    return b"[" + b",".join(b'{"%07d":{}}' % number for number in range(count)) + b"]"
+
+
+# What no well-behaved server sends, byte by byte.
+RAW: dict[str, Callable[[], bytes | Iterator[bytes]]] = {
+    "gzip within gzip": lambda: answered(packed_twice(), encoding="gzip, gzip"),
+    "gzip within gzip, as an error": lambda: answered(packed_twice(), 500, encoding="gzip, gzip"),
+    "an encoding that nobody asked for": lambda: answered(b"x" * 1000, encoding="br"),
+    "gzip that is none": lambda: answered(b"{}" * 1000, encoding="gzip"),
+    "half of a gzip": lambda: answered(gzip.compress(b'{"b1": {}}' * 1000)[:-9], encoding="gzip"),
+    "gzip after gzip": lambda: answered(gzip.compress(b"[" + b"{}," * 2_000_000) * 3, encoding="gzip"),
+    "five million objects": lambda: answered(b"[" + b"{}," * 5_000_000 + b"{}]"),
+    "five million objects, as an error": lambda: answered(b"[" + b"{}," * 5_000_000 + b"{}]", 400),
+    "objects, as many as are read": lambda: answered(b"[" + b"{}," * 180_000 + b"{}]"),
+    "keys, as many as are read": lambda: answered(keyed(105_000)),
+    "seven million numbers": lambda: answered(b"[" + b"0," * 7_000_000 + b"0]"),
+    "numbers, as many as are read": lambda: answered(b"[" + b"1e9," * 750_000 + b"0]"),
+    "15 MB of text": lambda: answered(b'"' + b"x" * 15 * MEGABYTE + b'"'),
+    "15 MB of text with an emoji": lambda: answered(b'"\xf0\x9f\x98\x80' + b"x" * 15 * MEGABYTE + b'"'),
+    "6 MB of text with an emoji": lambda: answered(b'"\xf0\x9f\x98\x80' + b"x" * 6 * MEGABYTE + b'"'),
+    "15 MB of bytes that are no text": lambda: answered(b"\xff" * 15 * MEGABYTE, 400),
+    "a list of numbers, as an error": lambda: answered(b"[" + b"0," * 700_000 + b"0]", 400),
+    "100 Continue for ever": lambda: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+    "100 Continue, slowly": lambda: slowly(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.1),
+    "a head that drips": lambda: slowly(b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.1),
+    "headers that drip": lambda: slowly(b"HTTP/1.1 200 OK\r\n", b"X: x\r\n", 0.1),
+    "a trailer that drips": lambda: slowly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: x\r\n", 0.1),
+    "a trailer for ever": lambda: itertools.chain(
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"], itertools.repeat(b"X: x\r\n" * 1000)
+    ),
+    "chunks of one byte": lambda: slowly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 0.1),
+    "the length of a chunk for ever": lambda: slowly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", 0.01),
+}
 
 
 @pytest.fixture
@@ -108,7 +113,21 @@ def test_hostile_answers_are_refused_in_bounded_memory_and_time(
 ) -> None:
     emulator.faults.add(path="/data/foundation/", **HOSTILE[hostile])
 
-    found = ask(way)
+    refused_within_bounds(ask(way), request)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("way", ["blocking", "async", "download"])
+@pytest.mark.parametrize("hostile", RAW)
+def test_what_no_server_sends_is_refused_likewise(ask: Callable[..., dict[str, Any]], hostile: str, way: str, request: Any) -> None:
+    made = RAW[hostile]()
+    with running(lambda _: made) as server:
+        found = ask(way, platform_url=server.url)
+
+    refused_within_bounds(found, request)
+
+
+def refused_within_bounds(found: dict[str, Any], request: Any) -> None:
     request.node.user_properties.append(("megabytes", found["grown"] / MEGABYTE))
     request.node.user_properties.append(("seconds", found["seconds"]))
 

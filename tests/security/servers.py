@@ -10,7 +10,7 @@ import socket
 import socketserver
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,12 +40,15 @@ class Seen:
         return {header.split(b":", 1)[0].decode("latin-1").lower() for header in self.headers}
 
 
+Answer = bytes | Iterable[bytes]
+
+
 @dataclass
 class Server:
     """A server that notes what it gets."""
 
     port: int
-    answer: Callable[[Seen], bytes]
+    answer: Callable[[Seen], Answer]
     connections: int = 0
     seen: list[Seen] = field(default_factory=list)
 
@@ -76,8 +79,8 @@ def _running(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
 
 
 @contextmanager
-def running(answer: bytes | Callable[[Seen], bytes] = JSON_ANSWER, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    """Answer every request with these bytes, or with what the function returns."""
+def running(answer: bytes | Callable[[Seen], Answer] = JSON_ANSWER, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Answer every request with these bytes, or with what the function returns: bytes, or pieces that may never end."""
     server = Server(0, answer if callable(answer) else lambda _: answer)
 
     class Handler(socketserver.StreamRequestHandler):
@@ -99,9 +102,10 @@ def running(answer: bytes | Callable[[Seen], bytes] = JSON_ANSWER, tls: ssl.SSLC
                 seen = Seen(line, headers, self.rfile.read(int(fields.get(b"content-length", 0))))
                 server.seen.append(seen)
                 answer = server.answer(seen)
-                if line.startswith(b"HEAD "):
-                    answer = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-                self.wfile.write(answer)
+                if isinstance(answer, bytes):
+                    answer = [answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if line.startswith(b"HEAD ") else answer]
+                for piece in answer:
+                    self.wfile.write(piece)
 
     with _running(Handler) as port:
         server.port = port
