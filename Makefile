@@ -40,8 +40,9 @@ $(INSTALLED): $(LOCK) pyproject.toml
 test: venv ## every test but the slow suites on a running Airflow (PYTEST_ARGS= for more options)
 	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults" $(PYTEST_ARGS)
 
-faults: venv ## kill, cut and stall everything everywhere: nothing lost, nothing doubled
-	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults --every-case $(PYTEST_ARGS)
+faults: venv ## kill, cut and stall everything everywhere: nothing lost, nothing doubled; counts into docs/reliability.md
+	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults --every-case --fault-results build/faults.jsonl $(PYTEST_ARGS)
+	$(BIN)/python -m tests.faults.table build/faults.jsonl
 
 faults-sample: venv ## the same for a sample of the cases, as in CI
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults $(PYTEST_ARGS)

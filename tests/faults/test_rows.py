@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_adobe_audiences import operators, sensors
 from tests.faults.faults import FAULTS
 from tests.faults.rows import ROWS
+from tests.faults.table import PAGE, counts_of_page, page
 
 PACKAGE = "airflow_provider_adobe_audiences."
 
@@ -47,9 +48,9 @@ def test_every_row_is_of_an_operator_that_there_is() -> None:
 
 
 def test_a_new_operator_without_a_row_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_adobe_audiences.operators import target
+    from airflow_provider_adobe_audiences.operators import base, target
 
-    class AdobeNewOperator(target.AdobeOperator):
+    class AdobeNewOperator(base.AdobeOperator):
         def execute(self, context: object) -> None: ...
 
     AdobeNewOperator.__module__ = target.__name__
@@ -62,3 +63,13 @@ def test_what_is_not_tried_is_a_fault_that_there_is_with_a_reason() -> None:
     for row in ROWS.values():
         assert set(row.not_with) <= set(FAULTS)
         assert all(row.not_with.values())
+
+
+def test_the_page_on_reliability_has_the_rows_the_faults_and_the_gaps_of_the_matrix() -> None:
+    text = PAGE.read_text()
+    assert page(text, counts_of_page(text)) == text, "run python -m tests.faults.table, or make faults for new counts"
+
+
+def test_every_row_of_the_page_has_been_tried() -> None:
+    counts = counts_of_page(PAGE.read_text())
+    assert {name for name, _ in counts} == set(ROWS)
