@@ -9,7 +9,7 @@ from collections import deque
 
 _MOST_AT_ONCE = 32
 _SUCCESSES_TO_GROW = 8
-_LOOK_AGAIN = 0.02
+LOOK_AGAIN = 0.02
 _DEFAULT_PAUSE = 1.0
 
 
@@ -40,7 +40,7 @@ class Limiter:
             if now < self._resume_at:
                 return self._resume_at - now
             if self._under_way >= int(self._at_once):
-                return _LOOK_AGAIN
+                return LOOK_AGAIN
             if self._requests_per_minute is not None:
                 while self._begun and now - self._begun[0] >= 60:
                     self._begun.popleft()
@@ -59,9 +59,11 @@ class Limiter:
         with self._lock:
             self._under_way -= 1
             if throttled:
-                self._at_once = max(1.0, self._at_once / 2)
+                now = time.monotonic()
+                if now >= self._resume_at:  # the others that were under way say nothing new
+                    self._at_once = max(1.0, self._at_once / 2)
                 self._successes = 0
-                self._resume_at = max(self._resume_at, time.monotonic() + (_DEFAULT_PAUSE if pause is None else pause))
+                self._resume_at = max(self._resume_at, now + (_DEFAULT_PAUSE if pause is None else pause))
                 return
             self._successes += 1
             if self._successes >= _SUCCESSES_TO_GROW and self._at_once < _MOST_AT_ONCE:

@@ -2,8 +2,8 @@
 """Access tokens shared between the processes of one machine and user, encrypted at rest.
 
 The folder is private (0700, owned by this user, not a link), a file is 0600, its content is encrypted with a key that is derived
-from the client secret: who can read the file but does not know the secret learns nothing. Whatever looks wrong is ignored, and
-the token asked for again; the cache can only save requests, never cause a failure.
+from the client secret (and the user's password): who can read the file but does not know them learns nothing. Whatever looks
+wrong is ignored, and the token asked for again; the cache can only save requests, never cause a failure.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ _LOOK_AGAIN = 0.05
 def default_folder() -> Path:
     """Return the folder for this user: below ``XDG_RUNTIME_DIR`` where that exists, otherwise in the folder for temporary files."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    base = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+    try:
+        base = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+    except FileNotFoundError:  # such as a full disk: where nothing can be made, nothing is shared
+        base = Path(os.devnull)
     return base / f"airflow-adobe-tokens-{os.getuid()}"
 
 
@@ -63,7 +66,9 @@ class TokenCache:
         name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
         self._file = self._folder / f"{name}.token"
         self._lock_file = self._folder / f"{name}.lock"
-        self._secret = settings.client_secret.get_secret_value().encode()
+        # A client's secret may be known to several users of Audience Manager; one does not get the token of another.
+        password = settings.user_password.get_secret_value() if settings.user_password else ""
+        self._secret = json.dumps([settings.client_secret.get_secret_value(), password]).encode()
         self._context = name.encode()
 
     def read(self) -> AccessToken | None:

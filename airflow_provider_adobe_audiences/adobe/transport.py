@@ -33,7 +33,7 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     read_problem,
 )
 from airflow_provider_adobe_audiences.adobe.ims import AccessToken, TokenSource, request_password_token, request_token
-from airflow_provider_adobe_audiences.adobe.limiter import Limiter, limiter_for
+from airflow_provider_adobe_audiences.adobe.limiter import LOOK_AGAIN, Limiter, limiter_for
 from airflow_provider_adobe_audiences.adobe.policy import NoAnswer, Raise, RenewToken, Retry, Return, decide
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings, is_loopback
 
@@ -110,8 +110,15 @@ class _Policy:
             self._on_token(token)
 
     def _limiter(self, call: Call[Any]) -> Limiter:
-        service = self.settings.audience_manager_url if call.url else self.settings.base_url(call.service)
+        own = call.service is Service.IMS and call.url  # Audience Manager issues tokens itself, with its legacy grant
+        service = self.settings.audience_manager_url if own else self.settings.base_url(call.service)
         return limiter_for(service, self.settings.client_id, self.settings.requests_per_minute)
+
+    def _check_pause(self, progress: _Progress, pause: float) -> None:
+        """Raise when a pause would last beyond the deadline. Waiting until fewer are under way is not bounded: uploads take long."""
+        left = self.settings.total_timeout - (time.monotonic() - progress.started)
+        if pause > max(left, LOOK_AGAIN):
+            raise error_at(AdobeRateLimitError, progress.call, f"all requests of this worker pause for {pause:.0f} seconds")
 
     def _needs_token(self, call: Call[Any]) -> bool:
         return call.service not in (Service.IMS, Service.TARGET_EDGE)
@@ -240,6 +247,7 @@ class _Policy:
         error.args = (error.message,)
         error.code = self.scrub(error.code) if error.code else None
         error.request_id = self.scrub(error.request_id) if error.request_id else None
+        error.path = self.scrub(error.path) if error.path else None
         return error
 
     def _tenacity(self, progress: _Progress) -> dict[str, Any]:
@@ -324,8 +332,7 @@ class AdobeSession(_Policy):
         request = self._request(progress)
         limiter = self._limiter(call)
         while pause := limiter.try_enter():
-            if pause > self.settings.total_timeout:
-                raise error_at(AdobeRateLimitError, call, f"all requests of this worker pause for {pause:.0f} seconds")
+            self._check_pause(progress, pause)
             time.sleep(pause)
         outcome: Response | NoAnswer | None = None
         try:
@@ -452,7 +459,8 @@ class AsyncAdobeSession(_Policy):
             progress.token = await asyncio.to_thread(self._tokens.tokens.get, progress.refused)
         request = self._request(progress)
         limiter = self._limiter(call)
-        while pause := limiter.try_enter():  # noqa: ASYNC110  what is waited for is shared with threads
+        while pause := limiter.try_enter():
+            self._check_pause(progress, pause)
             await asyncio.sleep(pause)
         outcome: Response | NoAnswer | None = None
         try:

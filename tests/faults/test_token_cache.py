@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_adobe_audiences.adobe.ims import AccessToken
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
 from airflow_provider_adobe_audiences.adobe.token_cache import TokenCache, default_folder
 from scripts.local_airflow import connection_to
@@ -152,6 +154,16 @@ def test_another_secret_or_credential_does_not_share(
     assert emulator.ims.token_requests == 3
     wrong = AdobeSettings.of({**fields, "client_secret": "guessed"})
     assert TokenCache(wrong).read() is None, "who does not know the secret cannot read the token"
+
+
+def test_a_user_does_not_get_the_token_of_another_with_the_same_client(folder: Path) -> None:
+    fields = {"client_id": "c", "client_secret": "s", "authentication": "audience_manager_password", "username": "u"}
+    TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).write(AccessToken("token", time.time() + 1000, time.time() + 900))
+
+    found = TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).read()
+    assert found is not None
+    assert found.value == "token"
+    assert TokenCache(AdobeSettings.of({**fields, "user_password": "wrong"})).read() is None
 
 
 # ------------------------------------------------------------------------------------------- whatever is wrong, tasks go on working
@@ -302,6 +314,21 @@ def test_a_full_disk_only_costs_requests(emulator: Any, folder: Path, processes:
     assert emulator.ims.token_requests == 2
     assert not list(folder.glob("*.token"))
     assert not list(folder.glob(".new-*"))
+
+
+def test_no_room_for_any_temporary_file_only_costs_requests(
+    emulator: Any, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    for _ in range(2):
+        a_task(({}, fields))
+
+    assert emulator.ims.token_requests == 2
+    assert "Access tokens are not shared between tasks: Not a directory." in caplog.text
 
 
 def kill_while_writing(order: Any) -> None:
