@@ -84,17 +84,21 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
 
             refused = airflow.trigger("refused")
 
-            airflow.wait_for_dag(UPDATE)
-            airflow.api.patch(f"/dags/{UPDATE}", json={"is_paused": False}).raise_for_status()
-            run(ROTATION)
-            # Its schedule has started one as well; whichever came first has rotated.
-            runs = airflow.api.get(f"/dags/{ROTATION}/dagRuns").raise_for_status().json()["dag_runs"]
-            results = [airflow.xcom(ROTATION, one["dag_run_id"], "rotate") for one in runs if one["state"] == "success"]
-            (rotation,) = [result for result in results if result["needed"] == "rotate"]
-            assert (rotation["rotated"], rotation["adopted"], rotation["verified"]) == (True, True, "accepted")
+            # Nobody starts these two: the schedule and the rotation's asset do.
+            for dag_id in (UPDATE, ROTATION):
+                airflow.wait_for_dag(dag_id)
+                airflow.api.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+            started = wait_for_run(airflow, ROTATION, "scheduled")
+            assert airflow.wait(ROTATION, started) == "success", airflow.report(ROTATION, started)
+            rotation = airflow.xcom(ROTATION, started, "rotate")
+            assert (rotation["needed"], rotation["rotated"], rotation["adopted"], rotation["verified"]) == (
+                "rotate",
+                True,
+                True,
+                "accepted",
+            )
             assert value_of(airflow.home, "variable", "key", "adobe_target_profile_token") == emulator.target.token()
-            # Nobody starts this one: the rotation's asset does.
-            started = wait_for_run(airflow, UPDATE)
+            started = wait_for_run(airflow, UPDATE, "asset_triggered")
             assert airflow.wait(UPDATE, started) == "success", airflow.report(UPDATE, started)
             assert airflow.xcom(UPDATE, started, "update_profiles")["successful"] == 2357
 
@@ -133,14 +137,14 @@ def logs(home: Path) -> list[str]:
     return [file.read_text(errors="replace") for file in home.rglob("*.log")]
 
 
-def wait_for_run(airflow: Any, dag_id: str) -> str:
+def wait_for_run(airflow: Any, dag_id: str, run_type: str) -> str:
     import time
 
     deadline = time.monotonic() + 60
     while not (runs := airflow.api.get(f"/dags/{dag_id}/dagRuns").raise_for_status().json()["dag_runs"]):
-        assert time.monotonic() < deadline, f"the asset's event did not start {dag_id}"
+        assert time.monotonic() < deadline, f"nothing started {dag_id}"
         time.sleep(0.5)
-    assert runs[0]["run_type"] == "asset_triggered"
+    assert [run["run_type"] for run in runs] == [run_type]
     return str(runs[0]["dag_run_id"])
 
 
