@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_before_delay
 from tenacity.wait import wait_random_exponential
@@ -50,6 +50,7 @@ _ACCEPTED_ENCODING = "gzip"
 _PIECE = 64 * 1024
 _UPLOAD_PIECE = 1024 * 1024
 _LONGEST_PAUSE = 120.0
+_SHORTEST_SECRET = 8  # one of a few characters may be part of anything
 _backoff = wait_random_exponential(multiplier=0.5, max=30)
 
 
@@ -151,6 +152,7 @@ class _Policy:
             headers["x-sandbox-name"] = settings.sandbox
             headers["x-request-id"] = progress.request_id
         body = self._body(call)
+        self._check_values(call, body)
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
         if call.content is not None:
@@ -174,6 +176,22 @@ class _Policy:
             self._secrets.add(call.bearer)
         form = dict(call.form) if call.form is not None else None
         return _Request(call.method, url, list(call.params), headers, body, form, call.content)
+
+    def _check_values(self, call: Call[Any], body: bytes | None) -> None:
+        """Raise when a value is a secret of the connection: a template such as ``{{ conn.adobe_default.password }}`` makes it one."""
+        if call.service is Service.IMS:
+            return
+        written = [unquote(call.path), unquote(call.url or ""), (body or b"").decode(), *(call.form or {}).values()]
+        written += [value for _, value in call.params]
+        for secret in self.settings.secrets():
+            if len(secret) >= _SHORTEST_SECRET and any(secret in text for text in written):
+                error = error_at(
+                    AdobeConfigurationError,
+                    call,
+                    "a value of the request holds a secret of the connection; it is not sent",
+                    hint="Look for a template that renders the connection, and take it out of the arguments.",
+                )
+                raise self._scrubbed(error)
 
     def _body(self, call: Call[Any]) -> bytes | None:
         """Return the JSON body, once it is sure that all of the call can be written down."""
@@ -234,7 +252,7 @@ class _Policy:
     def scrub(self, text: str) -> str:
         """Return ``text`` without any secret that this session knows."""
         for secret in self._secrets:
-            text = text.replace(secret, "***")
+            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
         return text
 
     def _scrubbed_body(self, body: bytes) -> bytes:
