@@ -86,8 +86,9 @@ def decide(call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, no
     """
     if isinstance(outcome, Response) and 200 <= outcome.status < 300 and _WEB_PAGE.match(outcome.body):
         # A login page of the network, for one. Taken for success it would lose what was sent.
-        reason = f"Adobe answered {outcome.status} with a body that cannot be read: {read_problem(outcome).message}"
-        page = error_at(AdobeResponseError, call, reason, status=outcome.status)
+        problem = read_problem(outcome)
+        reason = f"Adobe answered {outcome.status} with a body that cannot be read: {problem.message}"
+        page = error_at(AdobeResponseError, call, reason, status=outcome.status, request_id=problem.request_id)
         return Raise(_unknown(call, page)) if call.repeatability is Repeatability.CREATE else Retry(page)
     if isinstance(outcome, NoAnswer):
         silence = error_at(AdobeTransportError, call, outcome.reason, hint=outcome.hint, request_id=outcome.request_id)

@@ -233,6 +233,10 @@ class _Policy:
         try:
             return call.parse(response)
         except AdobeError as error:
+            if error.service is None:  # a parser knows the answer only
+                error.service, error.call, error.method, error.path = call.service, call.name, call.method, call.path
+                error.status = response.status
+            error.request_id = error.request_id or read_problem(response).request_id
             raise self._scrubbed(error) from None
         except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
             # A creating call was answered with success, but what was created cannot be read: the caller has to look.
