@@ -14,7 +14,6 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import Group
 from airflow_provider_adobe_audiences.adobe.call import Service
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
 from airflow_provider_adobe_audiences.groups import apply as run
 from airflow_provider_adobe_audiences.groups.document import DesiredStateError
 from airflow_provider_adobe_audiences.groups.export import export
@@ -132,6 +131,8 @@ def _export(parsed: argparse.Namespace) -> int:
     def chosen(group: Group) -> bool:
         return bool(pattern.fullmatch(canonical_name(group.name)))
 
+    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+
     with AdobeSession(settings_of(parsed.conn_id)) as session:
         live = run.read_all(session.send, concurrency=parsed.concurrency, chosen=chosen)
     text = export(live, [group.group_id for group in live.groups if chosen(group)])
@@ -162,6 +163,8 @@ def _plan(parsed: argparse.Namespace) -> int:
     )
     desired = _load(parsed.file)
     settings = settings_of(parsed.conn_id)
+    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+
     with AdobeSession(settings) as session:
         plan, _ = run.plan(
             session.send,

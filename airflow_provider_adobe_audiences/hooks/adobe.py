@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 
 from airflow_provider_adobe_audiences.adobe.call import Call
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
 from airflow_provider_adobe_audiences.get_provider_info import CONN_TYPE, CONNECTION_FIELDS, DEFAULT_CONN_ID, UI_FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
 
 T = TypeVar("T")
 
@@ -46,6 +48,8 @@ class AdobeHook(BaseHook):
 
     def get_conn(self) -> AdobeSession:
         """Return a new session. Close it, or use :meth:`session`."""
+        from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+
         return AdobeSession(self.settings, on_token=mask_secret)
 
     @contextmanager
@@ -54,6 +58,8 @@ class AdobeHook(BaseHook):
 
         :param limits: other values of the connection's limits for this session, such as ``max_attempts``.
         """
+        from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+
         with AdobeSession(self.settings.model_copy(update=limits), on_token=mask_secret) as session:
             yield session
 
@@ -66,6 +72,8 @@ class AdobeHook(BaseHook):
     async def async_session(self) -> AsyncIterator[AsyncAdobeSession]:
         """Give one session for the event loop of a trigger: one look-up of the connection, one HTTP client."""
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        from airflow_provider_adobe_audiences.adobe.transport import AsyncAdobeSession
 
         if "settings" not in self.__dict__:
             connection = await get_async_connection(self.adobe_conn_id)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import mask_secret
 
@@ -12,10 +12,12 @@ from airflow_provider_adobe_audiences.adobe import target
 from airflow_provider_adobe_audiences.adobe.call import Call, Content
 from airflow_provider_adobe_audiences.adobe.errors import AdobeAuthenticationError, AdobeError
 from airflow_provider_adobe_audiences.adobe.target import ProfileBatch, ProfileBatchStatus, ProfileToken, TokenScope
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
+    from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 T = TypeVar("T")
 

@@ -10,18 +10,19 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import BulkDeleteMethod, Permission, checked_id, checked_name
 from airflow_provider_adobe_audiences.adobe.call import Service
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
 from airflow_provider_adobe_audiences.groups import apply as run
 from airflow_provider_adobe_audiences.groups.document import DesiredStateError
 from airflow_provider_adobe_audiences.groups.guards import GuardError, Limits, check
 from airflow_provider_adobe_audiences.groups.plan import Plan, PlanRefusedError, Scope, name_pattern
 from airflow_provider_adobe_audiences.groups.report import markdown, report, result_line, table
 from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_name, load_file, load_permissions, load_value
-from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+    from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 
 Desired = str | Mapping[str, Any]
 Mode = Literal["apply", "plan", "check"]
@@ -30,6 +31,8 @@ Mode = Literal["apply", "plan", "check"]
 class _GroupsOperator(AdobeOperator):
     @property
     def hook(self) -> AdobeAudienceManagerHook:
+        from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
+
         return AdobeAudienceManagerHook(self.adobe_conn_id)
 
 

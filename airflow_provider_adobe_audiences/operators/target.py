@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AssetAlias, Context, conf, mask_secret
 
@@ -21,21 +21,32 @@ from airflow_provider_adobe_audiences.adobe.errors import (
 )
 from airflow_provider_adobe_audiences.adobe.target import AUTHENTICATION_SETTING, ProfileBatch, judge, outcome
 from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Key, Part, Parts, SourceFormat, Table, table_of_file, table_of_rows
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
 from airflow_provider_adobe_audiences.assets import profile_token_asset
-from airflow_provider_adobe_audiences.hooks.sources import Source, resolve
-from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
 from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
 from airflow_provider_adobe_audiences.operators.waiting import poll_until, result_of
 from airflow_provider_adobe_audiences.rotation.decision import Intent, Mode, OnDrift
-from airflow_provider_adobe_audiences.rotation.rotate import IntentLog, NoIntentLog, Rotator
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+    from airflow_provider_adobe_audiences.hooks.sources import Source
+    from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+    from airflow_provider_adobe_audiences.rotation.rotate import IntentLog
 
 # Adobe remembers the status of the last ten uploads of a client.
 _MOST_PARTS_TO_WAIT_FOR = 10
 
 
-class AdobeRotateProfileTokenOperator(AdobeOperator):
+class AdobeTargetOperator(AdobeOperator):
+    """Base of the operators of this module."""
+
+    def hook(self, store: SecretStore | None = None) -> AdobeTargetHook:
+        from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+
+        return AdobeTargetHook(self.adobe_conn_id, store)
+
+
+class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
     """Keep the profile authentication token in a secret store fresh, and equal to the one that Target accepts.
 
     A new token kills the old one at once, so this only rolls forward: it compares Target's token with the store's, adopts, keeps or
@@ -97,7 +108,9 @@ class AdobeRotateProfileTokenOperator(AdobeOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with no_retry_when_useless():
-            hook = AdobeTargetHook(self.adobe_conn_id)
+            from airflow_provider_adobe_audiences.rotation.rotate import Rotator
+
+            hook = self.hook()
             settings = hook.settings
             if self.verify and self.mode != "check":
                 settings.client_code()  # missing, it is said before anything is done
@@ -159,11 +172,13 @@ class _StoredIntents:
 
 
 def _intents(context: Context) -> IntentLog:
+    from airflow_provider_adobe_audiences.rotation.rotate import NoIntentLog
+
     states = context.get("task_state_store")  # since Airflow 3.3
     return NoIntentLog() if states is None else _StoredIntents(states)
 
 
-class AdobeSetProfileAuthenticationOperator(AdobeOperator):
+class AdobeSetProfileAuthenticationOperator(AdobeTargetOperator):
     """Require the profile token for the profile API, or require it no longer. Changes that setting and no other.
 
     Returns ``{"enabled", "changed"}``.
@@ -183,7 +198,7 @@ class AdobeSetProfileAuthenticationOperator(AdobeOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with no_retry_when_useless():
-            hook = AdobeTargetHook(self.adobe_conn_id)
+            hook = self.hook()
             before = hook.get_settings().get(AUTHENTICATION_SETTING)
             if before is self.enabled:
                 return {"enabled": self.enabled, "changed": False}
@@ -197,7 +212,7 @@ class AdobeSetProfileAuthenticationOperator(AdobeOperator):
             return {"enabled": self.enabled, "changed": True}
 
 
-class AdobeBulkProfileUpdateOperator(AdobeOperator):
+class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
     """Set attributes of many profiles: check and encode the rows, upload them in as few batches as Adobe takes, wait for the outcome.
 
     Every row is checked before the first request; a row that cannot be sent is named by its number (the first after the column
@@ -285,7 +300,7 @@ class AdobeBulkProfileUpdateOperator(AdobeOperator):
 
     def execute(self, context: Context) -> Any:
         with no_retry_when_useless():
-            hook = AdobeTargetHook(self.adobe_conn_id, self.store)
+            hook = self.hook(self.store)
             code = hook.settings.client_code()
             with Parts(self._columns()) as writer, hook.session() as session:
                 parts = writer.write(self._tables())
@@ -343,6 +358,8 @@ class AdobeBulkProfileUpdateOperator(AdobeOperator):
         return Columns(self.key, self.key_column or self.key, parameters)
 
     def _tables(self) -> Iterable[Table]:
+        from airflow_provider_adobe_audiences.hooks.sources import resolve
+
         if self.rows is not None:
             if isinstance(self.rows, (str, bytes, Mapping)) or not isinstance(self.rows, Iterable):
                 raise AdobeConfigurationError(f"rows is of type {type(self.rows).__name__}: give a list of mappings")

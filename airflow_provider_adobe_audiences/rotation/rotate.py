@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_adobe_audiences.adobe.call import Call, Service
 from airflow_provider_adobe_audiences.adobe.errors import (
@@ -28,9 +28,11 @@ from airflow_provider_adobe_audiences.adobe.target import (
     get_settings,
     probe_profile_token,
 )
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
 from airflow_provider_adobe_audiences.rotation.decision import Decision, Intent, Mode, OnDrift, Step, decide, fingerprint, key_id
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreConflict, SecretStoreError
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

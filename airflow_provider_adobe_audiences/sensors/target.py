@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, Pok
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.adobe.target import judge
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
 from airflow_provider_adobe_audiences.operators.base import no_retry_when_useless
 from airflow_provider_adobe_audiences.operators.target import check_waiting, ended_batch, result_of_batches
 from airflow_provider_adobe_audiences.operators.waiting import result_of
@@ -83,6 +82,8 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         with no_retry_when_useless():
             batches = self._batches()
+            from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+
             hook = AdobeTargetHook(self.adobe_conn_id, self.store)
             with hook.session() as session:
                 for batch in batches:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_adobe_audiences.adobe.target import outcome
-from airflow_provider_adobe_audiences.adobe.transport import AsyncAdobeSession
-from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
 from airflow_provider_adobe_audiences.rotation.stores.base import store_of
 from airflow_provider_adobe_audiences.triggers.base import AdobePollTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.transport import AsyncAdobeSession
 
 
 class AdobeBulkProfileUpdateTrigger(AdobePollTrigger):
@@ -30,6 +31,8 @@ class AdobeBulkProfileUpdateTrigger(AdobePollTrigger):
         return {"batches": self.batches, "store": self.store}
 
     async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
+        from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+
         hook = AdobeTargetHook(self.adobe_conn_id, store_of(self.store) if self.store is not None else None)
         for batch in self.batches:
             url = batch["status_url"]

@@ -15,10 +15,14 @@ PACKAGE = "airflow_provider_adobe_audiences"
 
 # Forks once per module, so that each starts from what a DAG file that imports Airflow has already loaded.
 MEASURE = """
-import json, os, pkgutil, sys
+import json, os, pathlib, sys
 {baseline}
 import {package}
-names = sorted(m.name for m in pkgutil.walk_packages({package}.__path__, "{package}.") if ".emulator" not in m.name)
+# Not pkgutil.walk_packages, which imports what it walks through.
+root = pathlib.Path({package}.__file__).parent
+files = [file.relative_to(root.parent).with_suffix("") for file in root.rglob("*.py")]
+names = sorted(".".join(file.parts).removesuffix(".__init__") for file in files)
+names = [name for name in names if ".emulator" not in name]
 before = set(sys.modules)
 for name in names:
     read, write = os.pipe()

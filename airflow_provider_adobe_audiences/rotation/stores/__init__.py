@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-from airflow_provider_adobe_audiences.rotation.stores.airflow import AirflowConnectionStore, AirflowVariableStore
-from airflow_provider_adobe_audiences.rotation.stores.amazon import AwsSecretsManagerStore
-from airflow_provider_adobe_audiences.rotation.stores.azure import AzureKeyVaultStore
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreConflict, SecretStoreError, store_of
-from airflow_provider_adobe_audiences.rotation.stores.function import CallableStore
-from airflow_provider_adobe_audiences.rotation.stores.google import GoogleSecretManagerStore
-from airflow_provider_adobe_audiences.rotation.stores.vault import VaultStore
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.rotation.stores.airflow import AirflowConnectionStore, AirflowVariableStore
+    from airflow_provider_adobe_audiences.rotation.stores.amazon import AwsSecretsManagerStore
+    from airflow_provider_adobe_audiences.rotation.stores.azure import AzureKeyVaultStore
+    from airflow_provider_adobe_audiences.rotation.stores.function import CallableStore
+    from airflow_provider_adobe_audiences.rotation.stores.google import GoogleSecretManagerStore
+    from airflow_provider_adobe_audiences.rotation.stores.vault import VaultStore
 
 __all__ = [
     "AirflowConnectionStore",
@@ -24,3 +29,20 @@ __all__ = [
     "VaultStore",
     "store_of",
 ]
+
+# A Dag pays for the store that it uses.
+_MODULES = {
+    "AirflowConnectionStore": "airflow",
+    "AirflowVariableStore": "airflow",
+    "AwsSecretsManagerStore": "amazon",
+    "AzureKeyVaultStore": "azure",
+    "CallableStore": "function",
+    "GoogleSecretManagerStore": "google",
+    "VaultStore": "vault",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
