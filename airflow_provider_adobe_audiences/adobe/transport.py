@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
-import socket
 import time
 import uuid
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
@@ -20,13 +17,24 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
+from airflow_provider_adobe_audiences.adobe.bodies import (
+    ACCEPTED_ENCODING,
+    UPLOAD_PIECE,
+    BadAnswer,
+    Download,
+    Unpacker,
+    Upload,
+    bounded_steps,
+    check_size,
+    pieces,
+    unpacked,
+)
 from airflow_provider_adobe_audiences.adobe.call import Call, Content, Repeatability, Response, Service
 from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeConfigurationError,
     AdobeError,
     AdobeRateLimitError,
     AdobeResponseError,
-    AdobeSourceError,
     AdobeUnknownOutcomeError,
     error_at,
     one_line,
@@ -44,18 +52,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-LARGEST_ANSWER = 16 * 1024 * 1024
-# The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it, each a thousandfold.
-_ACCEPTED_ENCODING = "gzip"
-_PIECE = 64 * 1024
-_UPLOAD_PIECE = 1024 * 1024
 _LONGEST_PAUSE = 120.0
 _SHORTEST_SECRET = 8  # one of a few characters may be part of anything
 _backoff = wait_random_exponential(multiplier=0.5, max=30)
-
-
-class _BadAnswer(Exception):
-    """The answer passed the limit, in bytes or in time, or it is not as long, or not packed, as announced."""
 
 
 class _Again(Exception):
@@ -139,7 +138,7 @@ class _Policy:
 
     def _request(self, progress: _Progress) -> _Request:
         call, settings = progress.call, self.settings
-        headers = {"Accept": call.accept, "Accept-Encoding": _ACCEPTED_ENCODING, **call.headers}
+        headers = {"Accept": call.accept, "Accept-Encoding": ACCEPTED_ENCODING, **call.headers}
         if progress.token is not None:
             headers["Authorization"] = f"Bearer {progress.token}"
             if settings.authentication != "audience_manager_password":
@@ -324,11 +323,11 @@ class AdobeSession(_Policy):
         :param length: how many bytes there must be; ``None`` when that is not known.
         :raises AdobeError: as :meth:`send`.
         """
-        download = _Download(target, target.tell(), length)
+        download = Download(target, target.tell(), length)
         self._send(call, download)
         return target.tell() - download.begin
 
-    def _send(self, call: Call[Any], target: _Download | None) -> Response:
+    def _send(self, call: Call[Any], target: Download | None) -> Response:
         self._check(call)
         progress = _Progress(call)
         try:
@@ -347,7 +346,7 @@ class AdobeSession(_Policy):
                 log.info("The refresh token was not accepted (%s); asking with the password.", error.code or error.status)
         return self.send(request_password_token(self.settings))
 
-    def _attempt(self, progress: _Progress, target: _Download | None) -> Response:
+    def _attempt(self, progress: _Progress, target: Download | None) -> Response:
         call = progress.call
         if self._needs_token(call):
             progress.token = self.tokens.get(progress.refused)
@@ -366,14 +365,14 @@ class AdobeSession(_Policy):
         assert isinstance(outcome, Response)
         return outcome
 
-    def _exchange(self, request: _Request, target: _Download | None) -> Response | NoAnswer:
+    def _exchange(self, request: _Request, target: Download | None) -> Response | NoAnswer:
         import requests
         import urllib3
 
         timeout = (self.settings.connect_timeout, self.settings.read_timeout)
         try:
             with ExitStack() as stack:
-                data: Any = request.body if request.content is None else stack.enter_context(_Upload(request.content))
+                data: Any = request.body if request.content is None else stack.enter_context(Upload(request.content))
                 answer = stack.enter_context(
                     self._client().request(
                         request.method,
@@ -390,24 +389,24 @@ class AdobeSession(_Policy):
                     )
                 )
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                body = _unpacked(answer.raw, headers.get("content-encoding"))
+                body = unpacked(answer.raw, headers.get("content-encoding"))
                 if target is not None and answer.ok and not headers.get("content-type", "").startswith("text/html"):
                     target.receive(body, self.settings.total_timeout)
                     return Response(answer.status_code, headers)
                 return Response(answer.status_code, headers, self._read(body))
-        except _BadAnswer as error:
+        except BadAnswer as error:
             return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
         except requests.exceptions.RequestException as error:
             return _requests_failure(error)
         except urllib3.exceptions.HTTPError as error:
             return NoAnswer(f"the answer broke off ({type(error).__name__})", sent=True)
 
-    def _read(self, pieces: Iterator[bytes]) -> bytes:
+    def _read(self, unpacked_body: Iterator[bytes]) -> bytes:
         deadline = time.monotonic() + self.settings.total_timeout
         body = bytearray()
-        for piece in pieces:
+        for piece in unpacked_body:
             body += piece
-            _check_size(len(body), deadline, self.settings.total_timeout)
+            check_size(len(body), deadline, self.settings.total_timeout)
         return bytes(body)
 
     def _trusted(self) -> str | bool:
@@ -418,12 +417,12 @@ class AdobeSession(_Policy):
             import requests
             from requests.adapters import HTTPAdapter
 
-            answers = _bounded_steps(self.settings.total_timeout)
+            answers = bounded_steps(self.settings.total_timeout)
 
             class Adapter(HTTPAdapter):
                 def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
                     # Large pieces: sending a file is bound by the network then, not by Python.
-                    super().init_poolmanager(*args, **kwargs, blocksize=_UPLOAD_PIECE)
+                    super().init_poolmanager(*args, **kwargs, blocksize=UPLOAD_PIECE)
 
                 def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
                     pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
@@ -506,7 +505,7 @@ class AsyncAdobeSession(_Policy):
                 body: Any = request.body
                 if request.content is not None:
                     headers["Content-Length"] = str(request.content.length)
-                    body = _pieces(stack.enter_context(_Upload(request.content)))
+                    body = pieces(stack.enter_context(Upload(request.content)))
                 # httpx drops the query of the URL itself when it is given an empty list.
                 parameters: Any = request.params or None
                 answer = await stack.enter_async_context(
@@ -514,14 +513,14 @@ class AsyncAdobeSession(_Policy):
                 )
                 deadline = time.monotonic() + seconds
                 received = bytearray()
-                unpacker = _Unpacker(answer.headers.get("content-encoding"))
+                unpacker = Unpacker(answer.headers.get("content-encoding"))
                 async for packed in answer.aiter_raw():
                     for piece in unpacker.feed(packed):
                         received += piece
-                        _check_size(len(received), deadline, seconds)
+                        check_size(len(received), deadline, seconds)
                 unpacker.finish()
                 return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, bytes(received))
-        except _BadAnswer as error:
+        except BadAnswer as error:
             return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             return NoAnswer(*_connection_reason(error, request.url))
@@ -547,164 +546,6 @@ class AsyncAdobeSession(_Policy):
                 headers={"User-Agent": user_agent()},
             )
         return self._http
-
-
-@dataclass(frozen=True, slots=True)
-class _Download:
-    """Where the body of an answer goes to, in one attempt after the other."""
-
-    file: IO[bytes]
-    begin: int
-    length: int | None
-
-    def receive(self, pieces: Iterator[bytes], seconds: float) -> None:
-        """Write what comes; large files may take long, but not for ever."""
-        self._write(lambda: (self.file.seek(self.begin), self.file.truncate()))
-        received, milestone, deadline = 0, 0, time.monotonic() + seconds
-        for piece in pieces:
-            received += len(piece)
-            if self.length is not None and received > self.length:
-                raise _BadAnswer(f"more than the {self.length} bytes came that Adobe had announced; they were not read further")
-            self._write(lambda piece=piece: self.file.write(piece))
-            if received - milestone >= _UPLOAD_PIECE:
-                milestone, deadline = received, time.monotonic() + seconds
-            elif time.monotonic() > deadline:
-                raise _BadAnswer(f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} seconds")
-        self._write(self.file.flush)
-        if self.length is not None and received < self.length:
-            raise _BadAnswer(f"{received} bytes came, not the {self.length} that Adobe had announced")
-
-    def _write(self, do: Callable[..., object]) -> None:
-        try:
-            do()
-        except OSError as error:
-            # Raised as it is, the HTTP client would take it for a broken connection.
-            raise AdobeSourceError(
-                f"what Adobe sends cannot be written: {error.strerror}", hint="Make room on the worker's disk, then run the task again."
-            ) from error
-
-
-class _Upload:
-    """A :class:`Content` as requests wants it: of known length, readable in pieces, for one attempt."""
-
-    def __init__(self, content: Content) -> None:
-        self._content = content
-        self._left = content.length
-
-    def __enter__(self) -> Self:
-        try:
-            self._source = self._content.open()
-        except OSError as error:
-            raise AdobeSourceError(f"the source cannot be opened: {error}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._source.close()
-
-    def __len__(self) -> int:
-        return self._content.length
-
-    def __iter__(self) -> Any:
-        return iter(lambda: self.read(_UPLOAD_PIECE), b"")
-
-    def read(self, size: int = -1) -> bytes:
-        if self._left <= 0:
-            return b""
-        try:
-            piece = self._source.read(self._left if size is None or size < 0 else min(size, self._left))
-        except OSError as error:
-            # Raised as it is, the HTTP client would take it for a broken connection.
-            raise AdobeSourceError(f"the source cannot be read: {error}") from error
-        if not piece:
-            raise AdobeSourceError(f"the source ended {self._left} bytes before the expected {self._content.length}")
-        self._left -= len(piece)
-        return piece
-
-
-async def _pieces(upload: _Upload) -> AsyncIterator[bytes]:
-    while piece := await asyncio.to_thread(upload.read, _UPLOAD_PIECE):
-        yield piece
-
-
-class _Unpacker:
-    """Unpacks a body in pieces of bounded size.
-
-    :param encoding: value of ``Content-Encoding``.
-    :raises _BadAnswer: for any encoding but gzip, also from the methods when the body is not what it says.
-    """
-
-    def __init__(self, encoding: str | None) -> None:
-        encoding = (encoding or "identity").strip().lower()
-        if encoding not in ("identity", "gzip", "x-gzip"):
-            raise _BadAnswer("the answer is encoded in a way that was not asked for")
-        self._packed = encoding != "identity"
-        self._stream: Any = None
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what ``data`` unpacks to."""
-        if not self._packed:
-            yield data
-            return
-        while data:
-            if self._stream is None or self._stream.eof:
-                self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            try:
-                yield self._stream.decompress(data, _PIECE)
-            except zlib.error:
-                raise _BadAnswer("the answer cannot be unpacked") from None
-            data = self._stream.unconsumed_tail or self._stream.unused_data
-
-    def finish(self) -> None:
-        """Check that the body was whole."""
-        if self._stream is not None and not self._stream.eof:
-            raise _BadAnswer("the answer broke off before it was unpacked")
-
-
-class _UntilDeadline(socket.SocketIO):
-    """Reads from a socket. Whatever arrives restarts the socket's own timeout, but not the deadline."""
-
-    deadline = float("inf")
-
-    def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > self.deadline:
-            raise TimeoutError("the answer took too long")
-        return super().readinto(buffer)
-
-
-def _bounded_steps(seconds: float) -> type[Any]:
-    """Return a class of answers for :mod:`http.client` that begin, and go on, within ``seconds``.
-
-    Without it a head that drips, an endless row of ``100 Continue`` or an endless trailer would hold the caller for ever.
-    """
-    import http.client
-
-    class BoundedSteps(http.client.HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-            super().__init__(sock, *args, **kwargs)
-            self._reader: _UntilDeadline | None = None
-            if isinstance(sock, socket.socket):  # TLS inside of TLS, to a proxy, is none
-                self.fp.close()
-                # As socket.makefile does: a socket stays open until its files are closed.
-                sock._io_refs += 1  # type: ignore[attr-defined]
-                self._reader = _UntilDeadline(sock, "r")
-                self.fp = io.BufferedReader(self._reader)
-                self._reader.deadline = time.monotonic() + seconds
-
-        def read1(self, n: int = -1) -> bytes:
-            if self._reader is not None:
-                self._reader.deadline = time.monotonic() + seconds
-            return super().read1(n)
-
-    return BoundedSteps
-
-
-def _unpacked(raw: Any, encoding: str | None) -> Iterator[bytes]:
-    """Yield the body of an answer of requests."""
-    unpacker = _Unpacker(encoding)
-    # read1 returns what has arrived, so that an answer that drips cannot hold us beyond the deadline.
-    while packed := raw.read1(_PIECE, decode_content=False):
-        yield from unpacker.feed(packed)
-    unpacker.finish()
 
 
 # What stays on this machine may be plain http, and must not be carried to a proxy then.
@@ -748,13 +589,6 @@ def _throttling(outcome: Response | NoAnswer | None) -> dict[str, Any]:
         return {"throttled": False}
     pause = retry_after(outcome.headers)
     return {"throttled": True, "pause": None if pause is None else min(pause, _LONGEST_PAUSE)}
-
-
-def _check_size(received: int, deadline: float, seconds: float) -> None:
-    if received > LARGEST_ANSWER:
-        raise _BadAnswer(f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further")
-    if time.monotonic() > deadline:
-        raise _BadAnswer(f"the answer was not complete after {seconds:.0f} seconds")
 
 
 def _after_sending(kind: str, timeout: bool) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_adobe_audiences.adobe import bodies, limiter, transport
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe import limiter, transport
 from airflow_provider_adobe_audiences.adobe.call import Call, Content, Repeatability, Service, no_content
 from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeAuthenticationError,
@@ -201,7 +201,7 @@ def test_a_good_status_with_a_body_of_another_kind_is_told(send: Send, emulator:
 
 
 def test_an_endless_answer_is_cut(send: Send, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 1 << 20)
     emulator.faults.add(path="/catalog/", endless=True)
     with pytest.raises(AdobeTransportError, match="the answer is larger than 1 MB"):
         send(READ, max_attempts=1)

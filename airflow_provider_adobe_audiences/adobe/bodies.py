@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies on their way: files to Adobe in pieces, and answers of Adobe, bounded in memory and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any, Self
+
+from airflow_provider_adobe_audiences.adobe.call import Content
+from airflow_provider_adobe_audiences.adobe.errors import AdobeSourceError
+
+LARGEST_ANSWER = 16 * 1024 * 1024
+# The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it, each a thousandfold.
+ACCEPTED_ENCODING = "gzip"
+UPLOAD_PIECE = 1024 * 1024
+_PIECE = 64 * 1024
+
+
+class BadAnswer(Exception):
+    """The answer passed the limit, in bytes or in time, or it is not as long, or not packed, as announced."""
+
+
+class Upload:
+    """A :class:`Content` as requests wants it: of known length, readable in pieces, for one attempt."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._left = content.length
+
+    def __enter__(self) -> Self:
+        try:
+            self._source = self._content.open()
+        except OSError as error:
+            raise AdobeSourceError(f"the source cannot be opened: {error}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+
+    def __len__(self) -> int:
+        return self._content.length
+
+    def __iter__(self) -> Any:
+        return iter(lambda: self.read(UPLOAD_PIECE), b"")
+
+    def read(self, size: int = -1) -> bytes:
+        if self._left <= 0:
+            return b""
+        try:
+            piece = self._source.read(self._left if size is None or size < 0 else min(size, self._left))
+        except OSError as error:
+            # Raised as it is, the HTTP client would take it for a broken connection.
+            raise AdobeSourceError(f"the source cannot be read: {error}") from error
+        if not piece:
+            raise AdobeSourceError(f"the source ended {self._left} bytes before the expected {self._content.length}")
+        self._left -= len(piece)
+        return piece
+
+
+async def pieces(upload: Upload) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(upload.read, UPLOAD_PIECE):
+        yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Where the body of an answer goes to, in one attempt after the other."""
+
+    file: IO[bytes]
+    begin: int
+    length: int | None
+
+    def receive(self, pieces: Iterator[bytes], seconds: float) -> None:
+        """Write what comes; large files may take long, but not for ever."""
+        self._write(lambda: (self.file.seek(self.begin), self.file.truncate()))
+        received, milestone, deadline = 0, 0, time.monotonic() + seconds
+        for piece in pieces:
+            received += len(piece)
+            if self.length is not None and received > self.length:
+                raise BadAnswer(f"more than the {self.length} bytes came that Adobe had announced; they were not read further")
+            self._write(lambda piece=piece: self.file.write(piece))
+            if received - milestone >= UPLOAD_PIECE:
+                milestone, deadline = received, time.monotonic() + seconds
+            elif time.monotonic() > deadline:
+                raise BadAnswer(f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} seconds")
+        self._write(self.file.flush)
+        if self.length is not None and received < self.length:
+            raise BadAnswer(f"{received} bytes came, not the {self.length} that Adobe had announced")
+
+    def _write(self, do: Callable[..., object]) -> None:
+        try:
+            do()
+        except OSError as error:
+            # Raised as it is, the HTTP client would take it for a broken connection.
+            raise AdobeSourceError(
+                f"what Adobe sends cannot be written: {error.strerror}", hint="Make room on the worker's disk, then run the task again."
+            ) from error
+
+
+def check_size(received: int, deadline: float, seconds: float) -> None:
+    """Raise :class:`BadAnswer` when so many bytes are too many, or the deadline is over."""
+    if received > LARGEST_ANSWER:
+        raise BadAnswer(f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further")
+    if time.monotonic() > deadline:
+        raise BadAnswer(f"the answer was not complete after {seconds:.0f} seconds")
+
+
+class Unpacker:
+    """Unpacks a body in pieces of bounded size.
+
+    :param encoding: value of ``Content-Encoding``.
+    :raises BadAnswer: for any encoding but gzip, also from the methods when the body is not what it says.
+    """
+
+    def __init__(self, encoding: str | None) -> None:
+        encoding = (encoding or "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise BadAnswer("the answer is encoded in a way that was not asked for")
+        self._packed = encoding != "identity"
+        self._stream: Any = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what ``data`` unpacks to."""
+        if not self._packed:
+            yield data
+            return
+        while data:
+            if self._stream is None or self._stream.eof:
+                self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            try:
+                yield self._stream.decompress(data, _PIECE)
+            except zlib.error:
+                raise BadAnswer("the answer cannot be unpacked") from None
+            data = self._stream.unconsumed_tail or self._stream.unused_data
+
+    def finish(self) -> None:
+        """Check that the body was whole."""
+        if self._stream is not None and not self._stream.eof:
+            raise BadAnswer("the answer broke off before it was unpacked")
+
+
+class _UntilDeadline(socket.SocketIO):
+    """Reads from a socket. Whatever arrives restarts the socket's own timeout, but not the deadline."""
+
+    deadline = float("inf")
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("the answer took too long")
+        return super().readinto(buffer)
+
+
+def bounded_steps(seconds: float) -> type[Any]:
+    """Return a class of answers for :mod:`http.client` that begin, and go on, within ``seconds``.
+
+    Without it a head that drips, an endless row of ``100 Continue`` or an endless trailer would hold the caller for ever.
+    """
+    import http.client
+
+    class BoundedSteps(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+            super().__init__(sock, *args, **kwargs)
+            self._reader: _UntilDeadline | None = None
+            if isinstance(sock, socket.socket):  # TLS inside of TLS, to a proxy, is none
+                self.fp.close()
+                # As socket.makefile does: a socket stays open until its files are closed.
+                sock._io_refs += 1  # type: ignore[attr-defined]
+                self._reader = _UntilDeadline(sock, "r")
+                self.fp = io.BufferedReader(self._reader)
+                self._reader.deadline = time.monotonic() + seconds
+
+        def read1(self, n: int = -1) -> bytes:
+            if self._reader is not None:
+                self._reader.deadline = time.monotonic() + seconds
+            return super().read1(n)
+
+    return BoundedSteps
+
+
+def unpacked(raw: Any, encoding: str | None) -> Iterator[bytes]:
+    """Yield the body of an answer of requests."""
+    unpacker = Unpacker(encoding)
+    # read1 returns what has arrived, so that an answer that drips cannot hold us beyond the deadline.
+    while packed := raw.read1(_PIECE, decode_content=False):
+        yield from unpacker.feed(packed)
+    unpacker.finish()
