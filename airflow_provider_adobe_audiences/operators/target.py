@@ -372,7 +372,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
 
     def _upload(self, hook: AdobeTargetHook, session: AdobeSession, part: Part, accepted: _Accepted) -> dict[str, Any]:
         """Upload one part, unless an earlier try has."""
-        if known := accepted.batch_of(part):
+        if (known := accepted.batch_of(part)) and self._is_remembered(hook, session, known, accepted):
             self.log.info("Rows %d and following (%d) were uploaded before, as batch %s.", part.first_row, part.rows, known["batch_id"])
             return known
         if accepted.may_have_been_sent(part) and self.on_unknown_outcome == "fail":
@@ -393,6 +393,18 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
                 self.log.info("%d rows (%d bytes) are accepted as batch %s.", part.rows, part.size, batch.batch_id)
                 return accepted.take(part, batch)
         raise AssertionError("unreachable")
+
+    def _is_remembered(self, hook: AdobeTargetHook, session: AdobeSession, batch: Mapping[str, Any], accepted: _Accepted) -> bool:
+        """Whether Adobe can still tell of a batch of an earlier try: after ten others, or a day, it cannot."""
+        try:
+            hook.get_profile_batch_status(session, batch["status_url"])
+        except (AdobeNotFoundError, AdobeValidationError) as error:
+            if self.on_unknown_outcome == "fail":
+                accepted.forget()
+                raise
+            self.log.warning("Batch %s was uploaded before (%s); sending the same rows again.", batch["batch_id"], error.message)
+            return False
+        return True
 
     def _not_again(self, part: Part) -> AdobeJobFailedError:
         return AdobeJobFailedError(

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,37 @@ def test_a_batch_that_target_has_forgotten_is_not_waited_for_again(
     assert run_dag(dag).state == "failed"
     assert len(emulator.journal.find("POST", "batchUpdate")) == 1
     assert states == {"left": None}, "whoever runs it again wants to upload again"
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="what was accepted is remembered from Airflow 3.3 on")
+@pytest.mark.parametrize("choice", ["send_again", "fail"])
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_retry_uploads_again_what_target_has_forgotten_since(
+    dag: DAG, run_dag: Run, emulator: Any, upload: Path, status: int, choice: Any
+) -> None:
+    emulator.switches["unknown_batch_status"] = status
+    emulator.target.settings["enableProfileApiAuthentication"] = False
+
+    class DiesOnce(AdobeBulkProfileUpdateOperator):
+        def _upload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            accepted = super()._upload(*args, **kwargs)
+            if len(emulator.journal.find("POST", "batchUpdate")) == 1:
+                emulator.target.batches.clear()
+                raise RuntimeError("the worker is gone, and comes back when Target has forgotten the batch")
+            return accepted
+
+    with dag:
+        DiesOnce(
+            task_id="update",
+            source=str(upload),
+            key_column="id",
+            poll_interval=0.1,
+            on_unknown_outcome=choice,
+            retries=1,
+            retry_delay=timedelta(0),
+        )
+    assert run_dag(dag).state == ("success" if choice == "send_again" else "failed")
+    assert len(emulator.journal.find("POST", "batchUpdate")) == (2 if choice == "send_again" else 1)
 
 
 def test_failed_rows_can_be_accepted(dag: DAG, run_dag: Run, xcom: Run, emulator: Any, upload: Path) -> None:
