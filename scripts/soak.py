@@ -280,7 +280,7 @@ class Soak:
         return wrong
 
     def wrong_in_the_end(self) -> list[str]:
-        wrong = [f"{dag_id}, {run_id} is {state}" for dag_id, run_id, state in self.runs() if state != "success"]
+        wrong = [self.airflow.report(dag_id, run_id) for dag_id, run_id, state in self.runs() if state != "success"]
         last_groups = [run for run in self.started if run.dag_id == GROUPS][-1:]
         for run in [run for run in self.started if run.dag_id in (INGESTION, MAPPED)] + last_groups:
             wrong += [f"{run.dag_id}, {run.run_id}: {problem}" for problem in run.check()]
@@ -403,6 +403,7 @@ def main(arguments: list[str] | None = None) -> int:
                 retried = soak.retried()
                 say(f"the faults are lifted; {len(failed)} runs failed and are cleared once")
                 for dag_id, run_id in failed:
+                    say(airflow.report(dag_id, run_id))
                     soak.clear(dag_id, run_id)
                 soak.drain()
                 problems = soak.wrong_in_the_end()
