@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import math
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from pathlib import Path
 from typing import IO, Any, Literal, Self
 from urllib.parse import quote
 
@@ -106,15 +106,16 @@ class RowRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One upload, as a file.
+    """One upload.
 
+    :param file: without a name, so that nothing of it is left on the disk when the process is killed.
     :param rows: number of profiles in it.
     :param first_row: number of its first row, counted over all sources from 1.
     :param sha256: of the whole body; the same rows give the same one.
     :param has_values: whether any of its cells sets anything.
     """
 
-    file: Path
+    file: IO[bytes]
     rows: int
     first_row: int
     size: int
@@ -122,7 +123,13 @@ class Part:
     has_values: bool = True
 
     def content(self) -> Content:
-        return Content(open=lambda: self.file.open("rb"), length=self.size, media_type=MEDIA_TYPE)
+        return Content(open=self.open, length=self.size, media_type=MEDIA_TYPE)
+
+    def open(self) -> IO[bytes]:
+        """Return the whole body, to be read by one reader at a time."""
+        reader = os.fdopen(os.dup(self.file.fileno()), "rb")
+        reader.seek(0)
+        return reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,7 @@ class Table:
 
 
 class Parts:
-    """Writes rows into as few uploads as Adobe's limits allow. A context manager, which removes the files at its end.
+    """Writes rows into as few uploads as Adobe's limits allow. A context manager: the uploads are gone at its end.
 
     :param most_rows: rows in one upload.
     :param most_bytes: an upload stays below.
@@ -153,7 +160,6 @@ class Parts:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="adobe-target-")))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,40 +175,36 @@ class Parts:
         header: bytes | None = None
         current: _Writer | None = None
         total = 0
-        try:
-            for table in tables:
-                lines, names = _lines(self._columns, table)
-                this_header = _header(self._columns.key, names)
-                for number, line in enumerate(lines, 1):
-                    total += 1
-                    if isinstance(line, RowRefused):
-                        refused.append(f"row {number} of {table.name}: {line}")
-                        if len(refused) >= _REPORTED:
-                            raise _too_bad(refused, more=True)
-                        continue
-                    text, has_value = line
-                    if header is not None and this_header != header:
-                        raise AdobeConfigurationError(
-                            f"{table.name} has other columns, or another order of them, than the source before it",
-                            hint="Name the columns to send with parameters.",
-                        )
-                    header = this_header
-                    if current is not None and not current.has_room(text):
-                        parts.append(current.close())
-                        current = None
-                    if current is None:
-                        current = _Writer(self._folder / f"{len(parts)}", header, total, self._most_rows, self._most_bytes)
-                        if not current.has_room(text):
-                            raise AdobeConfigurationError(f"most_bytes is {self._most_bytes}: too small for row {number} of {table.name}")
-                    current.add(text, has_value)
-            if refused:
-                raise _too_bad(refused, more=False)
-            if current is not None:
-                parts.append(current.close())
-                current = None
-        finally:
-            if current is not None:
-                current.abandon()
+        for table in tables:
+            lines, names = _lines(self._columns, table)
+            this_header = _header(self._columns.key, names)
+            for number, line in enumerate(lines, 1):
+                total += 1
+                if isinstance(line, RowRefused):
+                    refused.append(f"row {number} of {table.name}: {line}")
+                    if len(refused) >= _REPORTED:
+                        raise _too_bad(refused, more=True)
+                    continue
+                text, has_value = line
+                if header is not None and this_header != header:
+                    raise AdobeConfigurationError(
+                        f"{table.name} has other columns, or another order of them, than the source before it",
+                        hint="Name the columns to send with parameters.",
+                    )
+                header = this_header
+                if current is not None and not current.has_room(text):
+                    parts.append(current.close())
+                    current = None
+                if current is None:
+                    file = self._stack.enter_context(tempfile.TemporaryFile(buffering=1 << 20))  # noqa: SIM115
+                    current = _Writer(file, header, total, self._most_rows, self._most_bytes)
+                    if not current.has_room(text):
+                        raise AdobeConfigurationError(f"most_bytes is {self._most_bytes}: too small for row {number} of {table.name}")
+                current.add(text, has_value)
+        if refused:
+            raise _too_bad(refused, more=False)
+        if current is not None:
+            parts.append(current.close())
         if parts and not any(part.has_values for part in parts):
             raise AdobeConfigurationError(
                 f"none of the {total} rows holds a value",
@@ -221,15 +223,14 @@ def _too_bad(refused: Sequence[str], *, more: bool) -> AdobeConfigurationError:
 class _Writer:
     """Writes one upload."""
 
-    def __init__(self, file: Path, header: bytes, first_row: int, most_rows: int, most_bytes: int) -> None:
+    def __init__(self, file: IO[bytes], header: bytes, first_row: int, most_rows: int, most_bytes: int) -> None:
         self._file, self._first_row, self._most_rows, self._most_bytes = file, first_row, most_rows, most_bytes
-        self._output = file.open("wb", buffering=1 << 20)
         self._digest = hashlib.sha256()
         self._rows, self._size, self._values = 0, 0, False
         self._put(header)
 
     def _put(self, data: bytes) -> None:
-        self._output.write(data)
+        self._file.write(data)
         self._digest.update(data)
         self._size += len(data)
 
@@ -242,11 +243,8 @@ class _Writer:
         self._values = self._values or has_value
 
     def close(self) -> Part:
-        self._output.close()
+        self._file.flush()
         return Part(self._file, self._rows, self._first_row, self._size, self._digest.hexdigest(), self._values)
-
-    def abandon(self) -> None:
-        self._output.close()
 
 
 def _header(key: str, attributes: Sequence[str]) -> bytes:

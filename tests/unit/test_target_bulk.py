@@ -11,6 +11,8 @@ import io
 import itertools
 import json
 import multiprocessing
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,10 @@ def expected(key: str, names: list[str], rows: list[list[str]]) -> bytes:
 def bodies(table: Any, columns: Columns | None = None, **limits: int) -> list[bytes]:
     with Parts(columns or Columns("thirdPartyId", "id"), **limits) as parts:
         written = parts.write(table if isinstance(table, list) else [table])
-        assert all(part.file.stat().st_size == part.size for part in written)
-        return [part.file.read_bytes() for part in written]
+        with ExitStack() as opened:
+            read = [opened.enter_context(part.content().open()).read() for part in written]
+        assert [len(body) for body in read] == [part.size for part in written]
+        return read
 
 
 def refusal(table: Any, columns: Columns | None = None, **limits: int) -> str:
@@ -192,7 +196,7 @@ def test_1_200_000_rows_are_three_uploads() -> None:
         written = parts.write([table])
         assert [(part.rows, part.first_row) for part in written] == [(500_000, 1), (500_000, 500_001), (200_000, 1_000_001)]
         for part in written:
-            with part.file.open("rb") as file:
+            with part.open() as file:
                 lines = itertools.islice(file, 1, None)
                 assert all(line.rstrip(b"\n") == b"%d,1" % number for number, line in enumerate(lines, part.first_row - 1))
 
@@ -235,12 +239,15 @@ def test_an_upload_of_empty_cells_is_left_out() -> None:
     assert bodies(table_of_rows(rows), most_rows=2) == [b"batch=thirdPartyId,v\n0,1\n1,1", b"batch=thirdPartyId,v\n4,1\n5,1"]
 
 
-def test_nothing_is_left_on_the_disk() -> None:
+def test_nothing_is_left_on_the_disk_even_by_a_process_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Parts(Columns("thirdPartyId", "id")) as parts:
         (part,) = parts.write([table_of_rows([{"id": "1", "v": "1"}])])
-        folder = part.file.parent
-        assert folder.is_dir()
-    assert not folder.exists()
+        assert list(tmp_path.iterdir()) == []
+        for _ in range(2):
+            with part.open() as body:
+                assert body.read() == b"batch=thirdPartyId,v\n1,1"
+    assert part.file.closed
 
 
 # ---------------------------------------------------------------------------------------------------------------------- refusals
