@@ -293,7 +293,8 @@ def test_what_the_bulk_encoder_writes_another_reader_reads(rows: list[tuple[str,
         except AdobeConfigurationError as error:
             assert "the key is empty" in str(error) or "holds a value" in str(error)
             return
-        [header, *cells] = _decoded(written[0].file.read_bytes())
+        with written[0].open() as body:
+            [header, *cells] = _decoded(body.read())
     assert header == ["thirdPartyId", "first, one", "b&b"]
     assert [tuple(row) for row in cells] == rows
 
