@@ -96,7 +96,7 @@ class Server:
 
     def stop(self, grace: float = 20) -> None:
         """End the whole process group: SIGTERM, and SIGKILL for what is left after ``grace`` seconds."""
-        # To the group: SIGTERM to `airflow standalone` alone leaves its children behind.
+        # To the group: SIGTERM to the parent alone leaves its children behind.
         deadline = time.monotonic() + grace
         self._signal(signal.SIGTERM)
         while self._signal(0) and time.monotonic() < deadline:
@@ -256,6 +256,17 @@ def _readable(line: str) -> str:
     return text
 
 
+# What `airflow standalone` runs. That would also serve the logs of scheduler and triggerer, on all network interfaces.
+COMPONENTS = """
+airflow db migrate || exit
+airflow scheduler --skip-serve-logs &
+airflow triggerer --skip-serve-logs &
+airflow dag-processor &
+airflow api-server &
+wait
+"""
+
+
 @contextmanager
 def airflow_standalone(
     dags_folder: Path,
@@ -264,7 +275,7 @@ def airflow_standalone(
     env: Mapping[str, str] | None = None,
     parallelism: int = 2,
 ) -> Iterator[LocalAirflow]:
-    """Run ``airflow standalone``: scheduler, triggerer, DAG processor and API server, on a new sqlite database, everybody an admin.
+    """Run scheduler, triggerer, DAG processor and API server, on a new sqlite database and on loopback only, everybody an admin.
 
     :param dags_folder: where the DAGs are.
     :param connections: Airflow connections by their id.
@@ -294,7 +305,7 @@ def airflow_standalone(
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in (connections or {}).items()},
         **(env or {}),
     }
-    server = _start("airflow", url, ["airflow", "standalone"], environment, home)
+    server = _start("airflow", url, ["sh", "-c", COMPONENTS], environment, home)
     # trust_env: a proxy of the machine has no business with the loopback address.
     api = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
     airflow = LocalAirflow(server, home, api)

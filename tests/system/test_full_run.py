@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from scripts.local_airflow import REPO, airflow_standalone, connection_to
@@ -69,6 +70,10 @@ def test_the_examples_run_and_leave_no_secret_anywhere(emulator: Any, tmp_path: 
         assert ingested["batch_id"] in json.dumps(audience)
         why = airflow.log("broken", runs["broken"], "wait")
         assert "Client id or client secret is wrong" in why
+
+        processes = psutil.Process(airflow.server.process.pid).children(recursive=True)
+        listening = [one.laddr.ip for process in processes for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+        assert set(listening) == {"127.0.0.1"}, "the demo's Airflow is for this machine only"
 
         tokens = list(emulator.ims.tokens)
         assert len(tokens) >= 2
