@@ -139,7 +139,13 @@ def _export(parsed: argparse.Namespace) -> int:
     if parsed.output is None:
         sys.stdout.write(text)
     else:
-        parsed.output.write_text(text, encoding="utf-8")
+        try:
+            parsed.output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise AdobeConfigurationError(
+                f"{parsed.output} cannot be written: {error.strerror}",
+                hint="Name a file in a folder that exists and that you may write to.",
+            ) from None
     return NO_CHANGES
 
 

@@ -23,7 +23,7 @@ from airflow_provider_adobe_audiences.adobe.batch_ingestion import (
     judge,
     outcome,
 )
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeConflictError, AdobeError
+from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeConflictError, AdobeError, AdobeSourceError
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
     LARGEST_PART,
     LARGEST_WHOLE_FILE,
@@ -466,12 +466,18 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
                         hint="Adobe has no such names: check what answers in its place.",
                     )
             for file in files:
-                folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile() as buffer:
                     size = hook.download_failed_file(self.batch_id, file.name, buffer, file.length or None)
                     buffer.seek(0)
-                    with (folder / file.name).open("wb") as target:
-                        shutil.copyfileobj(buffer, target, 1 << 20)
+                    try:
+                        folder.mkdir(parents=True, exist_ok=True)
+                        with (folder / file.name).open("wb") as target:
+                            shutil.copyfileobj(buffer, target, 1 << 20)
+                    except OSError as error:
+                        raise AdobeSourceError(
+                            f"{folder / file.name} cannot be written: {error.strerror or error}",
+                            hint="Check that target is a folder that the worker may write to and that there is room, then run again.",
+                        ) from error
                 self.log.info("Wrote %s (%d bytes).", folder / file.name, size)
                 written.append(str(folder / file.name))
             self.log.info("Batch %s has %d files of failed rows.", self.batch_id, len(written))

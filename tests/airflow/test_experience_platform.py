@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
+from airflow_provider_adobe_audiences.adobe.errors import AdobeSourceError
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeAbortBatchOperator,
     AdobeCompleteBatchOperator,
@@ -192,6 +193,8 @@ def test_broken_rows_are_judged_and_fetched(hook_run: Run, emulator: Any, tmp_pa
     paths = hook_run(AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{target}"))
     assert paths
     assert '{\\"customerId\\":' in Path(paths[0].removeprefix("file://")).read_text()
+    with pytest.raises(AdobeSourceError, match=r"rows.jsonl.* cannot be written: .*What to do: Check that target is a folder"):
+        hook_run(AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{file}"))
 
 
 def test_a_batch_that_adobe_fails_is_followed_by_a_new_one(hook_run: Run, emulator: Any, tmp_path: Path) -> None:

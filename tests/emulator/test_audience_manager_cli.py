@@ -50,6 +50,11 @@ def groups(*arguments: object) -> int:
     return main(["groups", *map(str, arguments)])
 
 
+def test_an_output_that_cannot_be_written_is_told(emulator, aam, environment, tmp_path: Path, capsys):
+    assert groups("export", "--output", tmp_path / "missing" / "groups.yaml") == 1
+    assert re.search(r"groups.yaml cannot be written: No such file.*What to do: Name a file", capsys.readouterr().err, re.DOTALL)
+
+
 def test_what_is_exported_plans_to_nothing(emulator, aam, environment, tmp_path: Path, capsys):
     file = tmp_path / "groups.yaml"
 
