@@ -315,25 +315,33 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
                 if not self.wait_for_completion or not batches:
                     accepted.forget()
                     return result_of_batches([{**batch, **_UNKNOWN} for batch in batches])
-                if self.deferrable:
-                    from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
-
-                    self.defer(
-                        trigger=AdobeBulkProfileUpdateTrigger(
-                            adobe_conn_id=self.adobe_conn_id,
-                            batches=batches,
-                            store=self.store.reference() if self.store is not None else None,
-                            poll_interval=self.poll_interval,
-                            deadline=time.time() + self.timeout.total_seconds(),
-                        ),
-                        method_name="execute_complete",
-                    )
                 try:
-                    outcomes = wait_for_batches(hook, session, batches, self.poll_interval, self.timeout)
+                    if self.deferrable:
+                        # A retry often finds them ended: no need for a triggerer then.
+                        ended = [ended_batch(hook, session, batch) for batch in batches]
+                        if not all(ended):
+                            self._defer(batches)
+                        outcomes = [batch for batch in ended if batch]
+                    else:
+                        outcomes = wait_for_batches(hook, session, batches, self.poll_interval, self.timeout)
                 except (AdobeNotFoundError, AdobeValidationError):
                     accepted.forget()  # waiting for them again cannot help
                     raise
             return self._judged(context, outcomes)
+
+    def _defer(self, batches: list[dict[str, Any]]) -> None:
+        from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
+
+        self.defer(
+            trigger=AdobeBulkProfileUpdateTrigger(
+                adobe_conn_id=self.adobe_conn_id,
+                batches=batches,
+                store=self.store.reference() if self.store is not None else None,
+                poll_interval=self.poll_interval,
+                deadline=time.time() + self.timeout.total_seconds(),
+            ),
+            method_name="execute_complete",
+        )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Judge what the trigger saw."""
