@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -72,9 +73,13 @@ def airflow_home() -> Path:
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
     """A migrated database in this process' own home."""
+    import structlog
     from airflow.utils.db import initdb
 
     initdb()
+    if not structlog.is_configured():
+        # Airflow 3.0 does this in a task's process only; dag.test() would print all messages, with the Variables that tasks set.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
 @pytest.fixture
