@@ -57,7 +57,6 @@ with DAG(
             task_id="approve",
             subject="Change groups of Audience Manager? {{ ti.xcom_pull(task_ids='plan')['changes'] }} changes",
             body="{{ ti.xcom_pull(task_ids='plan')['markdown'] }}",
-            response_timeout=timedelta(days=1),
         )
     apply = AdobeApplyGroupsPlanOperator(task_id="apply", plan=plan.output)
 
