@@ -36,7 +36,7 @@ from airflow_provider_adobe_audiences.adobe.experience_platform import (
 )
 from airflow_provider_adobe_audiences.adobe.validation import checked
 from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
-from airflow_provider_adobe_audiences.operators.waiting import poll_until, result_of
+from airflow_provider_adobe_audiences.operators.waiting import check_waiting, poll_until, result_of
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
@@ -297,14 +297,6 @@ class AdobeIngestBatchOperator(_BatchOperator):
     def on_kill(self) -> None:
         if self.abort_on_kill and self._batch_id:
             self.hook().abort_batch(self._batch_id)
-
-
-def check_waiting(poll_interval: float, timeout: timedelta) -> None:
-    """Raise :class:`AdobeConfigurationError` unless both are positive."""
-    if not isinstance(poll_interval, (int, float)) or poll_interval <= 0:
-        raise AdobeConfigurationError(f"argument 'poll_interval' is {poll_interval!r}: should be a number of seconds greater than 0")
-    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
-        raise AdobeConfigurationError(f"argument 'timeout' is {timeout!r}: should be a timedelta greater than 0")
 
 
 def _check_limits(max_failed_rows: int | None, part_size: int) -> None:

@@ -23,7 +23,7 @@ from airflow_provider_adobe_audiences.adobe.target import AUTHENTICATION_SETTING
 from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Key, Part, Parts, SourceFormat, Table, table_of_file, table_of_rows
 from airflow_provider_adobe_audiences.assets import profile_token_asset
 from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
-from airflow_provider_adobe_audiences.operators.waiting import poll_until, result_of
+from airflow_provider_adobe_audiences.operators.waiting import check_waiting, poll_until, result_of
 from airflow_provider_adobe_audiences.rotation.decision import Intent, Mode, OnDrift
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
@@ -276,7 +276,8 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         _check_choice("key", key, ("thirdPartyId", "pcId"))
         _check_choice("api_version", api_version, (1, 2))
         _check_choice("on_unknown_outcome", on_unknown_outcome, ("send_again", "fail"))
-        check_waiting(max_failed, max_not_found, poll_interval, timeout)
+        check_limits(max_failed, max_not_found)
+        check_waiting(poll_interval, timeout)
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise AdobeConfigurationError(f"delimiter is {delimiter!r}: must be one character")
         if deferrable and wait_for_completion and store is not None:
@@ -510,15 +511,11 @@ def result_of_batches(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def check_waiting(max_failed: int | None, max_not_found: int | None, poll_interval: float, timeout: timedelta) -> None:
-    """Raise :class:`AdobeConfigurationError` unless these are sensible."""
+def check_limits(max_failed: int | None, max_not_found: int | None) -> None:
+    """Raise :class:`AdobeConfigurationError` unless these are counts."""
     for name, most in (("max_failed", max_failed), ("max_not_found", max_not_found)):
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 0):
             raise AdobeConfigurationError(f"{name} is {most!r}: must be a whole number that is not negative, or None")
-    if not poll_interval > 0:
-        raise AdobeConfigurationError(f"poll_interval is {poll_interval!r}: must be more than 0 seconds")
-    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
-        raise AdobeConfigurationError(f"timeout is {timeout!r}: must be a timedelta above 0")
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:

@@ -14,8 +14,8 @@ from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationErro
 from airflow_provider_adobe_audiences.adobe.target import judge
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.operators.base import no_retry_when_useless
-from airflow_provider_adobe_audiences.operators.target import check_waiting, ended_batch, result_of_batches
-from airflow_provider_adobe_audiences.operators.waiting import result_of
+from airflow_provider_adobe_audiences.operators.target import check_limits, ended_batch, result_of_batches
+from airflow_provider_adobe_audiences.operators.waiting import check_waiting, result_of
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 
@@ -49,7 +49,8 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_waiting(max_failed, max_not_found, self.poke_interval, timedelta(seconds=self.timeout))
+        check_limits(max_failed, max_not_found)
+        check_waiting(self.poke_interval, timedelta(seconds=self.timeout))
         if deferrable and store is not None:
             store.reference()
         self.batches = batches
