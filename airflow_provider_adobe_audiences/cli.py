@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``adobe-audiences``: group files on a laptop and in CI, with the same code that the operators run."""
+"""The command ``adobe-audiences``: group files on a laptop and in CI, with the same code that the operators
+run.
+"""
 
 from __future__ import annotations
 
@@ -38,43 +40,85 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="adobe-audiences", description="Tools for Adobe audiences in Apache Airflow.")
-    groups = parser.add_subparsers(required=True).add_parser("groups", help="groups of Adobe Audience Manager")
+    parser = argparse.ArgumentParser(
+        prog="adobe-audiences", description="Tools for Adobe audiences in Apache Airflow."
+    )
+    groups = parser.add_subparsers(required=True).add_parser(
+        "groups", help="groups of Adobe Audience Manager"
+    )
     commands = groups.add_subparsers(required=True, metavar="export|validate|plan|schema")
 
-    command = _command(commands, "export", _export, "write the live groups as a file to start from; planning with it changes nothing")
+    command = _command(
+        commands,
+        "export",
+        _export,
+        "write the live groups as a file to start from; planning with it changes nothing",
+    )
     _connection(command)
     command.add_argument("--output", type=Path, help="file to write; standard output without it")
-    command.add_argument("--names", metavar="REGEX", default=".*", help="only groups whose whole name matches")
+    command.add_argument(
+        "--names", metavar="REGEX", default=".*", help="only groups whose whole name matches"
+    )
 
-    command = _command(commands, "validate", _validate, "check a file without any connection; exit code 1 if it cannot be used")
+    command = _command(
+        commands,
+        "validate",
+        _validate,
+        "check a file without any connection; exit code 1 if it cannot be used",
+    )
     command.add_argument("file", type=Path)
 
     command = _command(
         commands,
         "plan",
         _plan,
-        f"show what would be changed; exit code {NO_CHANGES}: nothing, {CHANGES}: something, {FAILED}: error or guard",
+        f"show what would be changed; exit code {NO_CHANGES}: nothing, {CHANGES}: something, {FAILED}: error "
+        "or guard",
     )
     _connection(command)
     command.add_argument("file", type=Path)
     command.add_argument("--format", choices=("table", "markdown", "json"), default="table")
-    command.add_argument("--prune", action="store_true", help="delete groups of the managed scope that are not declared")
-    command.add_argument("--managed-groups", metavar="REGEX", help="the managed scope: names that match as a whole")
-    command.add_argument("--protected", metavar="NAME", action="append", default=[], help="never changed or deleted; may be repeated")
+    command.add_argument(
+        "--prune", action="store_true", help="delete groups of the managed scope that are not declared"
+    )
+    command.add_argument(
+        "--managed-groups", metavar="REGEX", help="the managed scope: names that match as a whole"
+    )
+    command.add_argument(
+        "--protected",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="never changed or deleted; may be repeated",
+    )
     command.add_argument("--max-deletes", type=int, default=Limits().max_deletes)
     command.add_argument("--max-delete-ratio", type=float, default=Limits().max_delete_ratio)
-    command.add_argument("--max-permission-removal-ratio", type=float, default=Limits().max_permission_removal_ratio)
+    command.add_argument(
+        "--max-permission-removal-ratio", type=float, default=Limits().max_permission_removal_ratio
+    )
     command.add_argument("--allow-empty", action="store_true", help="a group may lose all permissions")
-    command.add_argument("--allow-empty-desired", action="store_true", help="pruning may run although nothing is declared")
-    command.add_argument("--allow-non-empty-delete", action="store_true", help="groups with members may be deleted")
-    command.add_argument("--no-require-self", action="store_true", help="the caller's own groups may be deleted or lose permissions")
+    command.add_argument(
+        "--allow-empty-desired", action="store_true", help="pruning may run although nothing is declared"
+    )
+    command.add_argument(
+        "--allow-non-empty-delete", action="store_true", help="groups with members may be deleted"
+    )
+    command.add_argument(
+        "--no-require-self",
+        action="store_true",
+        help="the caller's own groups may be deleted or lose permissions",
+    )
 
     _command(commands, "schema", _schema, "print the JSON Schema of the file, for editors")
     return parser
 
 
-def _command(commands: argparse._SubParsersAction, name: str, run: object, description: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: object,
+    description: str,
+) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=description, description=description)
     command.set_defaults(run=run)
     return command
@@ -83,10 +127,17 @@ def _command(commands: argparse._SubParsersAction, name: str, run: object, descr
 def _connection(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--conn-id",
-        help=f"Airflow connection to use; without it the fields come from the environment: {ENVIRONMENT_PREFIX}CLIENT_ID, "
-        f"{ENVIRONMENT_PREFIX}CLIENT_SECRET, {ENVIRONMENT_PREFIX}ORG_ID, {ENVIRONMENT_PREFIX}AUDIENCE_MANAGER_URL, ...",
+        help=f"Airflow connection to use; without it the fields come "
+        f"from the environment: {ENVIRONMENT_PREFIX}CLIENT_ID, "
+        f"{ENVIRONMENT_PREFIX}CLIENT_SECRET, {ENVIRONMENT_PREFIX}ORG_ID, "
+        f"{ENVIRONMENT_PREFIX}AUDIENCE_MANAGER_URL, ...",
     )
-    command.add_argument("--concurrency", type=int, default=run.DEFAULT_CONCURRENCY, help="most reads under way at the same time")
+    command.add_argument(
+        "--concurrency",
+        type=int,
+        default=run.DEFAULT_CONCURRENCY,
+        help="most reads under way at the same time",
+    )
 
 
 def settings_of(conn_id: str | None) -> AdobeSettings:
@@ -111,7 +162,8 @@ def settings_of(conn_id: str | None) -> AdobeSettings:
     if not fields:
         raise AdobeConfigurationError(
             "no connection was named",
-            hint=f"Pass --conn-id with an Airflow connection, or set {ENVIRONMENT_PREFIX}CLIENT_ID, {ENVIRONMENT_PREFIX}CLIENT_SECRET and "
+            hint=f"Pass --conn-id with an Airflow connection, "
+            f"or set {ENVIRONMENT_PREFIX}CLIENT_ID, {ENVIRONMENT_PREFIX}CLIENT_SECRET and "
             f"{ENVIRONMENT_PREFIX}ORG_ID.",
         )
     return AdobeSettings.of(fields, f"the environment ({ENVIRONMENT_PREFIX}...)")

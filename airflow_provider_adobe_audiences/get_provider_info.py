@@ -20,12 +20,16 @@ def _text(label: str, description: str, default: str | None = None, **schema: An
     }
 
 
-# The one list of connection fields. `hooks/adobe.py` generates the form of Airflow 2.11 to 3.1 from it, and a test
-# compares it with `adobe/settings.py`.
+# The one list of connection fields. `hooks/adobe.py` generates the form of Airflow 2.11 to 3.1 from it, and a
+# test compares it with `adobe/settings.py`.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "org_id": _text("IMS organisation id", "24 hexadecimal digits followed by @AdobeOrg"),
     "sandbox": _text("Sandbox", "Experience Platform sandbox name, in lower case", "prod"),
-    "scopes": _text("Scopes", "Comma separated, as the Developer Console shows them for this credential; empty for Experience Platform's"),
+    "scopes": _text(
+        "Scopes",
+        "Comma separated, as the Developer Console shows them for this credential; empty for Experience "
+        "Platform's",
+    ),
     "authentication": _text(
         "Authentication",
         "OAuth Server-to-Server; or a ready-made access token; or Audience Manager's legacy password grant",
@@ -34,17 +38,31 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     ),
     "access_token": _text("Access token", "Only with authentication = access_token", format="password"),
     "username": _text("Audience Manager user name", "Only with authentication = audience_manager_password"),
-    "user_password": _text("Audience Manager password", "Only with authentication = audience_manager_password", format="password"),
+    "user_password": _text(
+        "Audience Manager password", "Only with authentication = audience_manager_password", format="password"
+    ),
     "ims_url": _text("IMS URL", "Where access tokens are issued", "https://ims-na1.adobelogin.com"),
     "platform_url": _text("Experience Platform URL", "Gateway of your region", "https://platform.adobe.io"),
     "ais_base_path": _text(
-        "Audience metadata base path", "Older pages of Adobe print /core/ais", "/data/core/ais", enum=["/data/core/ais", "/core/ais"]
+        "Audience metadata base path",
+        "Older pages of Adobe print /core/ais",
+        "/data/core/ais",
+        enum=["/data/core/ais", "/core/ais"],
     ),
-    "audience_manager_url": _text("Audience Manager URL", "https://api.demdex.com with the legacy password grant", "https://aam.adobe.io"),
+    "audience_manager_url": _text(
+        "Audience Manager URL",
+        "https://api.demdex.com with the legacy password grant",
+        "https://aam.adobe.io",
+    ),
     "audience_manager_prefix": _text(
-        "Audience Manager prefix", "Adobe's pages print both; Test connection tells which one answers", "/api/v1", enum=["/api/v1", "/v1"]
+        "Audience Manager prefix",
+        "Adobe's pages print both; Test connection tells which one answers",
+        "/api/v1",
+        enum=["/api/v1", "/v1"],
     ),
-    "target_url": _text("Target Admin URL", "Where settings and profile tokens are managed", "https://mc.adobe.io"),
+    "target_url": _text(
+        "Target Admin URL", "Where settings and profile tokens are managed", "https://mc.adobe.io"
+    ),
     "target_tenant": _text("Target tenant", "Your company's name in the address of Adobe Experience Cloud"),
     "target_client_code": _text("Target client code", "Administration > Implementation in Target"),
     "target_edge_url": _text("Target edge URL", "Empty for https://<client code>.tt.omtrdc.net"),
@@ -81,7 +99,9 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "session_cache": {
         "label": "Share access tokens",
-        "description": "Keep access tokens, encrypted, in a private folder so that the tasks of a worker share them",
+        "description": (
+            "Keep access tokens, encrypted, in a private folder so that the tasks of a worker share them"
+        ),
         "schema": {"type": ["boolean", "null"], "default": True},
     },
 }
@@ -117,9 +137,12 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-adobe-audiences",
         "name": "Adobe Audiences",
-        "description": "Audiences in Adobe Experience Platform, user groups in Adobe Audience Manager and profile "
+        "description": "Audiences in Adobe Experience Platform, user groups in "
+        "Adobe Audience Manager and profile "
         "authentication tokens in Adobe Target.",
-        "integrations": [{"integration-name": name, "external-doc-url": _DOCS, "tags": ["service"]} for name in _SERVICES],
+        "integrations": [
+            {"integration-name": name, "external-doc-url": _DOCS, "tags": ["service"]} for name in _SERVICES
+        ],
         "operators": _modules("operators"),
         "sensors": _modules("sensors", "experience_platform", "target"),
         "hooks": _modules("hooks"),

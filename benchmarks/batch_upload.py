@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A large file into a batch: throughput next to ``curl -T`` to a sink of the same server, and memory above an idle task.
+"""A large file into a batch: throughput next to ``curl -T`` to a sink of the same server, and memory above an
+idle task.
 
-Rounds alternate, so that both see the same machine; the result is the ratio of the medians. The batch is then completed and
-its rows are counted, so that what was fast was also right.
+Rounds alternate, so that both see the same machine; the result is the ratio of the medians. The batch is then
+completed and its rows are counted, so that what was fast was also right.
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
 
 source, run_id = sys.argv[1:]
-operator = AdobeIngestBatchOperator(task_id="ingest", dataset_id="benchmark", source=source, wait_for_completion=False)
-ti = types.SimpleNamespace(dag_id="d", run_id=run_id, task_id="ingest", map_index=-1, try_number=1, max_tries=0)
+operator = AdobeIngestBatchOperator(
+    task_id="ingest", dataset_id="benchmark", source=source, wait_for_completion=False
+)
+ti = types.SimpleNamespace(
+    dag_id="d", run_id=run_id, task_id="ingest", map_index=-1, try_number=1, max_tries=0
+)
 import requests, urllib3  # what a task that does nothing large has loaded as well
 operator.hook().settings
 idle = resident()
@@ -43,7 +48,8 @@ began = time.monotonic()
 result = operator.execute({"ti": ti})
 seconds = time.monotonic() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"seconds": seconds, "idle_mb": idle / 1024, "peak_mb": peak / 1024, "batch_id": result["batch_id"]}))
+memory = {"idle_mb": idle / 1024, "peak_mb": peak / 1024}
+print(json.dumps({"seconds": seconds, **memory, "batch_id": result["batch_id"]}))
 """
 
 
@@ -60,7 +66,11 @@ def write_rows(file: Path, size: float) -> int:
 
 def with_curl(url: str, file: Path) -> float:
     began = time.monotonic()
-    subprocess.run(["curl", "-sS", "--fail", "-T", str(file), f"{url}/_emulator/sink/benchmark"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["curl", "-sS", "--fail", "-T", str(file), f"{url}/_emulator/sink/benchmark"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return time.monotonic() - began
 
 
@@ -95,7 +105,9 @@ def run() -> dict[str, Any]:
             last = task[-1]["batch_id"]
             while True:
                 batch = next(
-                    batch for batch in adobe.get("/_emulator/state").json()["experience_platform"]["batches"] if batch["id"] == last
+                    batch
+                    for batch in adobe.get("/_emulator/state").json()["experience_platform"]["batches"]
+                    if batch["id"] == last
                 )
                 if batch["status"] in ("success", "failed"):
                     break
@@ -109,7 +121,9 @@ def run() -> dict[str, Any]:
             "curl_mb_per_s": round(size / 1e6 / statistics.median(curl), 1),
             "task_mb_per_s": round(size / 1e6 / seconds, 1),
             "throughput_ratio_to_curl": round(statistics.median(curl) / seconds, 3),
-            "memory_above_idle_mb": round(max(measured["peak_mb"] - measured["idle_mb"] for measured in task), 1),
+            "memory_above_idle_mb": round(
+                max(measured["peak_mb"] - measured["idle_mb"] for measured in task), 1
+            ),
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory and speed of the body of a bulk profile update: 500,000 rows of Parquet become one upload, in constant memory.
+"""Memory and speed of the body of a bulk profile update: 500,000 rows of Parquet become one upload, in
+constant memory.
 
     python -m benchmarks.bulk_profile_body [--rows 500000]
 
-Compares the body byte by byte with an encoder of its own, and the time with what a small script would do: pandas-like, all in memory.
+Compares the body byte by byte with an encoder of its own, and the time with what a small script would do:
+pandas-like, all in memory.
 """
 
 from __future__ import annotations
@@ -50,8 +52,13 @@ def write_parquet(file: Path, rows: int) -> None:
                         "customer": [f"c{first + number:09}" for number in range(count)],
                         "tier": [chance.choice(["gold", "silver", "bronze"]) for _ in range(count)],
                         "city": [chance.choice(CITIES) for _ in range(count)],
-                        "score": [round(chance.random() * 1000, 2) if number % 7 else None for number in range(count)],
-                        "last_purchase": pa.array([20_000 + chance.randrange(700) for _ in range(count)], pa.int32()).cast(pa.date32()),
+                        "score": [
+                            round(chance.random() * 1000, 2) if number % 7 else None
+                            for number in range(count)
+                        ],
+                        "last_purchase": pa.array(
+                            [20_000 + chance.randrange(700) for _ in range(count)], pa.int32()
+                        ).cast(pa.date32()),
                         "opt_in": [chance.random() < 0.5 for _ in range(count)],
                         "note": [f"{chance.getrandbits(128):x}" for _ in range(count)],
                     },
@@ -67,7 +74,9 @@ def independent(file: Path) -> str:
     table = {byte: chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in range(256)}
 
     def cell(value: Any) -> str:
-        text = "" if value is None else ("true" if value else "false") if isinstance(value, bool) else str(value)
+        text = (
+            "" if value is None else ("true" if value else "false") if isinstance(value, bool) else str(value)
+        )
         return "".join(map(table.__getitem__, text.encode("utf-8")))
 
     digest = hashlib.sha256(("batch=thirdPartyId," + ",".join(COLUMNS[1:])).encode())
@@ -78,7 +87,9 @@ def independent(file: Path) -> str:
 
 
 def ours(file: str) -> dict[str, Any]:
-    """Write the body with the product; return its figures. Runs in a process of its own, so that its memory is its own."""
+    """Write the body with the product; return its figures. Runs in a process of its own, so that its memory
+    is its own.
+    """
     import pyarrow.parquet  # noqa: F401  what is loaded before counts as idle
 
     from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Parts, table_of_file
@@ -110,10 +121,17 @@ def naive(file: str) -> dict[str, Any]:
     begun = time.perf_counter()
     rows = pq.read_table(file).to_pylist()
     body = "batch=thirdPartyId," + ",".join(COLUMNS[1:]) + "\n"
-    body += "\n".join(",".join("" if row[name] is None else quote(str(row[name]), safe="") for name in COLUMNS) for row in rows)
+    body += "\n".join(
+        ",".join("" if row[name] is None else quote(str(row[name]), safe="") for name in COLUMNS)
+        for row in rows
+    )
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": round(seconds, 2), "megabytes_above_idle": round((peak - idle) / 1024, 1), "bytes": len(body)}
+    return {
+        "seconds": round(seconds, 2),
+        "megabytes_above_idle": round((peak - idle) / 1024, 1),
+        "bytes": len(body),
+    }
 
 
 def measure(rows: int) -> dict[str, Any]:
@@ -121,7 +139,11 @@ def measure(rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, spawn.Pool(1, maxtasksperchild=1) as pool:
         file = Path(folder) / "profiles.parquet"
         pool.apply(write_parquet, (file, rows))
-        figures = {"rows": rows, "parquet_megabytes": round(file.stat().st_size / 1e6, 1), "ours": pool.apply(ours, (str(file),))}
+        figures = {
+            "rows": rows,
+            "parquet_megabytes": round(file.stat().st_size / 1e6, 1),
+            "ours": pool.apply(ours, (str(file),)),
+        }
         if len(figures["ours"]["uploads"]) == 1:
             figures["byte_exact"] = pool.apply(independent, (file,)) == figures["ours"]["sha256"][0]
         figures["naive"] = pool.apply(naive, (str(file),))
@@ -129,6 +151,8 @@ def measure(rows: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=500_000)
     print(json.dumps(measure(parser.parse_args().rows), indent=2))

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sync 300 changes into 10,000 live groups at 20 ms per request, next to the same requests one by one with ``requests.Session``.
+"""Sync 300 changes into 10,000 live groups at 20 ms per request, next to the same requests one by one with
+``requests.Session``.
 
-Counts the requests and compares them with the least that is possible, measures time and memory above idle, and runs a second time to see
-that nothing is written. The peer sends what a careful script would: the list, each group's permissions, the writes, the verification. It
-takes minutes, so by default its pace is measured on a part of the requests and multiplied; ``BENCH_FULL=1`` sends all of them.
+Counts the requests and compares them with the least that is possible, measures time and memory above idle,
+and runs a second time to see that nothing is written. The peer sends what a careful script would: the list,
+each group's permissions, the writes, the verification. It takes minutes, so by default its pace is measured
+on a part of the requests and multiplied; ``BENCH_FULL=1`` sends all of them.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
 
 operator = AdobeSyncGroupsOperator(
-    task_id="sync", desired=sys.argv[1], mode="apply", concurrency=int(sys.argv[2]), max_permission_removal_ratio=1.0
+    task_id="sync", desired=sys.argv[1], mode="apply", concurrency=int(sys.argv[2]),
+    max_permission_removal_ratio=1.0
 )
 import requests, urllib3, yaml, concurrent.futures  # what a task that does nothing large has loaded as well
 operator.hook.settings
@@ -47,7 +50,8 @@ began = time.monotonic()
 result = operator.execute({"ti": types.SimpleNamespace(try_number=1)})
 seconds = time.monotonic() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"seconds": seconds, "idle_mb": idle / 1024, "peak_mb": peak / 1024, "written": result["written"]}))
+memory = {"idle_mb": idle / 1024, "peak_mb": peak / 1024}
+print(json.dumps({"seconds": seconds, **memory, "written": result["written"]}))
 """
 
 
@@ -58,12 +62,18 @@ def row(object_id: int, *permissions: str) -> dict[str, Any]:
 def fill(adobe: httpx.Client) -> None:
     """Make the live groups."""
     for number in range(GROUPS):
-        body = {"name": f"Group {number:05}", "description": "as it was", "permissions": [row(number + 1, "READ"), row(7, "WRITE")]}
+        body = {
+            "name": f"Group {number:05}",
+            "description": "as it was",
+            "permissions": [row(number + 1, "READ"), row(7, "WRITE")],
+        }
         adobe.post("/_emulator/audience_manager/groups", json=body).raise_for_status()
 
 
 def desired(round_number: int) -> dict[str, Any]:
-    """Declare all live groups, with as many creations, updates and permission changes as make up the changes."""
+    """Declare all live groups, with as many creations, updates and permission changes as make up the
+    changes.
+    """
     groups: list[dict[str, Any]] = []
     for number in range(GROUPS):
         second = row(7, "WRITE")
@@ -103,7 +113,9 @@ def with_task(url: str, file: Path, home: Path, concurrency: int) -> dict[str, A
 
 
 def one_by_one(url: str, token: str, total: int) -> tuple[float, int]:
-    """Send the same kinds of requests one after another; return the seconds that all of them take, and how many were really sent."""
+    """Send the same kinds of requests one after another; return the seconds that all of them take, and how
+    many were really sent.
+    """
     full = os.environ.get("BENCH_FULL") == "1"
     writes = 3 * OF_EACH
     reads = total - writes if full else SAMPLE
@@ -120,7 +132,11 @@ def one_by_one(url: str, token: str, total: int) -> tuple[float, int]:
         count = writes if full else max(1, SAMPLE // 10)
         for number in range(count):
             # A write that changes nothing costs the same.
-            body = session.get(f"{url}{PREFIX}/groups/{ids[number]}/permissions").json() if number == 0 else [row(ids[number], "READ")]
+            body = (
+                session.get(f"{url}{PREFIX}/groups/{ids[number]}/permissions").json()
+                if number == 0
+                else [row(ids[number], "READ")]
+            )
             session.put(f"{url}{PREFIX}/groups/{ids[-1 - number]}/permissions/", json=body).raise_for_status()
         per_write = (time.monotonic() - began) / count
     return 2 * listing + per_read * (total - writes - 2) + per_write * writes, reads + count + 2
@@ -130,14 +146,26 @@ def run() -> dict[str, Any]:
     """Measure, and return the figures."""
     least = minimum()
     total = sum(least.values())
-    figures: dict[str, Any] = {"groups": GROUPS, "changes": 3 * OF_EACH, "latency_ms": LATENCY * 1000, "minimum_requests": total}
+    figures: dict[str, Any] = {
+        "groups": GROUPS,
+        "changes": 3 * OF_EACH,
+        "latency_ms": LATENCY * 1000,
+        "minimum_requests": total,
+    }
     with tempfile.TemporaryDirectory(prefix="adobe-benchmark-") as folder, emulator_process() as emulator:
         adobe = httpx.Client(base_url=emulator.url, timeout=600)
         fill(adobe)
         # Setting up is not part of the measurement.
-        form = {"grant_type": "client_credentials", "client_id": "emulator-client", "client_secret": "emulator-client-secret"}
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": "emulator-client",
+            "client_secret": "emulator-client-secret",
+        }
         token = adobe.post("/ims/token/v3", data=form).json()["access_token"]
-        adobe.get(f"{PREFIX}/users/self", headers={"Authorization": f"Bearer {token}", "x-api-key": "emulator-client"}).raise_for_status()
+        adobe.get(
+            f"{PREFIX}/users/self",
+            headers={"Authorization": f"Bearer {token}", "x-api-key": "emulator-client"},
+        ).raise_for_status()
         adobe.post("/_emulator/faults", json={"path": PREFIX, "delay": LATENCY}).raise_for_status()
         file = Path(folder) / "groups.json"
         rounds = []
@@ -145,8 +173,14 @@ def run() -> dict[str, Any]:
             file.write_text(json.dumps(desired(number)))
             adobe.delete("/_emulator/journal")
             measured = with_task(emulator.url, file, Path(folder) / "airflow", concurrency)
-            journal = [entry for entry in adobe.get("/_emulator/journal").json() if entry["path"].startswith(PREFIX)]
-            measured |= {"concurrency": concurrency, "requests": len(journal), "writes": sum(entry["write"] for entry in journal)}
+            journal = [
+                entry for entry in adobe.get("/_emulator/journal").json() if entry["path"].startswith(PREFIX)
+            ]
+            measured |= {
+                "concurrency": concurrency,
+                "requests": len(journal),
+                "writes": sum(entry["write"] for entry in journal),
+            }
             rounds.append(measured)
         adobe.delete("/_emulator/journal")
         second = with_task(emulator.url, file, Path(folder) / "airflow", CONCURRENCIES[-1])

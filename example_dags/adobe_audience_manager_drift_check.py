@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every night: is Audience Manager still what the reviewed file declares?
 
-Writes nothing. Fails, and so alerts, when somebody changed a declared group by hand, created an undeclared one in the managed scope, or
-gave it wildcards; the log shows the differences as a table.
+Writes nothing. Fails, and so alerts, when somebody changed a declared group by hand, created an undeclared
+one in the managed scope, or gave it wildcards; the log shows the differences as a table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ with DAG(
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     params={
-        "groups": Param(str(GROUPS), type="string", description="File or URL with the declared groups, such as s3://conn@bucket/x.yaml")
+        "groups": Param(
+            str(GROUPS),
+            type="string",
+            description="File or URL with the declared groups, such as s3://conn@bucket/x.yaml",
+        )
     },
     tags=["adobe", "audience-manager"],
 ):

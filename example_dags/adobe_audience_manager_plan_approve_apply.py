@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plan the groups of Audience Manager, let a person approve the plan in Airflow's own pages, apply exactly that plan.
+"""Plan the groups of Audience Manager, let a person approve the plan in Airflow's own pages, apply exactly
+that plan.
 
-The plan is shown under "Required actions". After a rejection, or when nothing would change, nothing is applied. A plan that was altered, or
-that no longer fits what is true at Adobe, is refused as a whole. Needs Airflow 3.1 for the approval.
+The plan is shown under "Required actions". After a rejection, or when nothing would change, nothing is
+applied. A plan that was altered, or that no longer fits what is true at Adobe, is refused as a whole. Needs
+Airflow 3.1 for the approval.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ from pathlib import Path
 import pendulum
 from airflow.sdk import DAG, Param, task
 
-from airflow_provider_adobe_audiences.operators.audience_manager import AdobeApplyGroupsPlanOperator, AdobePlanGroupsOperator
+from airflow_provider_adobe_audiences.operators.audience_manager import (
+    AdobeApplyGroupsPlanOperator,
+    AdobePlanGroupsOperator,
+)
 
 try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -25,7 +30,9 @@ GROUPS = Path(__file__).parent / "data" / "groups.yaml"
 
 @task
 def nobody_can_approve() -> None:
-    raise RuntimeError("Approvals need Airflow 3.1 or later: upgrade, or use AdobeSyncGroupsOperator with its guards.")
+    raise RuntimeError(
+        "Approvals need Airflow 3.1 or later: upgrade, or use AdobeSyncGroupsOperator with its guards."
+    )
 
 
 with DAG(
@@ -37,7 +44,11 @@ with DAG(
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     params={
-        "groups": Param(str(GROUPS), type="string", description="File or URL with the declared groups, such as s3://conn@bucket/x.yaml")
+        "groups": Param(
+            str(GROUPS),
+            type="string",
+            description="File or URL with the declared groups, such as s3://conn@bucket/x.yaml",
+        )
     },
     tags=["adobe", "audience-manager"],
 ):
@@ -55,7 +66,9 @@ with DAG(
     else:
         approve = ApprovalOperator(
             task_id="approve",
-            subject="Change groups of Audience Manager? {{ ti.xcom_pull(task_ids='plan')['changes'] }} changes",
+            subject=(
+                "Change groups of Audience Manager? {{ ti.xcom_pull(task_ids='plan')['changes'] }} changes"
+            ),
             body="{{ ti.xcom_pull(task_ids='plan')['markdown'] }}",
         )
     apply = AdobeApplyGroupsPlanOperator(task_id="apply", plan=plan.output)

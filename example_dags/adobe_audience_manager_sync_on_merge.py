@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a change to the groups file was merged: make Audience Manager what it declares.
 
-Your CI starts it through Airflow's REST API, after it has run `adobe-audiences groups validate` and shown `adobe-audiences groups plan` to
-the reviewers. Groups of the managed scope that are no longer declared are deleted, but only within the guards: at most three, none with
-members, never a protected one, never one that the connection's own user is in. A tripped guard fails the task without a retry, and nothing
-was written then. Running it twice writes nothing the second time.
+Your CI starts it through Airflow's REST API, after it has run `adobe-audiences groups validate` and shown
+`adobe-audiences groups plan` to the reviewers. Groups of the managed scope that are no longer declared are
+deleted, but only within the guards: at most three, none with members, never a protected one, never one that
+the connection's own user is in. A tripped guard fails the task without a retry, and nothing was written then.
+Running it twice writes nothing the second time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ with DAG(
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     params={
-        "groups": Param(str(GROUPS), type="string", description="File or URL with the declared groups, such as s3://conn@bucket/x.yaml")
+        "groups": Param(
+            str(GROUPS),
+            type="string",
+            description="File or URL with the declared groups, such as s3://conn@bucket/x.yaml",
+        )
     },
     tags=["adobe", "audience-manager"],
 ):

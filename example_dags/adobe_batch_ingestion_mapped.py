@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One batch, filled by many workers: create it, upload its files in mapped tasks, complete it, wait.
 
-When anything fails before the batch is complete, the teardown aborts it, so that nothing half-finished stays behind.
-Runs unchanged against a real tenant: give the id of your dataset as `dataset_id`. Writes Parquet, which needs `pyarrow`.
+When anything fails before the batch is complete, the teardown aborts it, so that nothing half-finished stays
+behind. Runs unchanged against a real tenant: give the id of your dataset as `dataset_id`. Writes Parquet,
+which needs `pyarrow`.
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     params={
         "dataset_id": Param("cdnow-purchases", type="string", description="Dataset in Experience Platform"),
-        "files": Param(4, type="integer", minimum=1, maximum=1000, description="How many files, and upload tasks"),
+        "files": Param(
+            4, type="integer", minimum=1, maximum=1000, description="How many files, and upload tasks"
+        ),
         "staging": Param(
-            "file:///tmp/adobe-audiences", type="string", description="Folder that all workers reach, such as s3://conn@bucket/x"
+            "file:///tmp/adobe-audiences",
+            type="string",
+            description="Folder that all workers reach, such as s3://conn@bucket/x",
         ),
     },
     tags=["adobe", "experience-platform"],
@@ -47,7 +52,9 @@ with DAG(
         import pyarrow.csv
         import pyarrow.parquet
 
-        text = pyarrow.csv.ConvertOptions(column_types={"customer_id": pyarrow.string(), "sampled_id": pyarrow.string()})
+        text = pyarrow.csv.ConvertOptions(
+            column_types={"customer_id": pyarrow.string(), "sampled_id": pyarrow.string()}
+        )
         purchases = pyarrow.csv.read_csv(PURCHASES, convert_options=text)
         folder = ObjectStoragePath(params["staging"]) / hashlib.sha256(run_id.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,16 +67,25 @@ with DAG(
             paths.append(str(path))
         return paths
 
-    create_batch = AdobeCreateBatchOperator(task_id="create_batch", dataset_id="{{ params.dataset_id }}", file_format="parquet")
+    create_batch = AdobeCreateBatchOperator(
+        task_id="create_batch", dataset_id="{{ params.dataset_id }}", file_format="parquet"
+    )
 
     upload = AdobeUploadBatchFilesOperator.partial(
-        task_id="upload", batch_id=create_batch.output, dataset_id="{{ params.dataset_id }}", file_format="parquet"
+        task_id="upload",
+        batch_id=create_batch.output,
+        dataset_id="{{ params.dataset_id }}",
+        file_format="parquet",
     ).expand(files=split_purchases())
 
     complete_batch = AdobeCompleteBatchOperator(task_id="complete_batch", batch_id=create_batch.output)
 
-    wait = AdobeBatchSensor(task_id="wait", batch_id=create_batch.output, deferrable=True, poke_interval=2, timeout=7200)
+    wait = AdobeBatchSensor(
+        task_id="wait", batch_id=create_batch.output, deferrable=True, poke_interval=2, timeout=7200
+    )
 
-    abort_unless_complete = AdobeAbortBatchOperator(task_id="abort_unless_complete", batch_id=create_batch.output)
+    abort_unless_complete = AdobeAbortBatchOperator(
+        task_id="abort_unless_complete", batch_id=create_batch.output
+    )
 
     create_batch >> upload >> complete_batch >> wait >> abort_unless_complete.as_teardown(setups=create_batch)

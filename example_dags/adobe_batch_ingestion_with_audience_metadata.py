@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frequent buyers go from a CSV into Experience Platform, and their audience's metadata is registered next to them.
+"""Frequent buyers go from a CSV into Experience Platform, and their audience's metadata is registered next to
+them.
 
-The audience is registered only after its members have been ingested, and its description names the batch: metadata and
-members stay paired. Runs unchanged against a real tenant: give the id of your dataset as `dataset_id`; its schema needs the
-fields that `select_frequent_buyers` writes.
+The audience is registered only after its members have been ingested, and its description names the batch:
+metadata and members stay paired. Runs unchanged against a real tenant: give the id of your dataset as
+`dataset_id`; its schema needs the fields that `select_frequent_buyers` writes.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ with DAG(
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     params={
-        "dataset_id": Param("cdnow-frequent-buyers", type="string", description="Dataset in Experience Platform"),
-        "minimum_purchases": Param(5, type="integer", minimum=1, description="Purchases that make a buyer frequent"),
+        "dataset_id": Param(
+            "cdnow-frequent-buyers", type="string", description="Dataset in Experience Platform"
+        ),
+        "minimum_purchases": Param(
+            5, type="integer", minimum=1, description="Purchases that make a buyer frequent"
+        ),
         "staging": Param(
-            "file:///tmp/adobe-audiences", type="string", description="Folder that all workers reach, such as s3://conn@bucket/x"
+            "file:///tmp/adobe-audiences",
+            type="string",
+            description="Folder that all workers reach, such as s3://conn@bucket/x",
         ),
     },
     tags=["adobe", "experience-platform"],

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a loyalty tier, computed from purchases, into the profiles of Adobe Target.
 
-Runs after each rotation of the profile token, by its asset; with `AssetOrTimeSchedule` it could run every night as well.
-The operator reads the token when it needs it. The result says how many profiles Target has updated.
-Runs unchanged against a real tenant; then give a folder that all workers reach as `staging`.
+Runs after each rotation of the profile token, by its asset; with `AssetOrTimeSchedule` it could run every
+night as well. The operator reads the token when it needs it. The result says how many profiles Target has
+updated. Runs unchanged against a real tenant; then give a folder that all workers reach as `staging`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
-    params={"staging": Param("file:///tmp/adobe-audiences", type="string", description="Folder that all workers reach")},
+    params={
+        "staging": Param(
+            "file:///tmp/adobe-audiences", type="string", description="Folder that all workers reach"
+        )
+    },
     tags=["adobe", "target"],
 ):
 

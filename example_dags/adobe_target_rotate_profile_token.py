@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotates the profile authentication token of Adobe Target every month, and complains when little is left of it.
+"""Rotates the profile authentication token of Adobe Target every month, and complains when little is left of
+it.
 
-A new token kills the old one at once. What uses the token shares a pool with the rotation, so that no upload is under way meanwhile:
+A new token kills the old one at once. What uses the token shares a pool with the rotation, so that no upload
+is under way meanwhile:
 
     airflow pools set adobe_target 4 "Adobe Target's profile API" --include-deferred
     export ADOBE_TARGET_POOL=adobe_target ADOBE_TARGET_POOL_SLOTS=4
 
-Without these two lines Airflow's default pool is used. The token is kept in the Airflow Variable `adobe_target_profile_token`; the
-module `airflow_provider_adobe_audiences.rotation.stores` has stores for Vault and for the clouds' secret managers.
-Runs unchanged against a real tenant: the credential needs Target's role Approver or Admin.
+Without these two lines Airflow's default pool is used. The token is kept in the Airflow Variable
+`adobe_target_profile_token`; the module `airflow_provider_adobe_audiences.rotation.stores` has stores for
+Vault and for the clouds' secret managers. Runs unchanged against a real tenant: the credential needs Target's
+role Approver or Admin.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from airflow_provider_adobe_audiences.operators.target import AdobeRotateProfile
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore
 
 STORE = AirflowVariableStore("adobe_target_profile_token")
-# A token lives for 90 days (in Adobe's example), so there are less than these left after a month, and two months may fail.
+# A token lives for 90 days (in Adobe's example), so there are less than these left after a month, and two
+# months may fail.
 MIN_REMAINING = timedelta(days=65)
 # Longer than a month, which is when this looks next.
 LEAST_DAYS = 35
@@ -46,13 +50,19 @@ with DAG(
         pool_slots=int(os.environ.get("ADOBE_TARGET_POOL_SLOTS", "1")),
     )
 
-    look = AdobeRotateProfileTokenOperator(task_id="look", store=STORE, mode="check", min_remaining=MIN_REMAINING, trigger_rule="all_done")
+    look = AdobeRotateProfileTokenOperator(
+        task_id="look", store=STORE, mode="check", min_remaining=MIN_REMAINING, trigger_rule="all_done"
+    )
 
     @task
     def complain_when_little_is_left(found: dict) -> str:
         if found["needed"] == "adopt":
             raise ValueError(f"the store does not hold the token that Target accepts: {found['reason']}")
-        left = datetime.fromisoformat(found["expires_at"]) - datetime.now(UTC) if found["expires_at"] else timedelta(0)
+        left = (
+            datetime.fromisoformat(found["expires_at"]) - datetime.now(UTC)
+            if found["expires_at"]
+            else timedelta(0)
+        )
         if left < timedelta(days=LEAST_DAYS):
             raise ValueError(f"only {left} of the profile token are left: {found['reason']}")
         return f"{left.days} days left"

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make demo`` and ``make ui``: the example DAGs on a real Airflow, against the emulator, and what stands at "Adobe" afterwards.
+"""``make demo`` and ``make ui``: the example DAGs on a real Airflow, against the emulator, and what stands at
+"Adobe" afterwards.
 
-What the DAGs did is not taken from them: the rows sent are counted in the files that they staged, all else is asked of Adobe's
-own APIs with a bare HTTP client. Anything that is not as it should be ends with a non-zero exit code, and the log of the task.
+What the DAGs did is not taken from them: the rows sent are counted in the files that they staged, all else is
+asked of Adobe's own APIs with a bare HTTP client. Anything that is not as it should be ends with a non-zero
+exit code, and the log of the task.
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ from typing import Any
 import httpx
 import yaml
 
-from scripts.local_airflow import REPO, LocalAirflow, NotReady, airflow_standalone, connection_to, emulator_process
+from scripts.local_airflow import (
+    REPO,
+    LocalAirflow,
+    NotReady,
+    airflow_standalone,
+    connection_to,
+    emulator_process,
+)
 
 INGESTIONS = ("adobe_batch_ingestion_with_audience_metadata", "adobe_batch_ingestion_mapped")
 GROUPS = "adobe_audience_manager_sync_on_merge"
@@ -40,7 +49,12 @@ class Adobe:
         connection = connection_to(url)
         client_id, org_id = connection["login"], connection["extra"]["org_id"]
         self.api = httpx.Client(base_url=url, timeout=30, trust_env=False)
-        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": connection["password"], "scope": "openid"}
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": connection["password"],
+            "scope": "openid",
+        }
         token = self.api.post("/ims/token/v3", data=form).raise_for_status().json()["access_token"]
         self.api.headers.update(
             {
@@ -53,20 +67,33 @@ class Adobe:
 
     def batches(self) -> dict[str, dict[str, Any]]:
         """Return Catalog's batches by id, the oldest first."""
-        answer = self.api.get("/data/foundation/catalog/batches", params={"limit": 100, "orderBy": "asc:created"})
+        answer = self.api.get(
+            "/data/foundation/catalog/batches", params={"limit": 100, "orderBy": "asc:created"}
+        )
         return dict(answer.raise_for_status().json())
 
     def audiences(self) -> list[dict[str, Any]]:
-        return list(self.api.get("/data/core/ups/audiences", params={"limit": 100}).raise_for_status().json()["children"])
+        return list(
+            self.api.get("/data/core/ups/audiences", params={"limit": 100})
+            .raise_for_status()
+            .json()["children"]
+        )
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return Audience Manager's groups: permissions by name."""
         groups = self.api.get("/api/v1/groups/").raise_for_status().json()
-        return {group["name"]: self.api.get(f"/api/v1/groups/{group['groupId']}/permissions").raise_for_status().json() for group in groups}
+        return {
+            group["name"]: self.api.get(f"/api/v1/groups/{group['groupId']}/permissions")
+            .raise_for_status()
+            .json()
+            for group in groups
+        }
 
     def profile_token(self) -> tuple[str, int]:
         """Return Target's profile authentication token and the seconds that are left of it."""
-        answer = self.api.get("/emulator/target/authentication/token", params={"authorizationScope": "profile_api"})
+        answer = self.api.get(
+            "/emulator/target/authentication/token", params={"authorizationScope": "profile_api"}
+        )
         body = answer.raise_for_status().json()
         return str(body["accessToken"]), int(body["expiresIn"])
 
@@ -77,11 +104,17 @@ class Adobe:
             params={"client": "emulator"},
             headers={"Authorization": f"Bearer {token}"},
         )
-        attributes = {} if answer.status_code == 404 else answer.raise_for_status().json()["profileAttributes"]
+        attributes = (
+            {} if answer.status_code == 404 else answer.raise_for_status().json()["profileAttributes"]
+        )
         return {name: attribute["value"] for name, attribute in attributes.items()}
 
     def requires_profile_token(self) -> bool:
-        return bool(self.api.get("/emulator/target/clients/settings").raise_for_status().json()["enableProfileApiAuthentication"])
+        return bool(
+            self.api.get("/emulator/target/clients/settings")
+            .raise_for_status()
+            .json()["enableProfileApiAuthentication"]
+        )
 
 
 @dataclass
@@ -109,12 +142,17 @@ class Ingestion(Run):
         if not self.rows_sent:
             found.append(f"{self.dag_id}: no rows were sent")
         if len(self.batches) != 1:
-            found.append(f"{self.dag_id}: {len(self.batches)} batches instead of one: {', '.join(self.batches)}")
+            found.append(
+                f"{self.dag_id}: {len(self.batches)} batches instead of one: {', '.join(self.batches)}"
+            )
         for batch_id, batch in self.batches.items():
             if batch["status"] != "success":
                 found.append(f"batch {batch_id} is {batch['status']}: {batch.get('errors')}")
             if batch.get("recordCount") != self.rows_sent:
-                found.append(f"batch {batch_id} has {batch.get('recordCount')} records, {self.rows_sent} rows were sent")
+                found.append(
+                    f"batch {batch_id} has {batch.get('recordCount')} records, {self.rows_sent} rows were "
+                    "sent"
+                )
             if batch.get("failedRecordCount"):
                 found.append(f"batch {batch_id}: {batch['failedRecordCount']} records were rejected")
         return found
@@ -125,8 +163,16 @@ def rows_in(folder: Path) -> int:
     import pyarrow.parquet
 
     files = [file for file in folder.rglob("*") if file.is_file()]
-    parquet: int = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files if file.suffix == ".parquet")
-    lines = sum(1 for file in files if file.suffix == ".jsonl" for line in file.read_bytes().splitlines() if line.strip())
+    parquet: int = sum(
+        pyarrow.parquet.read_metadata(file).num_rows for file in files if file.suffix == ".parquet"
+    )
+    lines = sum(
+        1
+        for file in files
+        if file.suffix == ".jsonl"
+        for line in file.read_bytes().splitlines()
+        if line.strip()
+    )
     return parquet + lines
 
 
@@ -158,7 +204,9 @@ def judge_groups(adobe: Adobe) -> tuple[str, list[str]]:
 
 
 def judge_target(adobe: Adobe, staging: Path) -> tuple[str, str, list[str]]:
-    """Compare every hundredth profile with its row. Target takes updates only with the token that the rotation has stored."""
+    """Compare every hundredth profile with its row. Target takes updates only with the token that the
+    rotation has stored.
+    """
     token, seconds = adobe.profile_token()
     rows = [row for file in staging.rglob("*.csv") for row in csv.DictReader(file.open(newline=""))]
     looked_at = rows[::100]
@@ -170,21 +218,33 @@ def judge_target(adobe: Adobe, staging: Path) -> tuple[str, str, list[str]]:
     if not adobe.requires_profile_token():
         wrong.append("Target takes updates without a token")
     fingerprint = hashlib.sha256(token.encode()).hexdigest()[:16]
-    return f"fingerprint {fingerprint}, {seconds // 86_400} days left, required", f"{len(rows)} sent, {len(looked_at)} looked up", wrong
+    return (
+        f"fingerprint {fingerprint}, {seconds // 86_400} days left, required",
+        f"{len(rows)} sent, {len(looked_at)} looked up",
+        wrong,
+    )
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def summary(runs: list[Run], audiences: list[dict[str, Any]], services: Sequence[tuple[str, str]]) -> str:
     """Describe what now stands at Adobe."""
     ingestions = [one for one in runs if isinstance(one, Ingestion)]
-    succeeded, batches = sum(one.state == "success" for one in runs), sum(len(one.batches) for one in ingestions)
+    succeeded, batches = (
+        sum(one.state == "success" for one in runs),
+        sum(len(one.batches) for one in ingestions),
+    )
     all_runs: list[tuple[object, ...]] = [("Dag run", "state", "seconds")]
     all_runs += [(one.dag_id, one.state, f"{one.seconds:.1f}") for one in runs]
-    lines: list[tuple[object, ...]] = [("batch", "status", "rows sent", "records in", "records rejected", "from")]
+    lines: list[tuple[object, ...]] = [
+        ("batch", "status", "rows sent", "records in", "records rejected", "from")
+    ]
     for one in ingestions:
         for batch_id, batch in one.batches.items() or [("none", {})]:
             counts = (one.rows_sent, batch.get("recordCount", "-"), batch.get("failedRecordCount", "-"))
@@ -193,7 +253,8 @@ def summary(runs: list[Run], audiences: list[dict[str, Any]], services: Sequence
     known += [tuple(audience.get(name, "-") for name in ("id", *known[0][1:])) for audience in audiences]
     return "\n".join(
         [
-            f"Dag runs: {succeeded} of {len(runs)} successful; batches: {batches}; audiences: {len(audiences)}",
+            f"Dag runs: {succeeded} of {len(runs)} successful; batches: {batches}; audiences: "
+            f"{len(audiences)}",
             "",
             table(all_runs),
             "\nExperience Platform",
@@ -215,7 +276,9 @@ def until_interrupted() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.demo", description="Run DAGs on a real Airflow against the emulator.")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.demo", description="Run DAGs on a real Airflow against the emulator."
+    )
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     asked = parser.parse_args(arguments)
     # Told to end, clean up first.
@@ -232,7 +295,10 @@ def main(arguments: list[str] | None = None) -> int:
             tempfile.TemporaryDirectory(prefix="adobe-demo-") as staging,
             airflow_standalone(DAGS_FOLDER, connections=connections) as airflow,
         ):
-            say(f"Airflow at {airflow.url}: {', '.join(f'{name} {state}' for name, state in airflow.components().items())}")
+            say(
+                f"Airflow at {airflow.url}: "
+                f"{', '.join(f'{name} {state}' for name, state in airflow.components().items())}"
+            )
             adobe = Adobe(emulator.url)
             runs: list[Run] = []
             for dag_id in (*INGESTIONS, GROUPS, ROTATION, UPDATE):
@@ -245,7 +311,11 @@ def main(arguments: list[str] | None = None) -> int:
             audiences = adobe.audiences()
             groups, wrong_groups = judge_groups(adobe)
             token, profiles, wrong_target = judge_target(adobe, Path(staging) / UPDATE)
-            problems = [problem for finished in runs for problem in finished.problems()] + wrong_groups + wrong_target
+            problems = (
+                [problem for finished in runs for problem in finished.problems()]
+                + wrong_groups
+                + wrong_target
+            )
             if len(audiences) != 1:
                 problems.append(f"there are {len(audiences)} audiences instead of one")
             services = [("groups", groups), ("profile token", token), ("profiles", profiles)]
@@ -255,7 +325,10 @@ def main(arguments: list[str] | None = None) -> int:
                     print(airflow.report(finished.dag_id, finished.run_id), flush=True)
             if asked.keep:
                 print(f"Airflow:  {airflow.url}   (no password; everybody is an admin)")
-                print(f"Emulator: {emulator.url}/_emulator/state   (also /_emulator/journal, /_emulator/switches)")
+                print(
+                    f"Emulator: {emulator.url}/_emulator/state   (also /_emulator/journal, "
+                    "/_emulator/switches)"
+                )
                 print("Trigger the Dags again, look around; Ctrl-C ends everything.", flush=True)
                 until_interrupted()
     if problems:

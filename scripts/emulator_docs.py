@@ -20,7 +20,16 @@ def page(text: str) -> str:
     finally:
         emulator.close()
     fields = FaultRule.model_fields.items()
-    faults = "\n".join(["| field | meaning |", "|---|---|", *(f"| `{name}` | {field.description} |" for name, field in fields)]) + "\n"
+    faults = (
+        "\n".join(
+            [
+                "| field | meaning |",
+                "|---|---|",
+                *(f"| `{name}` | {field.description} |" for name, field in fields),
+            ]
+        )
+        + "\n"
+    )
     return _between(_between(text, FAULTS, faults), SWITCHES, switches)
 
 

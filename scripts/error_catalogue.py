@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the catalogue of errors in ``docs/errors.md`` from the classes themselves: ``python -m scripts.error_catalogue``."""
+"""Write the catalogue of errors in ``docs/errors.md`` from the classes themselves: ``python -m
+scripts.error_catalogue``.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,20 @@ FILE = REPO / "docs" / "errors.md"
 
 def catalogue() -> str:
     """Return the page."""
-    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.AdobeError)]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, errors.AdobeError)
+    ]
     rows = [
-        f"| `{kind.__name__}` | {_first_line(kind)} | {kind.default_hint} | {'yes' if kind.transient else 'no'} |"
+        f"| `{kind.__name__}` | {_first_line(kind)} | {kind.default_hint} | "
+        f"{'yes' if kind.transient else 'no'} |"
         for kind in kinds
         if kind is not errors.AdobeError
     ]
-    codes = [f"| `{code}` | `{kind.__name__}` | {hint} |" for code, (kind, hint) in sorted(errors._HINTS.items())]
+    codes = [
+        f"| `{code}` | `{kind.__name__}` | {hint} |" for code, (kind, hint) in sorted(errors._HINTS.items())
+    ]
     statuses = [f"| {status} | `{kind.__name__}` |" for status, kind in sorted(errors._BY_STATUS.items())]
     return "\n".join(
         [
@@ -27,11 +36,14 @@ def catalogue() -> str:
             "",
             "Every error is an `AdobeError` and reads like this:",
             "",
-            "> Experience Platform, create batch: POST /data/foundation/import/batches answered 403 [403003]: Api Key is invalid.",
+            "> Experience Platform, create batch: POST /data/foundation/import/batches answered 403 "
+            "[403003]: Api Key is invalid.",
             "> Request id: 4f0c…. What to do: The client id (Login of the connection) is not known to Adobe.",
             "",
-            "It has `service`, `call`, `method`, `path`, `status`, `code`, `message`, `request_id` and `hint` as attributes.",
-            "When a retry cannot help, operators raise `AirflowFailException` with the same text, and the `AdobeError` as its `__cause__`:",
+            "It has `service`, `call`, `method`, `path`, `status`, `code`, `message`, `request_id` and "
+            "`hint` as attributes.",
+            "When a retry cannot help, operators raise `AirflowFailException` with the same text, and the "
+            "`AdobeError` as its `__cause__`:",
             "the task fails at once, whatever its `retries`.",
             "This page is written by `python -m scripts.error_catalogue` from the code.",
             "",
@@ -53,7 +65,8 @@ def catalogue() -> str:
             "| 3xx | `AdobeResponseError` |",
             "| other 4xx | `AdobeValidationError` |",
             "| 5xx | `AdobeServerError`; `AdobeUnknownOutcomeError` when the call creates something |",
-            "| no answer | `AdobeTransportError`; `AdobeUnknownOutcomeError` when the call creates something and may have arrived |",
+            "| no answer | `AdobeTransportError`; `AdobeUnknownOutcomeError` when the call creates something "
+            "and may have arrived |",
             "",
         ]
     )

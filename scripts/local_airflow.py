@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Airflow (3.x) and an emulator, each in processes of their own, for the demo and the system tests.
 
-Everything they write is below one temporary folder, they listen on free loopback ports, and they end with the ``with`` block::
+Everything they write is below one temporary folder, they listen on free loopback ports, and they end with
+the ``with`` block::
 
-    with emulator_process() as emulator, airflow_standalone(DAGS, connections={"adobe_default": connection_to(emulator.url)}) as airflow:
+    with emulator_process() as emulator, airflow_standalone(DAGS, connections={"adobe_default":
+    connection_to(emulator.url)}) as airflow:
         run_id = airflow.trigger("my_dag")
         assert airflow.wait("my_dag", run_id) == "success", airflow.report("my_dag", run_id)
 """
@@ -80,14 +82,19 @@ class Server:
         deadline = time.monotonic() + seconds
         while True:
             if self.process.poll() is not None:
-                raise NotReady(f"{self.name} ended with exit code {self.process.returncode}. Its last words:\n{self.tail()}")
+                raise NotReady(
+                    f"{self.name} ended with exit code {self.process.returncode}. Its last "
+                    f"words:\n{self.tail()}"
+                )
             try:
                 if ready():
                     return
             except httpx.TransportError:
                 pass
             if time.monotonic() > deadline:
-                raise NotReady(f"{self.name} was not ready after {seconds:.0f} s. Its last words:\n{self.tail()}")
+                raise NotReady(
+                    f"{self.name} was not ready after {seconds:.0f} s. Its last words:\n{self.tail()}"
+                )
             time.sleep(0.2)
 
     def tail(self, lines: int = 40) -> str:
@@ -118,13 +125,21 @@ def _start(name: str, url: str, command: Sequence[str], env: Mapping[str, str], 
     stream: IO[bytes]
     with output.open("wb") as stream:
         process = subprocess.Popen(
-            command, env=dict(env), cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=dict(env),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     return Server(name, url, process, output)
 
 
 def _clean_environment() -> dict[str, str]:
-    """Return this process' environment without anything that is meant for another Airflow; `airflow` is this virtual environment's."""
+    """Return this process' environment without anything that is meant for another Airflow; `airflow` is this
+    virtual environment's.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
@@ -140,7 +155,14 @@ def emulator_process(*arguments: str, port: int | None = None) -> Iterator[Serve
     """
     port = port or free_port()
     folder = Path(tempfile.mkdtemp(prefix="adobe-emulator-"))
-    command = [sys.executable, "-m", "airflow_provider_adobe_audiences.emulator", "--port", str(port), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_provider_adobe_audiences.emulator",
+        "--port",
+        str(port),
+        *arguments,
+    ]
     server = _start("emulator", f"http://127.0.0.1:{port}", command, _clean_environment(), folder)
     try:
         server.wait_until(lambda: httpx.get(f"{server.url}/_emulator/health", trust_env=False).is_success, 30)
@@ -170,7 +192,10 @@ class LocalAirflow:
     def components(self) -> dict[str, str]:
         """Return the state of each component: ``{"scheduler": "healthy", ...}``."""
         health = self.api.get("/monitor/health").json()
-        return {name: str((health.get(name) or {}).get("status")) for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
+        return {
+            name: str((health.get(name) or {}).get("status"))
+            for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        }
 
     def log_in(self) -> None:
         token = self.api.get(f"{self.url}/auth/token").raise_for_status().json()["access_token"]
@@ -178,7 +203,9 @@ class LocalAirflow:
 
     def import_errors(self) -> dict[str, str]:
         """Return the stack trace of each file that could not be loaded."""
-        return {error["filename"]: error["stack_trace"] for error in self._get("/importErrors")["import_errors"]}
+        return {
+            error["filename"]: error["stack_trace"] for error in self._get("/importErrors")["import_errors"]
+        }
 
     def wait_for_dag(self, dag_id: str, seconds: float = 90) -> None:
         """Wait until the DAG processor has read the DAG.
@@ -188,17 +215,23 @@ class LocalAirflow:
         deadline = time.monotonic() + seconds
         while not self.api.get(f"/dags/{dag_id}").is_success:
             if errors := self.import_errors():
-                raise NotReady("\n".join(f"{file} cannot be imported:\n{trace}" for file, trace in errors.items()))
+                raise NotReady(
+                    "\n".join(f"{file} cannot be imported:\n{trace}" for file, trace in errors.items())
+                )
             if time.monotonic() > deadline:
                 known = [dag["dag_id"] for dag in self._get("/dags", limit=100)["dags"]]
-                raise NotReady(f"Airflow does not know the Dag {dag_id!r} after {seconds:.0f} s, only {known}")
+                raise NotReady(
+                    f"Airflow does not know the Dag {dag_id!r} after {seconds:.0f} s, only {known}"
+                )
             time.sleep(0.5)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a DAG run, as a person would; return its run id."""
         self.wait_for_dag(dag_id)
         self.api.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
-        answer = self.api.post(f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": dict(conf or {})}).raise_for_status()
+        answer = self.api.post(
+            f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": dict(conf or {})}
+        ).raise_for_status()
         return str(answer.json()["dag_run_id"])
 
     def state(self, dag_id: str, run_id: str) -> str:
@@ -215,7 +248,9 @@ class LocalAirflow:
         """Return the run's task instances, with ``task_id``, ``map_index``, ``state``, ``try_number`` …"""
         return list(self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100)["task_instances"])
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+    def xcom(
+        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
+    ) -> Any:
         """Return what a task pushed, or ``None``."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         response = self.api.get(path, params={"map_index": map_index, "deserialize": True})
@@ -224,20 +259,32 @@ class LocalAirflow:
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """Return a task's log as text."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        response = self.api.get(path, params={"map_index": map_index, "full_content": True}, headers={"Accept": "application/x-ndjson"})
+        response = self.api.get(
+            path,
+            params={"map_index": map_index, "full_content": True},
+            headers={"Accept": "application/x-ndjson"},
+        )
         if not response.is_success:
             return f"(no log: {response.status_code} {response.text})"
         return "\n".join(_readable(line) for line in response.text.splitlines())
 
     def report(self, dag_id: str, run_id: str) -> str:
-        """Describe a run that went wrong: the state of each task, and the log of each that failed or has not finished."""
+        """Describe a run that went wrong: the state of each task, and the log of each that failed or has not
+        finished.
+        """
         lines = [f"{dag_id}, {run_id}: {self.state(dag_id, run_id)}"]
         logs = []
         for task in self.task_instances(dag_id, run_id):
             name = task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
             lines.append(f"  {name}: {task['state']}, try {task['try_number']}")
-            if task["state"] not in ("success", "skipped", "removed", "upstream_failed", None) and task["try_number"]:
-                logs += [f"--- log of {name}", self.log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"])]
+            if (
+                task["state"] not in ("success", "skipped", "removed", "upstream_failed", None)
+                and task["try_number"]
+            ):
+                logs += [
+                    f"--- log of {name}",
+                    self.log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"]),
+                ]
         return "\n".join(lines + logs)
 
 
@@ -251,12 +298,16 @@ def _readable(line: str) -> str:
         return str(entry.get("event", "")) if isinstance(entry, dict) else line
     text = f"{entry['timestamp'][:19]} {str(entry.get('level', '')).upper():7} {entry.get('event')}"
     for error in entry.get("error_detail") or ():
-        frames = "".join(f"\n    {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in error.get("frames") or ())
+        frames = "".join(
+            f"\n    {frame['filename']}:{frame['lineno']} in {frame['name']}"
+            for frame in error.get("frames") or ()
+        )
         text += f"{frames}\n  {error.get('exc_type')}: {error.get('exc_value')}"
     return text
 
 
-# What `airflow standalone` runs. That would also serve the logs of scheduler and triggerer, on all network interfaces.
+# What `airflow standalone` runs. That would also serve the logs of scheduler and triggerer, on all network
+# interfaces.
 COMPONENTS = """
 airflow db migrate || exit
 airflow scheduler --skip-serve-logs &
@@ -275,7 +326,8 @@ def airflow_standalone(
     env: Mapping[str, str] | None = None,
     parallelism: int = 2,
 ) -> Iterator[LocalAirflow]:
-    """Run scheduler, triggerer, DAG processor and API server, on a new sqlite database and on loopback only, everybody an admin.
+    """Run scheduler, triggerer, DAG processor and API server, on a new sqlite database and on loopback only,
+    everybody an admin.
 
     :param dags_folder: where the DAGs are.
     :param connections: Airflow connections by their id.
@@ -299,10 +351,14 @@ def airflow_standalone(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-        # On a busy machine sqlite's five seconds are too short: the scheduler ends with "database is locked" then.
+        # On a busy machine sqlite's five seconds are too short: the scheduler ends with "database is locked"
+        # then.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in (connections or {}).items()},
+        **{
+            f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection)
+            for name, connection in (connections or {}).items()
+        },
         **(env or {}),
     }
     server = _start("airflow", url, ["sh", "-c", COMPONENTS], environment, home)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make registry``: write .airflow-registry.yaml, the list of public classes, from the classes themselves."""
+"""``make registry``: write .airflow-registry.yaml, the list of public classes, from the classes
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def modules(layer: str = "") -> list[str]:
 
 
 def public_classes(base: type, names: list[str]) -> dict[str, type]:
-    """Return the public subclasses of ``base`` that the modules define, by their dotted path; a module called ``base`` is not for users."""
+    """Return the public subclasses of ``base`` that the modules define, by their dotted path; a module called
+    ``base`` is not for users.
+    """
     return {
         f"{name}.{member.__name__}": member
         for name in names
@@ -48,13 +52,22 @@ def content() -> str:
 
     bases = dict(zip(LAYERS, (BaseHook, BaseOperator, BaseSensorOperator, BaseTrigger), strict=True))
     info = get_provider_info()
-    document: dict[str, Any] = {"package-name": info["package-name"], "display-name": info["name"], "description": info["description"]}
+    document: dict[str, Any] = {
+        "package-name": info["package-name"],
+        "display-name": info["name"],
+        "description": info["description"],
+    }
     for layer in LAYERS:
         document[layer] = [
-            {"module": path, "description": (inspect.getdoc(member) or "").partition("\n\n")[0].replace("\n", " ")}
+            {
+                "module": path,
+                "description": (inspect.getdoc(member) or "").partition("\n\n")[0].replace("\n", " "),
+            }
             for path, member in sorted(public_classes(bases[layer], modules(layer)).items())
         ]
-    return "# SPDX-License-Identifier: Apache-2.0\n# Written by `make registry`.\n" + yaml.safe_dump(document, sort_keys=False, width=140)
+    return "# SPDX-License-Identifier: Apache-2.0\n# Written by `make registry`.\n" + yaml.safe_dump(
+        document, sort_keys=False, width=140
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the installed package work? Run by `.ci/run` with the Python of a clean environment, outside of the checkout.
+"""Does the installed package work? Run by `.ci/run` with the Python of a clean environment, outside of the
+checkout.
 
 Standard library only.
 """
@@ -33,17 +34,37 @@ def main() -> None:
     check("the version is the distribution's", installed.version == package.__version__, installed.version)
     check("py.typed is there", (folder / "py.typed").is_file())
     tops = {file.parts[0] for file in installed.files or ()} - {"..", "__pycache__"}
-    check("nothing but the package is there", {top for top in tops if not top.endswith(".dist-info")} == {package.__name__}, tops)
+    check(
+        "nothing but the package is there",
+        {top for top in tops if not top.endswith(".dist-info")} == {package.__name__},
+        tops,
+    )
     check("every entry point can be loaded", all(callable(point.load()) for point in installed.entry_points))
 
     with tempfile.TemporaryDirectory() as home:
         env = os.environ | {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-        listed = subprocess.run(["airflow", "providers", "list", "-o", "json"], env=env, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["airflow", "providers", "list", "-o", "json"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         names = {provider["package_name"] for provider in json.loads(listed[listed.index("[") :])}
         check("airflow providers list shows it", NAME in names, names)
-        shown = subprocess.run(["airflow", "providers", "hooks", "-o", "json"], env=env, capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            ["airflow", "providers", "hooks", "-o", "json"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         hooks = {hook["connection_type"]: hook for hook in json.loads(shown[shown.index("[") :])}
-        check("airflow providers hooks shows the connection type", hooks.get("adobe", {}).get("package_name") == NAME, hooks.get("adobe"))
+        check(
+            "airflow providers hooks shows the connection type",
+            hooks.get("adobe", {}).get("package_name") == NAME,
+            hooks.get("adobe"),
+        )
 
     command = [sys.executable, "-m", f"{package.__name__}.emulator", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as emulator:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make soak``: the example DAGs again and again on a real Airflow, while one request in ten to the emulator meets a fault.
+"""``make soak``: the example DAGs again and again on a real Airflow, while one request in ten to the emulator
+meets a fault.
 
-Then the faults are lifted, runs that failed are cleared once, and it is checked what now stands at "Adobe" and in the store. Memory and
-open files of the emulator and of Airflow's processes are sampled all the time. Ends with a non-zero exit code when anything is not as it
-should be.
+Then the faults are lifted, runs that failed are cleared once, and it is checked what now stands at "Adobe"
+and in the store. Memory and open files of the emulator and of Airflow's processes are sampled all the time.
+Ends with a non-zero exit code when anything is not as it should be.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 
 from scripts.demo import rows_in, table
-from scripts.local_airflow import REPO, LocalAirflow, NotReady, airflow_standalone, connection_to, emulator_process
+from scripts.local_airflow import (
+    REPO,
+    LocalAirflow,
+    NotReady,
+    airflow_standalone,
+    connection_to,
+    emulator_process,
+)
 
 INGESTION = "adobe_batch_ingestion_with_audience_metadata"
 MAPPED = "adobe_batch_ingestion_mapped"
@@ -44,7 +52,8 @@ READ_TIMEOUT = 5.0
 TOO_LONG = READ_TIMEOUT + 1
 SAMPLE_SECONDS = 30
 DRAIN_SECONDS = 600
-#: A token of 40 days: less than the Dag's `min_remaining`, so that every run rotates, and more than it complains about.
+#: A token of 40 days: less than the Dag's `min_remaining`, so that every run rotates, and more than it
+#: complains about.
 TOKEN_SECONDS = 40 * 86_400
 
 HTML = {"content-type": "text/html"}
@@ -53,8 +62,16 @@ REFUSED = {"error_code": "401013", "message": "Oauth token is not valid"}
 #: An access token of IMS, not the profile token: that one Target's users lose only by a rotation.
 WITH_IMS_TOKEN = r"^/(?!ims/|m2/|rest/v1/profiles)"
 FAULTS: dict[str, dict[str, Any]] = {
-    **{str(status): {"status": status, "body": {"message": "upstream request failed"}} for status in (500, 502, 503, 504)},
-    "503 after it is committed": {"status": 503, "headers": HTML, "body": "<html>Bad gateway</html>", "phase": "after"},
+    **{
+        str(status): {"status": status, "body": {"message": "upstream request failed"}}
+        for status in (500, 502, 503, 504)
+    },
+    "503 after it is committed": {
+        "status": 503,
+        "headers": HTML,
+        "body": "<html>Bad gateway</html>",
+        "phase": "after",
+    },
     "429": {"status": 429, "body": TOO_MANY},
     "429 with Retry-After": {"status": 429, "body": TOO_MANY, "headers": {"retry-after": "2"}},
     "reset before it is processed": {"drop": True},
@@ -64,7 +81,11 @@ FAULTS: dict[str, dict[str, Any]] = {
     "read timeout, not processed": {"delay": TOO_LONG, "drop": True},
     "read timeout, committed": {"delay": TOO_LONG, "phase": "after", "drop": True},
     "read timeout, processed late": {"delay": TOO_LONG},
-    "HTML instead of JSON": {"status": 200, "headers": HTML, "body": "<html><title>Log in to the guest network</title></html>"},
+    "HTML instead of JSON": {
+        "status": 200,
+        "headers": HTML,
+        "body": "<html><title>Log in to the guest network</title></html>",
+    },
     "token expired": {"expire_token": True, "path": WITH_IMS_TOKEN},
     "401 once": {"status": 401, "body": REFUSED, "path": WITH_IMS_TOKEN},
 }
@@ -76,16 +97,26 @@ def rules(share: float) -> dict[str, dict[str, Any]]:
     return {name: {**fault, "probability": each} for name, fault in FAULTS.items()}
 
 
-# ------------------------------------------------------------------------------------------------------------------ measuring
+# ------------------------------------------------------------------------------------------------------------
+# measuring
 
 Sample = dict[str, tuple[float, int]]
 
 
 def sample(emulator: int, airflow: int) -> Sample:
-    """Return resident memory in MB and open files of each server, without the processes that live for one task or one parsing only."""
+    """Return resident memory in MB and open files of each server, without the processes that live for one
+    task or one parsing only.
+    """
     found: Sample = {"emulator": _use([psutil.Process(emulator)])}
     for child in psutil.Process(airflow).children():
-        name = next((word for word in ("scheduler", "triggerer", "api_server", "dag-processor") if word in _command(child)), None)
+        name = next(
+            (
+                word
+                for word in ("scheduler", "triggerer", "api_server", "dag-processor")
+                if word in _command(child)
+            ),
+            None,
+        )
         if name == "triggerer":
             # Its event loop is a process of its own.
             found[name] = _use([child, *(one for one in child.children() if "triggerer" in _command(one))])
@@ -115,8 +146,13 @@ def _use(processes: list[Any]) -> tuple[float, int]:
 
 def growth(samples: list[tuple[float, Sample]], seconds: float) -> list[tuple[str, ...]]:
     """Compare the medians of two windows, each a sixth of the time: the one after warm-up and the last."""
-    windows = [[one for at, one in samples if first * seconds <= at <= last * seconds] for first, last in ((1 / 6, 1 / 3), (5 / 6, 1))]
-    lines: list[tuple[str, ...]] = [("process", "samples", "MB early", "MB late", "MB most", "files early", "files late", "files most")]
+    windows = [
+        [one for at, one in samples if first * seconds <= at <= last * seconds]
+        for first, last in ((1 / 6, 1 / 3), (5 / 6, 1))
+    ]
+    lines: list[tuple[str, ...]] = [
+        ("process", "samples", "MB early", "MB late", "MB most", "files early", "files late", "files most")
+    ]
     for name in sorted({name for _, one in samples for name in one}):
         early, late = ([one[name] for one in window if name in one] for window in windows)
         every = [one[name] for _, one in samples if name in one]
@@ -128,7 +164,8 @@ def growth(samples: list[tuple[float, Sample]], seconds: float) -> list[tuple[st
     return lines
 
 
-# -------------------------------------------------------------------------------------------------------------------- the runs
+# ------------------------------------------------------------------------------------------------------------
+# the runs
 
 
 @dataclass
@@ -182,7 +219,9 @@ class Soak:
 
     def active(self) -> set[tuple[str, str]]:
         """Return the runs that have not finished, including those that no person started."""
-        answer = self.airflow.api.get("/dags/~/dagRuns", params={"state": ["queued", "running"], "limit": 100})
+        answer = self.airflow.api.get(
+            "/dags/~/dagRuns", params={"state": ["queued", "running"], "limit": 100}
+        )
         return {(run["dag_id"], run["dag_run_id"]) for run in answer.raise_for_status().json()["dag_runs"]}
 
     def look(self) -> set[str]:
@@ -219,7 +258,9 @@ class Soak:
         for dag_id in DAGS:
             while True:
                 mine = sum(one[0] == dag_id for one in found)
-                answer = self.airflow.api.get(f"/dags/{dag_id}/dagRuns", params={"limit": 100, "offset": mine, "order_by": "id"})
+                answer = self.airflow.api.get(
+                    f"/dags/{dag_id}/dagRuns", params={"limit": 100, "offset": mine, "order_by": "id"}
+                )
                 page = answer.raise_for_status().json()["dag_runs"]
                 found += [(dag_id, run["dag_run_id"], run["state"]) for run in page]
                 if len(page) < 100:
@@ -228,7 +269,11 @@ class Soak:
 
     def retried(self) -> int:
         """Return how many tasks needed Airflow's own retries."""
-        return sum(task["try_number"] > 1 for dag_id, run_id, _ in self.runs() for task in self.airflow.task_instances(dag_id, run_id))
+        return sum(
+            task["try_number"] > 1
+            for dag_id, run_id, _ in self.runs()
+            for task in self.airflow.task_instances(dag_id, run_id)
+        )
 
     def clear(self, dag_id: str, run_id: str) -> None:
         body = {"dry_run": False, "only_failed": False}
@@ -238,17 +283,34 @@ class Soak:
     # -- the invariants
 
     def _wrong_batch(self, dataset_id: str, staging: Path) -> list[str]:
-        """One successful batch, none that is still open, and its rows are those of the files that were staged."""
-        batches = [batch for batch in self.state()["experience_platform"]["batches"] if batch["dataSetId"] == dataset_id]
+        """One successful batch, none that is still open, and its rows are those of the files that were
+        staged.
+        """
+        batches = [
+            batch
+            for batch in self.state()["experience_platform"]["batches"]
+            if batch["dataSetId"] == dataset_id
+        ]
         states = sorted(batch["status"] for batch in batches)
-        wrong = [] if states == ["success"] else [f"the batches of {dataset_id} are {states}, not one that is a success"]
-        arrived = [json.loads(line)["row"] for line in self.adobe.get(f"/_emulator/rows/{dataset_id}").iter_lines()]
+        wrong = (
+            []
+            if states == ["success"]
+            else [f"the batches of {dataset_id} are {states}, not one that is a success"]
+        )
+        arrived = [
+            json.loads(line)["row"] for line in self.adobe.get(f"/_emulator/rows/{dataset_id}").iter_lines()
+        ]
         if not arrived or sorted_rows(arrived) != sorted_rows(staged_rows(staging)):
-            wrong.append(f"{len(arrived)} rows arrived in {dataset_id}, {rows_in(staging)} are in its source, and they are not the same")
+            wrong.append(
+                f"{len(arrived)} rows arrived in {dataset_id}, {rows_in(staging)} are in its source, and "
+                "they are not the same"
+            )
         return wrong
 
     def _wrong_groups(self, desired: list[dict[str, Any]]) -> list[str]:
-        live = [group for group in self.state()["audience_manager"]["groups"] if group["name"].startswith("EMEA ")]
+        live = [
+            group for group in self.state()["audience_manager"]["groups"] if group["name"].startswith("EMEA ")
+        ]
         twins = [name for name, count in Counter(group["name"] for group in live).items() if count > 1]
         wrong = [f"twin groups: {twins}"] if twins else []
         found, wanted = ({group["name"]: canonical(group) for group in groups} for groups in (live, desired))
@@ -273,19 +335,27 @@ class Soak:
         wrong = [] if len(rows) == CUSTOMERS else [f"{len(rows)} rows instead of {CUSTOMERS}"]
         headers = {"Authorization": f"Bearer {variable(self.airflow.home, VARIABLE)}"}
         for customer, values in rows:
-            answer = self.adobe.get(f"/rest/v1/profiles/thirdPartyId/{customer}", params={"client": "emulator"}, headers=headers)
-            found = {name: value["value"] for name, value in answer.json().get("profileAttributes", {}).items()}
+            answer = self.adobe.get(
+                f"/rest/v1/profiles/thirdPartyId/{customer}", params={"client": "emulator"}, headers=headers
+            )
+            found = {
+                name: value["value"] for name, value in answer.json().get("profileAttributes", {}).items()
+            }
             if found != values:
                 wrong.append(f"profile {customer} has {found}, not {values}")
         return wrong
 
     def wrong_in_the_end(self) -> list[str]:
-        wrong = [self.airflow.report(dag_id, run_id) for dag_id, run_id, state in self.runs() if state != "success"]
+        wrong = [
+            self.airflow.report(dag_id, run_id) for dag_id, run_id, state in self.runs() if state != "success"
+        ]
         last_groups = [run for run in self.started if run.dag_id == GROUPS][-1:]
         for run in [run for run in self.started if run.dag_id in (INGESTION, MAPPED)] + last_groups:
             wrong += [f"{run.dag_id}, {run.run_id}: {problem}" for problem in run.check()]
         state = self.state()
-        if [group for group in state["audience_manager"]["groups"] if group["name"] == "APAC"] != self.bystander:
+        if [
+            group for group in state["audience_manager"]["groups"] if group["name"] == "APAC"
+        ] != self.bystander:
             wrong.append("a group that is not managed has changed")
         (ingested,) = [run for run in self.started if run.dag_id == INGESTION][-1:]
         batch = self.airflow.xcom(INGESTION, ingested.run_id, "ingest")["batch_id"]
@@ -293,13 +363,19 @@ class Soak:
         if audiences != [f"Members were ingested by batch {batch}."]:
             wrong.append(f"the last batch is {batch}, and the audiences are {audiences}")
         for dag_id, run_id, _ in self.runs():
-            if dag_id == UPDATE and (self.airflow.xcom(UPDATE, run_id, "update_profiles") or {}).get("successful") != CUSTOMERS:
+            if (
+                dag_id == UPDATE
+                and (self.airflow.xcom(UPDATE, run_id, "update_profiles") or {}).get("successful")
+                != CUSTOMERS
+            ):
                 wrong.append(f"{UPDATE}, {run_id} has not updated {CUSTOMERS} profiles")
         return wrong + self._wrong_token() + self.wrong_profiles()[:5]
 
     def prepare(self) -> None:
         """Set the scene: a group of somebody else, and the pool that keeps uploads and rotations apart."""
-        self.adobe.post("/_emulator/audience_manager/groups", json={"name": "APAC", "description": "not managed"}).raise_for_status()
+        self.adobe.post(
+            "/_emulator/audience_manager/groups", json={"name": "APAC", "description": "not managed"}
+        ).raise_for_status()
         self.bystander = self.state()["audience_manager"]["groups"]
         pool = {"name": "adobe_target", "slots": 4, "include_deferred": True}
         self.airflow.api.post("/pools", json=pool).raise_for_status()
@@ -308,8 +384,12 @@ class Soak:
 
 
 def declared(edition: int) -> list[dict[str, Any]]:
-    """Return the groups of the example, in one of two editions: a rename, a deletion, changed permissions and texts lie between them."""
-    groups: list[dict[str, Any]] = yaml.safe_load((REPO / "example_dags" / "data" / "groups.yaml").read_text())["groups"]
+    """Return the groups of the example, in one of two editions: a rename, a deletion, changed permissions and
+    texts lie between them.
+    """
+    groups: list[dict[str, Any]] = yaml.safe_load(
+        (REPO / "example_dags" / "data" / "groups.yaml").read_text()
+    )["groups"]
     analysts, activation, auditors = groups
     auditors["previously"] = ["EMEA Audit"]
     if edition % 2:
@@ -322,7 +402,9 @@ def declared(edition: int) -> list[dict[str, Any]]:
 
 
 def canonical(group: dict[str, Any]) -> Any:
-    rows = [(row["objectType"], int(row["objectId"]), sorted(row["permissions"])) for row in group["permissions"]]
+    rows = [
+        (row["objectType"], int(row["objectId"]), sorted(row["permissions"])) for row in group["permissions"]
+    ]
     return group.get("description") or None, sorted(rows)
 
 
@@ -359,14 +441,26 @@ def variable(home: Path, name: str) -> str:
     return Fernet(config["core"]["fernet_key"].encode()).decrypt(value.encode()).decode()
 
 
-# ------------------------------------------------------------------------------------------------------------------ the program
+# ------------------------------------------------------------------------------------------------------------
+# the program
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.soak", description="Run the example Dags under faults for a while.")
-    parser.add_argument("--minutes", type=float, default=30, help="for so long new runs are started (default: %(default)s)")
-    parser.add_argument("--share", type=float, default=0.1, help="share of the requests that meet a fault (default: %(default)s)")
-    parser.add_argument("--at-once", type=int, default=3, help="so many Dags run at once (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.soak", description="Run the example Dags under faults for a while."
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=30, help="for so long new runs are started (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.1,
+        help="share of the requests that meet a fault (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--at-once", type=int, default=3, help="so many Dags run at once (default: %(default)s)"
+    )
     asked = parser.parse_args(arguments)
     # Told to end, clean up first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -382,8 +476,16 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.copytree(REPO / "example_dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
         update = dags / f"{UPDATE}.py"
         # Runs that an asset starts have no conf.
-        update.write_text(update.read_text().replace("file:///tmp/adobe-audiences", (folder / "staging" / "assets").as_uri()))
-        env = {"ADOBE_TARGET_POOL": "adobe_target", "ADOBE_TARGET_POOL_SLOTS": "4", "XDG_RUNTIME_DIR": str(folder / "run")}
+        update.write_text(
+            update.read_text().replace(
+                "file:///tmp/adobe-audiences", (folder / "staging" / "assets").as_uri()
+            )
+        )
+        env = {
+            "ADOBE_TARGET_POOL": "adobe_target",
+            "ADOBE_TARGET_POOL_SLOTS": "4",
+            "XDG_RUNTIME_DIR": str(folder / "run"),
+        }
         with emulator_process("--switch", f"profile_token_seconds={TOKEN_SECONDS}") as emulator:
             connection = connection_to(emulator.url, read_timeout=READ_TIMEOUT, session_cache=True)
             with (
@@ -393,8 +495,13 @@ def main(arguments: list[str] | None = None) -> int:
                 soak = Soak(airflow, adobe, folder, say)
                 soak.prepare()
                 numbers = {name: install(adobe, rule) for name, rule in rules(asked.share).items()}
-                say(f"{len(FAULTS)} kinds of faults strike {asked.share:.0%} of the requests; {asked.minutes:g} minutes begin")
-                samples = disturb(soak, asked.minutes * 60, asked.at_once, emulator.process.pid, airflow.server.process.pid)
+                say(
+                    f"{len(FAULTS)} kinds of faults strike {asked.share:.0%} of the requests; "
+                    f"{asked.minutes:g} minutes begin"
+                )
+                samples = disturb(
+                    soak, asked.minutes * 60, asked.at_once, emulator.process.pid, airflow.server.process.pid
+                )
                 say("no new runs; waiting for those under way")
                 soak.drain()
                 counted = {rule["id"]: rule for rule in adobe.get("/_emulator/faults").json()}
@@ -410,9 +517,15 @@ def main(arguments: list[str] | None = None) -> int:
                 runs = soak.runs()
                 requests = max(rule["matched"] for rule in counted.values())
                 struck = {name: counted[number]["applied"] for name, number in numbers.items()}
-    print(f"\nRequests: {requests}; with a fault: {sum(struck.values())} ({sum(struck.values()) / max(1, requests):.1%})\n")
+    print(
+        f"\nRequests: {requests}; with a fault: {sum(struck.values())} "
+        f"({sum(struck.values()) / max(1, requests):.1%})\n"
+    )
     print(table([("fault", "requests"), *struck.items()]))
-    print(f"\nDag runs: {len(runs)}; failed before the faults were lifted: {len(failed)}; tasks that Airflow retried: {retried}\n")
+    print(
+        f"\nDag runs: {len(runs)}; failed before the faults were lifted: {len(failed)}; tasks that Airflow "
+        f"retried: {retried}\n"
+    )
     print(table([("Dag", "runs", "successful in the end"), *tally(runs)]))
     print("\nMemory (resident) and open files, medians of the early and the last sixth of the time:\n")
     print(table(growth(samples, asked.minutes * 60)), flush=True)
@@ -428,7 +541,9 @@ def install(adobe: httpx.Client, rule: dict[str, Any]) -> int:
     return int(adobe.post("/_emulator/faults", json=rule).raise_for_status().json()["id"])
 
 
-def disturb(soak: Soak, seconds: float, at_once: int, emulator: int, airflow: int) -> list[tuple[float, Sample]]:
+def disturb(
+    soak: Soak, seconds: float, at_once: int, emulator: int, airflow: int
+) -> list[tuple[float, Sample]]:
     """Keep some DAGs running for so many seconds; return the samples, each with its moment."""
     began, turn = time.monotonic(), 0
     samples: list[tuple[float, Sample]] = []
@@ -436,8 +551,16 @@ def disturb(soak: Soak, seconds: float, at_once: int, emulator: int, airflow: in
         if now >= len(samples) * SAMPLE_SECONDS:
             samples.append((now, sample(emulator, airflow)))
             if missing := {"scheduler", "triggerer", "api_server", "dag-processor"} - set(samples[-1][1]):
-                raise NotReady(f"Airflow has lost its {', '.join(missing)}. Its last words:\n{soak.airflow.server.tail()}")
-            soak.say(", ".join(f"{name} {memory:.0f} MB {files} files" for name, (memory, files) in sorted(samples[-1][1].items())))
+                raise NotReady(
+                    f"Airflow has lost its {', '.join(missing)}. Its last "
+                    f"words:\n{soak.airflow.server.tail()}"
+                )
+            soak.say(
+                ", ".join(
+                    f"{name} {memory:.0f} MB {files} files"
+                    for name, (memory, files) in sorted(samples[-1][1].items())
+                )
+            )
             # It keeps the last 20,000 requests by design, which would hide everything else.
             soak.adobe.delete("/_emulator/journal").raise_for_status()
         busy = soak.look()
@@ -455,7 +578,12 @@ def disturb(soak: Soak, seconds: float, at_once: int, emulator: int, airflow: in
 
 def tally(runs: list[tuple[str, str, str]]) -> list[tuple[str, int, int]]:
     return [
-        (dag_id, sum(one[0] == dag_id for one in runs), sum(one[0] == dag_id and one[2] == "success" for one in runs)) for dag_id in DAGS
+        (
+            dag_id,
+            sum(one[0] == dag_id for one in runs),
+            sum(one[0] == dag_id and one[2] == "success" for one in runs),
+        )
+        for dag_id in DAGS
     ]
 
 

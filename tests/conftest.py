@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every suite stands on: a private Airflow home per process, the emulator, a connection that points at it."""
+"""What every suite stands on: a private Airflow home per process, the emulator, a connection that points at
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ import pytest
 
 from scripts.local_airflow import REPO, connection_to
 
-# Airflow reads its environment on the first import, so this comes before everything else. One home per process: each xdist
-# worker has its own.
+# Airflow reads its environment on the first import, so this comes before everything else. One home per
+# process: each xdist worker has its own.
 _HOME = Path(tempfile.mkdtemp(prefix="adobe-tests-"))
 (_HOME / "dags").mkdir()
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_"))]:
@@ -54,7 +56,9 @@ def repo() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with Adobe's specifications and the large data set; tests that need it are skipped without it, but never in CI."""
+    """The folder with Adobe's specifications and the large data set; tests that need it are skipped without
+    it, but never in CI.
+    """
     folder = Path(os.environ.get("ADOBE_SHARED") or REPO.parent / "shared")
     if not folder.is_dir():
         message = f"{folder} does not exist; set ADOBE_SHARED to the folder with specs/ and data/"
@@ -78,7 +82,8 @@ def airflow_db() -> None:
 
     initdb()
     if not structlog.is_configured():
-        # Airflow 3.0 does this in a task's process only; dag.test() would print all messages, with the Variables that tasks set.
+        # Airflow 3.0 does this in a task's process only; dag.test() would print all messages, with the
+        # Variables that tasks set.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
@@ -116,14 +121,22 @@ def run_dag(airflow_db: None) -> Callable[..., Any]:
 
 @pytest.fixture
 def xcom() -> Callable[..., Any]:
-    """``xcom(dag_run, task_id, key="return_value", map_index=-1)`` returns what a task pushed, or ``None``."""
+    """``xcom(dag_run, task_id, key="return_value", map_index=-1)`` returns what a task pushed, or
+    ``None``.
+    """
 
     def read(dag_run: Any, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         from airflow.models import xcom as models
         from airflow.utils.session import create_session
 
         model = getattr(models, "XComModel", None) or models.XCom  # Airflow 2.11 has the latter only
-        where = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": task_id, "key": key, "map_index": map_index}
+        where = {
+            "dag_id": dag_run.dag_id,
+            "run_id": dag_run.run_id,
+            "task_id": task_id,
+            "key": key,
+            "map_index": map_index,
+        }
         with create_session() as session:
             row = session.query(model).filter_by(**where).first()
             if row is None:
@@ -149,8 +162,12 @@ def emulator(_emulator: RunningEmulator) -> RunningEmulator:
 
 
 @pytest.fixture
-def adobe_connection(emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """``adobe_default`` points at the emulator. Call the fixture to change fields of its extra: ``adobe_connection(sandbox="dev")``."""
+def adobe_connection(
+    emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """``adobe_default`` points at the emulator. Call the fixture to change fields of its extra:
+    ``adobe_connection(sandbox="dev")``.
+    """
 
     def point(**extra: Any) -> dict[str, Any]:
         connection = connection_to(emulator.url, **extra)

@@ -8,12 +8,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-#: Columns that hold secrets by design, encrypted with the Fernet key; their clear text is looked for all the same.
+#: Columns that hold secrets by design, encrypted with the Fernet key; their clear text is looked for all the
+#: same.
 PIECE = 1 << 22
 
 
 def forms(secret: str) -> dict[str, bytes]:
-    """Return how a secret may look: as it is, upper case, URL-encoded, and base64 wherever it begins in a group of three bytes."""
+    """Return how a secret may look: as it is, upper case, URL-encoded, and base64 wherever it begins in a
+    group of three bytes.
+    """
     found = {
         "raw": secret.encode(),
         "upper case": secret.upper().encode(),
@@ -28,7 +31,12 @@ def forms(secret: str) -> dict[str, bytes]:
 
 def in_bytes(data: bytes, secrets: Iterable[str]) -> list[str]:
     """Return which form of which secret is in there."""
-    return [f"secret {number} {name}" for number, secret in enumerate(secrets) for name, form in forms(secret).items() if form in data]
+    return [
+        f"secret {number} {name}"
+        for number, secret in enumerate(secrets)
+        for name, form in forms(secret).items()
+        if form in data
+    ]
 
 
 def in_files(folder: Path, secrets: Iterable[str]) -> list[str]:
@@ -37,7 +45,10 @@ def in_files(folder: Path, secrets: Iterable[str]) -> list[str]:
     found = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         data = file.read_bytes()
-        found += [f"{file.relative_to(folder)}: {what}, in: {around(data, secrets)}" for what in in_bytes(data, secrets)]
+        found += [
+            f"{file.relative_to(folder)}: {what}, in: {around(data, secrets)}"
+            for what in in_bytes(data, secrets)
+        ]
     return found
 
 
@@ -46,7 +57,9 @@ def around(data: bytes, secrets: list[str]) -> str:
     for secret in secrets:
         for form in forms(secret).values():
             if (at := data.find(form)) >= 0:
-                return (data[max(0, at - 300) : at] + b"<HERE>" + data[at + len(form) : at + len(form) + 100]).decode(errors="replace")
+                return (
+                    data[max(0, at - 300) : at] + b"<HERE>" + data[at + len(form) : at + len(form) + 100]
+                ).decode(errors="replace")
     return ""
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adobe Audience Manager: groups, their permissions, and users, as calls.
 
-Source: Adobe's pages "Group Management API Methods", "User Permission API Methods" and "User Management API Methods"; what a
-permission refers to follows "Administration overview" (role-based access control).
+Source: Adobe's pages "Group Management API Methods", "User Permission API Methods" and "User Management API
+Methods"; what a permission refers to follows "Administration overview" (role-based access control).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ OBJECT_PERMISSIONS: dict[str, tuple[str, ...]] = {
     "SEGMENT": ("READ", "WRITE", "CREATE", "DELETE", "MAP_TO_MODELS", "MAP_TO_DESTINATION"),
     "TRAIT": ("READ", "WRITE", "CREATE", "DELETE", "MAP_TO_SEGMENTS", "MAP_TO_MODELS", "CREATE_ALGO_TRAITS"),
 }
-"""What can be granted on one object. For ``TRAIT`` and ``SEGMENT`` the object is a data source, for ``DESTINATION`` a destination."""
+"""What can be granted on one object. For ``TRAIT`` and ``SEGMENT`` the object is a data source, for
+``DESTINATION`` a destination.
+"""
 
 WILDCARDS: dict[str, tuple[str, ...]] = {
     "TRAIT": (
@@ -44,8 +46,18 @@ WILDCARDS: dict[str, tuple[str, ...]] = {
         "MAP_ALL_TO_DESTINATIONS",
         "MAP_ALL_SEGMENTS_TO_MODELS",
     ),
-    "DESTINATION": ("VIEW_ALL_DESTINATIONS", "CREATE_DESTINATIONS", "EDIT_ALL_DESTINATIONS", "DELETE_ALL_DESTINATIONS"),
-    "DERIVED_SIGNALS": ("VIEW_DERIVED_SIGNALS", "CREATE_DERIVED_SIGNALS", "EDIT_DERIVED_SIGNALS", "DELETE_DERIVED_SIGNALS"),
+    "DESTINATION": (
+        "VIEW_ALL_DESTINATIONS",
+        "CREATE_DESTINATIONS",
+        "EDIT_ALL_DESTINATIONS",
+        "DELETE_ALL_DESTINATIONS",
+    ),
+    "DERIVED_SIGNALS": (
+        "VIEW_DERIVED_SIGNALS",
+        "CREATE_DERIVED_SIGNALS",
+        "EDIT_DERIVED_SIGNALS",
+        "DELETE_DERIVED_SIGNALS",
+    ),
     "MODELS": ("VIEW_MODELS",),
     "TAGS": ("VIEW_TAGS",),
     "AUDIENCE_LAB": ("MANAGE_SEGMENT_TEST_GROUPS",),
@@ -103,7 +115,11 @@ class Permission:
     permissions: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        return {"objectType": self.object_type, "objectId": self.object_id, "permissions": list(self.permissions)}
+        return {
+            "objectType": self.object_type,
+            "objectId": self.object_id,
+            "permissions": list(self.permissions),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +251,11 @@ def _page(item: Callable[[Any], T]) -> Callable[[Response], Page[T]]:
         body = _mapping(body, "the list")
         items = tuple(item(value) for value in _list(_first(body, "list"), "list"))
         size = body.get("pageSize")
-        return Page(items, _integer(_first(body, "total"), "total"), None if size is None else _integer(size, "pageSize"))
+        return Page(
+            items,
+            _integer(_first(body, "total"), "total"),
+            None if size is None else _integer(size, "pageSize"),
+        )
 
     return parse
 
@@ -271,11 +291,15 @@ def _call(
 
 
 def _paging(page: int | None, page_size: int | None) -> list[tuple[str, str]]:
-    return [(key, str(value)) for key, value in (("page", page), ("pageSize", page_size)) if value is not None]
+    return [
+        (key, str(value)) for key, value in (("page", page), ("pageSize", page_size)) if value is not None
+    ]
 
 
 def checked_name(name: object) -> str:
-    """Return a group's name without surrounding blanks; raise :class:`ValueError` when nothing or no text is left."""
+    """Return a group's name without surrounding blanks; raise :class:`ValueError` when nothing or no text is
+    left.
+    """
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"the name of a group must be text that is not blank, not {name!r}")
     if not name.strip().isprintable():
@@ -291,7 +315,9 @@ def checked_description(description: object) -> str | None:
 
 
 def checked_id(value: object, what: str) -> int:
-    """Return an id; raise :class:`ValueError` unless it is a positive integer (a string of digits, as templates give it, is fine)."""
+    """Return an id; raise :class:`ValueError` unless it is a positive integer (a string of digits, as
+    templates give it, is fine).
+    """
     try:
         number = _integer(value, what)
     except ValueError:
@@ -304,7 +330,14 @@ def checked_id(value: object, what: str) -> int:
 def create_group(name: str, description: str | None = None) -> Call[Group]:
     """Create a group (``POST /groups/``)."""
     body = {"name": checked_name(name), "description": checked_description(description)}
-    return _call("create group", "POST", "/groups/", lambda answer: _group(answer.json()), Repeatability.CREATE, json=body)
+    return _call(
+        "create group",
+        "POST",
+        "/groups/",
+        lambda answer: _group(answer.json()),
+        Repeatability.CREATE,
+        json=body,
+    )
 
 
 def update_group(group_id: int, name: str, description: str | None) -> Call[Group]:
@@ -337,7 +370,8 @@ def get_group(group_id: int) -> Call[Group]:
 def delete_group(group_id: int) -> Call[bool]:
     """Delete a group and the membership of its users (``DELETE /groups/<groupId>``).
 
-    Returns ``False`` when there was no such group, which also is the answer when an earlier attempt has deleted it.
+    Returns ``False`` when there was no such group, which also is the answer when an earlier attempt has
+    deleted it.
     """
     return _call(
         "delete group",
@@ -352,8 +386,9 @@ def delete_group(group_id: int) -> Call[bool]:
 def bulk_delete_groups(group_ids: Sequence[int], method: BulkDeleteMethod = "DELETE") -> Call[None]:
     """Delete several groups (``DELETE /groups/bulk-delete``).
 
-    Adobe's page shows no body; every other bulk deletion of this API takes an array of ids, with ``POST``. What happens when one of
-    the ids cannot be deleted is not documented, so an uncertain outcome is reported, never repeated.
+    Adobe's page shows no body; every other bulk deletion of this API takes an array of ids, with ``POST``.
+    What happens when one of the ids cannot be deleted is not documented, so an uncertain outcome is reported,
+    never repeated.
 
     :param group_ids: what to delete; at least one.
     :param method: ``DELETE`` as Adobe's page says, or ``POST`` as for Adobe's other resources.
@@ -363,11 +398,20 @@ def bulk_delete_groups(group_ids: Sequence[int], method: BulkDeleteMethod = "DEL
     ids = [checked_id(group_id, "group_ids") for group_id in group_ids]
     if not ids:
         raise ValueError("group_ids is empty: name at least one group to delete")
-    return _call("bulk delete groups", method, "/groups/bulk-delete", lambda answer: None, Repeatability.CREATE, json=ids)
+    return _call(
+        "bulk delete groups",
+        method,
+        "/groups/bulk-delete",
+        lambda answer: None,
+        Repeatability.CREATE,
+        json=ids,
+    )
 
 
 def list_group_permissions(group_id: int) -> Call[tuple[Permission, ...]]:
-    """List what a group may do (``GET /groups/<groupId>/permissions``). Adobe answers 400 when the group is not accessible."""
+    """List what a group may do (``GET /groups/<groupId>/permissions``). Adobe answers 400 when the group is
+    not accessible.
+    """
     return _call(
         "list group permissions",
         "GET",
@@ -377,7 +421,9 @@ def list_group_permissions(group_id: int) -> Call[tuple[Permission, ...]]:
 
 
 def set_group_permissions(group_id: int, permissions: Iterable[Permission]) -> Call[tuple[Permission, ...]]:
-    """Replace all that a group may do (``PUT /groups/<groupId>/permissions/``). Wildcards are not part of it."""
+    """Replace all that a group may do (``PUT /groups/<groupId>/permissions/``). Wildcards are not part of
+    it.
+    """
     return _call(
         "set group permissions",
         "PUT",
@@ -388,7 +434,9 @@ def set_group_permissions(group_id: int, permissions: Iterable[Permission]) -> C
     )
 
 
-def list_users(group_id: int | None = None, page: int | None = None, page_size: int | None = None) -> Call[Page[User]]:
+def list_users(
+    group_id: int | None = None, page: int | None = None, page_size: int | None = None
+) -> Call[Page[User]]:
     """List users (``GET /users/``), all of them or those of one group."""
     filters = [] if group_id is None else [("groupId", str(checked_id(group_id, "group_id")))]
     return _call("list users", "GET", "/users/", _page(_user), params=filters + _paging(page, page_size))
@@ -405,11 +453,15 @@ def list_permissionable_object_types() -> Call[tuple[str, ...]]:
 
 
 def get_permissionable_object_type(object_type: str) -> Call[dict[str, tuple[str, ...]]]:
-    """Read which permissions a type has (``GET /permissionable-object-types/<objectType>/``), as ``wildcard`` and ``perObject``."""
+    """Read which permissions a type has (``GET /permissionable-object-types/<objectType>/``), as ``wildcard``
+    and ``perObject``.
+    """
 
     def parse(answer: Response) -> dict[str, tuple[str, ...]]:
         body = _mapping(answer.json(), "the answer")
-        return {key: tuple(str(token) for token in _list(body.get(key), key)) for key in ("wildcard", "perObject")}
+        return {
+            key: tuple(str(token) for token in _list(body.get(key), key)) for key in ("wildcard", "perObject")
+        }
 
     return _call(
         "get permissionable object type",
@@ -420,12 +472,13 @@ def get_permissionable_object_type(object_type: str) -> Call[dict[str, tuple[str
 
 
 def all_of(send: Send, pages: Callable[[int | None, int | None], Call[Page[T]]]) -> tuple[T, ...]:
-    """Return every item of a list, in one request when Adobe answers with a plain array, page by page when it does not.
+    """Return every item of a list, in one request when Adobe answers with a plain array, page by page when it
+    does not.
 
     :param send: sends a call.
     :param pages: makes the call for a page and a page size, such as :func:`list_groups`.
-    :raises AdobeResponseError: when fewer or other items arrive than Adobe's total says. A short list would make groups look
-        deleted.
+    :raises AdobeResponseError: when fewer or other items arrive than Adobe's total says. A short list would
+        make groups look deleted.
     """
     call = pages(None, None)
     first = send(call)

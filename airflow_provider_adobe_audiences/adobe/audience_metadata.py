@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
 
 from airflow_provider_adobe_audiences.adobe.call import segment
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConflictError, AdobeResponseError, AdobeUnknownOutcomeError
+from airflow_provider_adobe_audiences.adobe.errors import (
+    AdobeConflictError,
+    AdobeResponseError,
+    AdobeUnknownOutcomeError,
+)
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
     Audience,
     create_audience_metadata,
@@ -29,7 +33,10 @@ IfExists = Literal["skip", "fail", "update"]
 _LOOK_AGAIN = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 # Adobe documents no limits for these. Ours only keep out what is surely a mistake.
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$"),
+]
 
 
 class AudienceMetadata(BaseModel):
@@ -52,13 +59,16 @@ class AudienceMetadata(BaseModel):
         return value
 
 
-def ensure_audience_metadata(session: AdobeSession, wanted: AudienceMetadata, *, is_ours: Callable[[Audience], bool]) -> dict[str, Any]:
+def ensure_audience_metadata(
+    session: AdobeSession, wanted: AudienceMetadata, *, is_ours: Callable[[Audience], bool]
+) -> dict[str, Any]:
     """Look the audience up, create it if it is not there, and read it back.
 
-    :param is_ours: whether an audience that is found and looks as wanted was made by an earlier try of the same work; it
-        then counts as created, whatever ``if_exists`` says.
+    :param is_ours: whether an audience that is found and looks as wanted was made by an earlier try of the
+        same work; it then counts as created, whatever ``if_exists`` says.
     :returns: ``{"id", "audienceId", "name", "created"}``.
-    :raises AdobeConflictError: when it exists and ``if_exists`` is ``fail``, or exists with another namespace or origin.
+    :raises AdobeConflictError: when it exists and ``if_exists`` is ``fail``, or exists with another namespace
+        or origin.
     """
     found = _find(session, wanted)
     if found is not None:
@@ -78,7 +88,8 @@ def ensure_audience_metadata(session: AdobeSession, wanted: AudienceMetadata, *,
             )
         )
     except (AdobeUnknownOutcomeError, AdobeConflictError) as error:
-        # Either the answer was lost, or somebody else, perhaps an earlier try of ours, was faster than the look-up.
+        # Either the answer was lost, or somebody else, perhaps an earlier try of ours, was faster than the
+        # look-up.
         found = _find_patiently(session, wanted)
         if found is None:
             raise
@@ -93,7 +104,8 @@ def ensure_audience_metadata(session: AdobeSession, wanted: AudienceMetadata, *,
 def _existing(session: AdobeSession, found: Audience, wanted: AudienceMetadata) -> Audience:
     if wanted.if_exists == "fail":
         raise AdobeConflictError(
-            f"audience {found.audience_id!r} exists already (id {found.id}, name {found.name!r}) and if_exists is 'fail'",
+            f"audience {found.audience_id!r} exists already (id {found.id}, name {found.name!r}) and "
+            "if_exists is 'fail'",
             hint="Use if_exists='skip' to accept it or 'update' to change its name and description.",
         )
     fixed = [
@@ -106,24 +118,38 @@ def _existing(session: AdobeSession, found: Audience, wanted: AudienceMetadata) 
     ]
     if fixed:
         raise AdobeConflictError(
-            f"audience {found.audience_id!r} exists already (id {found.id}), but its {' and its '.join(fixed)}",
-            hint="Adobe does not let these fields be changed. Use another audience_id, or correct the operator's arguments.",
+            f"audience {found.audience_id!r} exists already (id {found.id}), but its "
+            f"{' and its '.join(fixed)}",
+            hint=(
+                "Adobe does not let these fields be changed. Use another audience_id, or correct the "
+                "operator's arguments."
+            ),
         )
     changes = {
         name: want
-        for name, there, want in (("name", found.name, wanted.name), ("description", found.description, wanted.description))
+        for name, there, want in (
+            ("name", found.name, wanted.name),
+            ("description", found.description, wanted.description),
+        )
         if want is not None and want != (there or "")
     }
     if not changes or wanted.if_exists == "skip":
-        suffix = f"; it differs in {', '.join(changes)}, which if_exists='skip' leaves alone" if changes else ""
+        suffix = (
+            f"; it differs in {', '.join(changes)}, which if_exists='skip' leaves alone" if changes else ""
+        )
         log.info("Audience %s exists already (id %s)%s.", found.audience_id, found.id, suffix)
         return found
     if found.id is None:
-        raise AdobeResponseError(f"Adobe lists audience {found.audience_id!r} without its id, so it cannot be updated")
+        raise AdobeResponseError(
+            f"Adobe lists audience {found.audience_id!r} without its id, so it cannot be updated"
+        )
     session.send(patch_audience(found.id, changes))
     current = _find(session, wanted)
     if current is None or any(getattr(current, name) != value for name, value in changes.items()):
-        raise AdobeResponseError(f"audience {found.audience_id!r} was updated, but reads back unchanged", hint="Run the task again.")
+        raise AdobeResponseError(
+            f"audience {found.audience_id!r} was updated, but reads back unchanged",
+            hint="Run the task again.",
+        )
     log.info("Updated %s of audience %s.", " and ".join(changes), found.audience_id)
     return current
 
@@ -133,7 +159,9 @@ def _find(session: AdobeSession, wanted: AudienceMetadata, audience_id: str | No
     start: str | None = None
     matches = []
     while True:
-        page = session.send(list_audiences(audience_id=audience_id, name=None if audience_id else wanted.name, start=start))
+        page = session.send(
+            list_audiences(audience_id=audience_id, name=None if audience_id else wanted.name, start=start)
+        )
         matches += [audience for audience in page.audiences if _matches(audience, wanted, audience_id)]
         start = page.next
         if start is None:
@@ -142,7 +170,10 @@ def _find(session: AdobeSession, wanted: AudienceMetadata, audience_id: str | No
         listed = ", ".join(f"{audience.id} ({audience.namespace})" for audience in matches)
         raise AdobeConflictError(
             f"{len(matches)} audiences match {audience_id or wanted.name!r}: {listed}",
-            hint="Give an audience_id that is unique in its namespace, or delete the twins in Adobe's Audience Portal.",
+            hint=(
+                "Give an audience_id that is unique in its namespace, or delete the twins in Adobe's "
+                "Audience Portal."
+            ),
         )
     return matches[0] if matches else None
 
@@ -151,10 +182,16 @@ def _matches(audience: Audience, wanted: AudienceMetadata, audience_id: str | No
     if audience_id is not None:
         # The same audienceId in another namespace is another audience.
         return audience.audience_id == audience_id and audience.namespace in (None, wanted.namespace)
-    return (audience.name, audience.namespace, audience.origin_name) == (wanted.name, wanted.namespace, wanted.origin_name)
+    return (audience.name, audience.namespace, audience.origin_name) == (
+        wanted.name,
+        wanted.namespace,
+        wanted.origin_name,
+    )
 
 
-def _find_patiently(session: AdobeSession, wanted: AudienceMetadata, audience_id: str | None = None) -> Audience | None:
+def _find_patiently(
+    session: AdobeSession, wanted: AudienceMetadata, audience_id: str | None = None
+) -> Audience | None:
     for pause in _LOOK_AGAIN:
         time.sleep(pause)
         if found := _find(session, wanted, audience_id):
@@ -166,7 +203,8 @@ def _read_back(session: AdobeSession, created: Audience, wanted: AudienceMetadat
     found = _find_patiently(session, wanted, created.audience_id)
     if found is None:
         raise AdobeResponseError(
-            f"Adobe answered that audience {created.audience_id!r} (id {created.id}) was created, but does not list it",
+            f"Adobe answered that audience {created.audience_id!r} (id {created.id}) was created, but does "
+            "not list it",
             hint="Run the task again: it looks the audience up before it creates one. "
             "If it stays invisible, look in Adobe's Audience Portal.",
         )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files become one batch, exactly once, however often the work is begun again.
 
-The batch carries an ``externalId`` that every try of one task derives alike. A later try finds its batch and goes on from where
-it is: files are sent (a file sent twice replaces itself), COMPLETE is repeated (Adobe declares that safe), or there is only the
-outcome left to wait for. Only a batch that failed is followed by another, whose ``externalId`` counts one up.
+The batch carries an ``externalId`` that every try of one task derives alike. A later try finds its batch and
+goes on from where it is: files are sent (a file sent twice replaces itself), COMPLETE is repeated (Adobe
+declares that safe), or there is only the outcome left to wait for. Only a batch that failed is followed by
+another, whose ``externalId`` counts one up.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class SourceFile:
     open_at: Callable[[int], IO[bytes]]
 
     def content(self, first_byte: int = 0, length: int | None = None) -> Content:
-        return Content(open=lambda: self.open_at(first_byte), length=self.size - first_byte if length is None else length)
+        return Content(
+            open=lambda: self.open_at(first_byte), length=self.size - first_byte if length is None else length
+        )
 
 
 def _identifier(value: str) -> str:
@@ -88,7 +91,9 @@ class BatchRequest(BaseModel):
     @model_validator(mode="after")
     def _multi_line_is_json(self) -> BatchRequest:
         if self.is_multi_line_json and self.file_format != "json":
-            raise ValueError(f"is_multi_line_json only goes with file_format 'json', not {self.file_format!r}")
+            raise ValueError(
+                f"is_multi_line_json only goes with file_format 'json', not {self.file_format!r}"
+            )
         return self
 
 
@@ -121,14 +126,24 @@ class BatchIngestion:
         """
         batch = self.find_or_create(_fingerprints(files))
         if batch.state is not BatchState.LOADING:
-            log.info("Batch %s holds these files already and is %s; nothing is sent again.", batch.id, batch.status)
+            log.info(
+                "Batch %s holds these files already and is %s; nothing is sent again.", batch.id, batch.status
+            )
             return batch
         try:
             for number, file in enumerate(files, 1):
-                log.info("Batch %s: sending file %d of %d, %s (%d bytes).", batch.id, number, len(files), file.name, file.size)
+                log.info(
+                    "Batch %s: sending file %d of %d, %s (%d bytes).",
+                    batch.id,
+                    number,
+                    len(files),
+                    file.name,
+                    file.size,
+                )
                 self.upload(batch.id, file)
         except (AdobeValidationError, AdobeConflictError):
-            # An earlier try's COMPLETE may have arrived after Catalog was read: then the batch takes no more files, rightly.
+            # An earlier try's COMPLETE may have arrived after Catalog was read: then the batch takes no more
+            # files, rightly.
             current = self._session.send(platform.get_batch(batch.id))
             if current.state in (BatchState.LOADING, BatchState.FAILED, BatchState.GONE):
                 raise
@@ -138,26 +153,41 @@ class BatchIngestion:
     def find_or_create(self, fingerprints: tuple[str, str] | None = None) -> Batch:
         """Return this request's batch: the one of an earlier try unless that failed, otherwise a new one.
 
-        :param fingerprints: of the files; a batch that is still loading and holds other content is aborted and replaced.
+        :param fingerprints: of the files; a batch that is still loading and holds other content is aborted
+            and replaced.
         """
         number = 0
         while True:
             number += 1
-            external_id = self._request.external_id if number == 1 else f"{self._request.external_id}.{number}"
+            external_id = (
+                self._request.external_id if number == 1 else f"{self._request.external_id}.{number}"
+            )
             batch = self._find(external_id) or self._create(external_id, fingerprints)
             self._on_batch(batch.id)
             if batch.state in (BatchState.FAILED, BatchState.GONE):
-                log.info("Batch %s (%s) of an earlier try is %s; a new batch follows it.", batch.id, external_id, batch.status)
+                log.info(
+                    "Batch %s (%s) of an earlier try is %s; a new batch follows it.",
+                    batch.id,
+                    external_id,
+                    batch.status,
+                )
             elif fingerprints and self._differs(batch, fingerprints):
-                log.warning("The source changed since batch %s was begun; it is aborted and a new batch follows it.", batch.id)
+                log.warning(
+                    "The source changed since batch %s was begun; it is aborted and a new batch follows it.",
+                    batch.id,
+                )
                 self._session.send(platform.abort_batch(batch.id))
             else:
                 return batch
 
     def upload(self, batch_id: str, file: SourceFile) -> None:
-        """Send one file, whole or in parts; what arrived in an earlier try is not sent again if it came in parts."""
+        """Send one file, whole or in parts; what arrived in an earlier try is not sent again if it came in
+        parts.
+        """
         if file.size <= platform.LARGEST_WHOLE_FILE:
-            self._session.send(platform.upload_file(batch_id, self._request.dataset_id, file.name, file.content()))
+            self._session.send(
+                platform.upload_file(batch_id, self._request.dataset_id, file.name, file.content())
+            )
         else:
             self._upload_in_parts(batch_id, file)
 
@@ -169,7 +199,11 @@ class BatchIngestion:
             batch = self._session.send(platform.get_batch(batch_id))
             if batch.state is not BatchState.LOADING:
                 return batch
-            log.info("Batch %s is still %s although it was completed; saying so again, which is safe.", batch_id, batch.status)
+            log.info(
+                "Batch %s is still %s although it was completed; saying so again, which is safe.",
+                batch_id,
+                batch.status,
+            )
         return batch
 
     def _upload_in_parts(self, batch_id: str, file: SourceFile) -> None:
@@ -190,13 +224,17 @@ class BatchIngestion:
             except AdobeUnknownOutcomeError as error:
                 arrived = self._session.send(platform.get_received_bytes(*where)) or 0
                 if arrived <= received:
-                    log.warning("A part of %s did not arrive (%s); sending it again.", file.name, error.message)
+                    log.warning(
+                        "A part of %s did not arrive (%s); sending it again.", file.name, error.message
+                    )
                     self._session.send(platform.upload_part(*where, received, file.content(received, length)))
                     arrived = received + length
                 received = arrived
             log.info("Batch %s: %d of %d bytes of %s sent.", batch_id, received, file.size, file.name)
         held = self._session.send(platform.get_received_bytes(*where))
-        if held and held < file.size:  # nothing else would tell: Adobe does not know how large the file should be
+        if (
+            held and held < file.size
+        ):  # nothing else would tell: Adobe does not know how large the file should be
             raise error_at(
                 AdobeResponseError,
                 platform.get_received_bytes(*where),
@@ -207,16 +245,23 @@ class BatchIngestion:
 
     def _find(self, external_id: str) -> Batch | None:
         batches = [
-            batch for batch in self._session.send(platform.list_batches(external_id=external_id)) if batch.external_id == external_id
+            batch
+            for batch in self._session.send(platform.list_batches(external_id=external_id))
+            if batch.external_id == external_id
         ]
         if len(batches) > 1:
             raise AdobeConflictError(
-                f"{len(batches)} batches have the externalId {external_id!r}: {', '.join(batch.id for batch in batches)}",
-                hint="externalId should be unique in an organisation. Pass another external_id, or abort the batches that are not wanted.",
+                f"{len(batches)} batches have the externalId {external_id!r}: "
+                f"{', '.join(batch.id for batch in batches)}",
+                hint=(
+                    "externalId should be unique in an organisation. Pass another external_id, or abort the "
+                    "batches that are not wanted."
+                ),
             )
         if batches and batches[0].dataset_id not in (None, self._request.dataset_id):
             raise AdobeConfigurationError(
-                f"batch {batches[0].id} with the externalId {external_id!r} belongs to dataset {batches[0].dataset_id}, "
+                f"batch {batches[0].id} with the externalId {external_id!r} belongs to dataset "
+                f"{batches[0].dataset_id}, "
                 f"not {self._request.dataset_id}"
             )
         return batches[0] if batches else None
@@ -242,7 +287,8 @@ class BatchIngestion:
                 return found
             if not isinstance(error, AdobeUnknownOutcomeError):
                 raise
-            # It did not arrive, as far as Catalog can tell; and if it did after all, Adobe refuses the same externalId.
+            # It did not arrive, as far as Catalog can tell; and if it did after all, Adobe refuses the same
+            # externalId.
             batch = self._session.send(call)
         log.info("Created batch %s in dataset %s (externalId %s).", batch.id, request.dataset_id, external_id)
         return batch
@@ -260,12 +306,15 @@ class BatchIngestion:
 
         :raises AdobeValidationError: when it is past loading, so that its content cannot be replaced.
         """
-        manifest, content = (next(iter(batch.tags.get(tag) or []), None) for tag in (MANIFEST_TAG, CONTENT_TAG))
+        manifest, content = (
+            next(iter(batch.tags.get(tag) or []), None) for tag in (MANIFEST_TAG, CONTENT_TAG)
+        )
         if batch.state is BatchState.LOADING:
             return content is not None and content != fingerprints[1]
         if manifest is not None and manifest != fingerprints[0]:
             raise AdobeValidationError(
-                f"batch {batch.id} of an earlier try of this task is {batch.status}, but the source has other files or sizes now",
+                f"batch {batch.id} of an earlier try of this task is {batch.status}, but the source has "
+                "other files or sizes now",
                 hint="To ingest the new content as well, start a new Dag run, or pass another external_id.",
             )
         return False
@@ -279,7 +328,9 @@ def _fingerprints(files: Sequence[SourceFile]) -> tuple[str, str]:
 
 
 class BatchWait:
-    """Decides when a batch's status is final. ``stalled`` is not declared final by Adobe, so it gets a time of grace."""
+    """Decides when a batch's status is final. ``stalled`` is not declared final by Adobe, so it gets a time
+    of grace.
+    """
 
     def __init__(self) -> None:
         self._stalled_since: float | None = None
@@ -313,12 +364,22 @@ def judge(batch: Batch, max_failed_rows: int | None) -> None:
     if batch.records_failed is None:
         log.info("Adobe reports no count of rejected rows for batch %s.", batch.id)
     elif batch.records_failed:
-        log.warning("Batch %s: %d of %s rows were rejected: %s", batch.id, batch.records_failed, batch.records_in, errors or "no details")
+        log.warning(
+            "Batch %s: %d of %s rows were rejected: %s",
+            batch.id,
+            batch.records_failed,
+            batch.records_in,
+            errors or "no details",
+        )
         if max_failed_rows is not None and batch.records_failed > max_failed_rows:
             raise AdobeJobFailedError(
-                f"batch {batch.id} succeeded, but Adobe rejected {batch.records_failed} of {batch.records_in} rows "
+                f"batch {batch.id} succeeded, but Adobe rejected {batch.records_failed} of "
+                f"{batch.records_in} rows "
                 f"and max_failed_rows is {max_failed_rows}{': ' + errors if errors else ''}",
-                hint="Fetch the rows with AdobeDownloadFailedRowsOperator, correct them and ingest them; or raise max_failed_rows.",
+                hint=(
+                    "Fetch the rows with AdobeDownloadFailedRowsOperator, correct them and ingest them; or "
+                    "raise max_failed_rows."
+                ),
             )
 
 

@@ -16,7 +16,8 @@ from airflow_provider_adobe_audiences.adobe.call import Content
 from airflow_provider_adobe_audiences.adobe.errors import AdobeSourceError
 
 LARGEST_ANSWER = 16 * 1024 * 1024
-# The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it, each a thousandfold.
+# The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it,
+# each a thousandfold.
 ACCEPTED_ENCODING = "gzip"
 UPLOAD_PIECE = 1024 * 1024
 _PIECE = 64 * 1024
@@ -58,7 +59,9 @@ class Upload:
             # Raised as it is, the HTTP client would take it for a broken connection.
             raise AdobeSourceError(f"the source cannot be read: {error}") from error
         if not piece:
-            raise AdobeSourceError(f"the source ended {self._left} bytes before the expected {self._content.length}")
+            raise AdobeSourceError(
+                f"the source ended {self._left} bytes before the expected {self._content.length}"
+            )
         self._left -= len(piece)
         return piece
 
@@ -83,12 +86,18 @@ class Download:
         for piece in pieces:
             received += len(piece)
             if self.length is not None and received > self.length:
-                raise BadAnswer(f"more than the {self.length} bytes came that Adobe had announced; they were not read further")
+                raise BadAnswer(
+                    f"more than the {self.length} bytes came that Adobe had announced; they were not read "
+                    "further"
+                )
             self._write(lambda piece=piece: self.file.write(piece))
             if received - milestone >= UPLOAD_PIECE:
                 milestone, deadline = received, time.monotonic() + seconds
             elif time.monotonic() > deadline:
-                raise BadAnswer(f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} seconds")
+                raise BadAnswer(
+                    f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} "
+                    "seconds"
+                )
         self._write(self.file.flush)
         if self.length is not None and received < self.length:
             raise BadAnswer(f"{received} bytes came, not the {self.length} that Adobe had announced")
@@ -99,14 +108,17 @@ class Download:
         except OSError as error:
             # Raised as it is, the HTTP client would take it for a broken connection.
             raise AdobeSourceError(
-                f"what Adobe sends cannot be written: {error.strerror}", hint="Make room on the worker's disk, then run the task again."
+                f"what Adobe sends cannot be written: {error.strerror}",
+                hint="Make room on the worker's disk, then run the task again.",
             ) from error
 
 
 def check_size(received: int, deadline: float, seconds: float) -> None:
     """Raise :class:`BadAnswer` when so many bytes are too many, or the deadline is over."""
     if received > LARGEST_ANSWER:
-        raise BadAnswer(f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further")
+        raise BadAnswer(
+            f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further"
+        )
     if time.monotonic() > deadline:
         raise BadAnswer(f"the answer was not complete after {seconds:.0f} seconds")
 
@@ -159,7 +171,8 @@ class _UntilDeadline(socket.SocketIO):
 def bounded_steps(seconds: float) -> type[Any]:
     """Return a class of answers for :mod:`http.client` that begin, and go on, within ``seconds``.
 
-    Without it a head that drips, an endless row of ``100 Continue`` or an endless trailer would hold the caller for ever.
+    Without it a head that drips, an endless row of ``100 Continue`` or an endless trailer would hold the
+    caller for ever.
     """
     import http.client
 

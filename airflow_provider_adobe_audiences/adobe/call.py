@@ -16,7 +16,8 @@ T = TypeVar("T")
 JSON = "application/json"
 
 _MOST_MEMORY = 60 * 1024 * 1024
-# Python gives every character of a text the size of the largest; these bytes begin one beyond U+FFFF, or beyond U+00FF.
+# Python gives every character of a text the size of the largest; these bytes begin one beyond U+FFFF, or
+# beyond U+00FF.
 _FOUR_BYTES, _THREE_BYTES = re.compile(rb"[\xf0-\xff]"), re.compile(rb"[\xc4-\xff]")
 
 
@@ -47,13 +48,17 @@ class Response:
     body: bytes = b""
 
     def json(self) -> Any:
-        """Return the body as JSON; raise :class:`ValueError` when it is not, or would fill too much memory."""
+        """Return the body as JSON; raise :class:`ValueError` when it is not, or would fill too much
+        memory.
+        """
         if self._memory() > _MOST_MEMORY:
             raise ValueError("the answer holds too many values")
         return json.loads(self.body)
 
     def _memory(self) -> int:
-        """Return how many bytes the body, its text and its values fill at most: a few million '{},' are a bomb, too."""
+        """Return how many bytes the body, its text and its values fill at most: a few million '{},' are a
+        bomb, too.
+        """
         character = 4 if _FOUR_BYTES.search(self.body) else 2 if _THREE_BYTES.search(self.body) else 1
         values = 240 * self.body.count(b"{") + 64 * (self.body.count(b"[") + self.body.count(b","))
         return len(self.body) * (1 + 2 * character) + values
@@ -67,7 +72,8 @@ class Response:
 class Content:
     """Bytes to send that may be larger than memory.
 
-    :param open: opens the source at the first byte to send; called once per attempt, so that a retry starts afresh.
+    :param open: opens the source at the first byte to send; called once per attempt, so that a retry starts
+        afresh.
     :param length: how many bytes follow, exactly.
     :param media_type: value of ``Content-Type``.
     """
@@ -88,16 +94,19 @@ class Call(Generic[T]):
     :param name: the operation in Adobe's words, for logs and errors, such as ``create batch``.
     :param service: who answers.
     :param method: HTTP method.
-    :param path: path below the service's base URL, built with :func:`path` so that values cannot break out of it.
+    :param path: path below the service's base URL, built with :func:`path` so that values cannot break out of
+        it.
     :param repeatability: see :class:`Repeatability`.
-    :param parse: turns a 2xx :class:`Response` into the result. Raises :class:`ValueError` on an unexpected shape.
+    :param parse: turns a 2xx :class:`Response` into the result. Raises :class:`ValueError` on an unexpected
+        shape.
     :param params: query parameters, in order.
     :param headers: further headers of this endpoint; authentication is added by the transport.
     :param accept: value of ``Accept``.
     :param json: JSON body.
     :param form: form body.
     :param content: a body of raw bytes.
-    :param url: absolute URL that replaces base and path (one that Adobe returned). The transport refuses foreign hosts.
+    :param url: absolute URL that replaces base and path (one that Adobe returned). The transport refuses
+        foreign hosts.
     :param bearer: a token other than the IMS token, for the Target edge. Never part of ``repr``.
     :param treat_as_success: statuses beyond 2xx that ``parse`` understands, such as a 404 that means *none*.
     """
@@ -134,7 +143,10 @@ def segment(value: object, what: str = "id") -> str:
     if not text.strip():
         raise ValueError(f"{what} is empty")
     if _UNSAFE_SEGMENT.search(text) or text in {".", ".."}:
-        raise ValueError(f"{what} {text!r} may not contain '/', '\\', '?', '#', '%2f' or control characters, nor be '.' or '..'")
+        raise ValueError(
+            f"{what} {text!r} may not contain '/', '\\', '?', '#', '%2f' or control characters, nor be '.' "
+            "or '..'"
+        )
     return quote(text, safe="")
 
 

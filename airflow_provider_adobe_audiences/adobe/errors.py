@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One family of errors, and the one reader of every body in which Adobe's services report them.
 
-Shapes read here (Adobe's pages: Experience Platform "Troubleshooting", "Create Audience API Endpoint", "Audiences endpoint",
-Target "Admin API overview", Audience Manager "REST APIs getting started", Developer Console "IMS reference"):
-gateway ``{error_code, message}``; problem documents ``{type, title, status, detail, report, error-chain}``; the audiences
-envelope ``{requestId, errors: {"404": [{code, message}]}}``; Target ``{httpStatus, requestId, errors: [{errorCode, message}]}``;
-OAuth ``{error, error_description}``; Audience Manager ``{code, message, childMessages}``; and no JSON at all.
+Shapes read here (Adobe's pages: Experience Platform "Troubleshooting", "Create Audience API Endpoint",
+"Audiences endpoint", Target "Admin API overview", Audience Manager "REST APIs getting started", Developer
+Console "IMS reference"): gateway ``{error_code, message}``; problem documents ``{type, title, status, detail,
+report, error-chain}``; the audiences envelope ``{requestId, errors: {"404": [{code, message}]}}``; Target
+``{httpStatus, requestId, errors: [{errorCode, message}]}``; OAuth ``{error, error_description}``; Audience
+Manager ``{code, message, childMessages}``; and no JSON at all.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from airflow_provider_adobe_audiences.adobe.call import Call, Response, Service
 E = TypeVar("E", bound="AdobeError")
 
 _LONGEST_MESSAGE = 500
-# Control characters but line breaks, what turns the direction of text or cannot be seen, halves of characters: what others
-# wrote must neither steer a terminal nor break a log file.
+# Control characters but line breaks, what turns the direction of text or cannot be seen, halves of
+# characters: what others wrote must neither steer a terminal nor break a log file.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
@@ -32,7 +33,8 @@ _REQUEST_ID_HEADERS = ("x-request-id", "x-debug-id", "x-adobe-request-id", "x-co
 class AdobeError(Exception):
     """Something at, or on the way to, an Adobe service failed.
 
-    :ivar service: which service, as :class:`~.call.Service`, or ``None`` when it failed before a call existed.
+    :ivar service: which service, as :class:`~.call.Service`, or ``None`` when it failed before a call
+        existed.
     :ivar call: the name of the call, such as ``create batch``.
     :ivar method: HTTP method.
     :ivar path: path of the request, without its query.
@@ -82,7 +84,11 @@ class AdobeError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions cross processes in Airflow; keyword-only arguments need help with that.
-        return _restore, (type(self), self.message, {k: v for k, v in self.__dict__.items() if k != "message"})
+        return _restore, (
+            type(self),
+            self.message,
+            {k: v for k, v in self.__dict__.items() if k != "message"},
+        )
 
 
 def _restore(kind: type[AdobeError], message: str, state: dict[str, Any]) -> AdobeError:
@@ -101,7 +107,8 @@ class AdobeAuthenticationError(AdobeError):
     """The credential or a token was refused."""
 
     default_hint = (
-        "Check client id and client secret of the connection against the credential in Adobe's Developer Console, "
+        "Check client id and client secret of the connection against the credential in Adobe's Developer "
+        "Console, "
         "and that its scopes and product profiles cover this service."
     )
 
@@ -118,7 +125,10 @@ class AdobePermissionError(AdobeError):
 class AdobeNotFoundError(AdobeError):
     """Adobe does not know the thing, or the path."""
 
-    default_hint = "Check the id, and that the connection's sandbox (or tenant, or path prefix) is the one that holds it."
+    default_hint = (
+        "Check the id, and that the connection's sandbox (or tenant, or path prefix) is the one that holds "
+        "it."
+    )
 
 
 class AdobeConflictError(AdobeError):
@@ -130,7 +140,9 @@ class AdobeConflictError(AdobeError):
 class AdobeValidationError(AdobeError):
     """Adobe refused the content of the request."""
 
-    default_hint = "Correct the value that the message names; a retry of the same request will be refused again."
+    default_hint = (
+        "Correct the value that the message names; a retry of the same request will be refused again."
+    )
 
 
 class AdobeRateLimitError(AdobeError):
@@ -140,7 +152,9 @@ class AdobeRateLimitError(AdobeError):
     """
 
     transient = True
-    default_hint = "Let the task retry later, lower its concurrency, or set 'Requests per minute' on the connection."
+    default_hint = (
+        "Let the task retry later, lower its concurrency, or set 'Requests per minute' on the connection."
+    )
     retry_after: float | None = None
 
 
@@ -155,7 +169,10 @@ class AdobeTransportError(AdobeError):
     """No answer: DNS, TCP, TLS, a proxy or a timeout."""
 
     transient = True
-    default_hint = "Check host names, proxy and TLS settings of the connection, and the network of the worker; then let the task retry."
+    default_hint = (
+        "Check host names, proxy and TLS settings of the connection, and the network of the worker; then let "
+        "the task retry."
+    )
 
 
 class AdobeResponseError(AdobeError):
@@ -166,17 +183,25 @@ class AdobeResponseError(AdobeError):
 
 
 class AdobeSourceError(AdobeError):
-    """The data to send cannot be read, or changed while it was being sent; or what was received cannot be written."""
+    """The data to send cannot be read, or changed while it was being sent; or what was received cannot be
+    written.
+    """
 
     transient = True
-    default_hint = "Check that nothing rewrites the source while the task runs, and that the worker may read it; then run again."
+    default_hint = (
+        "Check that nothing rewrites the source while the task runs, and that the worker may read it; then "
+        "run again."
+    )
 
 
 class AdobeUnknownOutcomeError(AdobeError):
     """A creating request was sent, and it is not known whether Adobe processed it."""
 
     transient = True
-    default_hint = "Look whether it exists at Adobe before sending it again. Operators of this package do so when they are retried."
+    default_hint = (
+        "Look whether it exists at Adobe before sending it again. Operators of this package do so when they "
+        "are retried."
+    )
 
 
 class AdobeJobFailedError(AdobeError):
@@ -189,7 +214,9 @@ class AdobeJobTimeoutError(AdobeError):
     """Adobe did not finish within the time allowed. The work may still be going on."""
 
     transient = True
-    default_hint = "Adobe goes on working. A retry finds the work and waits again; or raise the task's timeout."
+    default_hint = (
+        "Adobe goes on working. A retry finds the work and waits again; or raise the task's timeout."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +239,9 @@ def seen(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return what somebody else wrote as one line of bearable length, fit for a log, a terminal and an exception."""
+    """Return what somebody else wrote as one line of bearable length, fit for a log, a terminal and an
+    exception.
+    """
     text = re.sub(r"\s+", " ", seen(text[: 10 * _LONGEST_MESSAGE])).strip()
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
@@ -224,13 +253,17 @@ def _join(parts: Iterable[Any]) -> str:
 def _grouped_errors(errors: Any) -> list[Mapping[str, Any]]:
     """Flatten ``[{…}]`` and ``{"404": [{…}]}`` to one list."""
     if isinstance(errors, Mapping):
-        errors = [item for group in errors.values() for item in (group if isinstance(group, list) else [group])]
+        errors = [
+            item for group in errors.values() for item in (group if isinstance(group, list) else [group])
+        ]
     return [item for item in errors if isinstance(item, Mapping)] if isinstance(errors, list) else []
 
 
 def read_problem(response: Response) -> Problem:
     """Return code, message and request id of an unsuccessful answer. Never raises, whatever the body is."""
-    request_id = next((response.headers[name] for name in _REQUEST_ID_HEADERS if response.headers.get(name)), None)
+    request_id = next(
+        (response.headers[name] for name in _REQUEST_ID_HEADERS if response.headers.get(name)), None
+    )
     code = body_request_id = None
     try:
         body = response.json()
@@ -241,25 +274,39 @@ def read_problem(response: Response) -> Problem:
     except (ValueError, RecursionError):
         message = _read_text(response)
     request_id = body_request_id or request_id
-    return Problem(code and one_line(code), one_line(message) or "the answer has no message", request_id and one_line(request_id))
+    return Problem(
+        code and one_line(code),
+        one_line(message) or "the answer has no message",
+        request_id and one_line(request_id),
+    )
 
 
 def _read_mapping(body: Mapping[str, Any]) -> tuple[str | None, str, str | None]:
     nested = body.get("data")
-    if isinstance(nested, Mapping) and not any(key in body for key in ("message", "errors", "error", "title")):
+    if isinstance(nested, Mapping) and not any(
+        key in body for key in ("message", "errors", "error", "title")
+    ):
         body = nested
     errors = _grouped_errors(body.get("errors"))
     first: Mapping[str, Any] = errors[0] if errors else {}
     report = body.get("report") if isinstance(body.get("report"), Mapping) else {}
     assert isinstance(report, Mapping)
     chain = body.get("error-chain") or report.get("errorChain") or []
-    chained = chain[0].get("errorCode") if isinstance(chain, list) and chain and isinstance(chain[0], Mapping) else None
+    chained = (
+        chain[0].get("errorCode")
+        if isinstance(chain, list) and chain and isinstance(chain[0], Mapping)
+        else None
+    )
     kind = body.get("type")
     code = (
         body.get("error_code")
         or chained
         or first.get("errorCode")
-        or (kind.rsplit("/", 1)[-1] if isinstance(kind, str) and "placeholder" not in kind and kind != "about:blank" else None)
+        or (
+            kind.rsplit("/", 1)[-1]
+            if isinstance(kind, str) and "placeholder" not in kind and kind != "about:blank"
+            else None
+        )
         or body.get("code")
         or body.get("error")
         or first.get("code")
@@ -318,23 +365,38 @@ def error_at(kind: type[E], call: Call[Any], message: str, **details: Any) -> E:
 _HINTS: dict[str, tuple[type[AdobeError], str]] = {
     "401013": (
         AdobeAuthenticationError,
-        "The access token was refused although it was just renewed: check the credential and its organisation.",
+        "The access token was refused although it was just renewed: check the credential and its "
+        "organisation.",
     ),
     "403000": (AdobeAuthenticationError, "The client id (Login of the connection) was not sent or is empty."),
     "403003": (AdobeAuthenticationError, "The client id (Login of the connection) is not known to Adobe."),
-    "403010": (AdobeAuthenticationError, "No access token reached Adobe: a proxy may remove the Authorization header."),
+    "403010": (
+        AdobeAuthenticationError,
+        "No access token reached Adobe: a proxy may remove the Authorization header.",
+    ),
     "400003": (AdobeValidationError, "A header is missing: set the IMS organisation id in the connection."),
     "403025": (
         AdobePermissionError,
-        "The credential is not entitled in this organisation: add it to a product profile in the Admin Console.",
+        "The credential is not entitled in this organisation: add it to a product profile in the Admin "
+        "Console.",
     ),
     "403023": (
         AdobePermissionError,
-        "The credential is not entitled in this organisation: add it to a product profile in the Admin Console.",
+        "The credential is not entitled in this organisation: add it to a product profile in the Admin "
+        "Console.",
     ),
-    "403027": (AdobePermissionError, "Check the IMS organisation id, and that the credential has an Experience Platform product profile."),
-    "100921-401": (AdobeAuthenticationError, "The IMS organisation id of the connection is not the one of the credential."),
-    "100922-401": (AdobePermissionError, "The credential may not use the audience APIs: ask for the permission to manage audiences."),
+    "403027": (
+        AdobePermissionError,
+        "Check the IMS organisation id, and that the credential has an Experience Platform product profile.",
+    ),
+    "100921-401": (
+        AdobeAuthenticationError,
+        "The IMS organisation id of the connection is not the one of the credential.",
+    ),
+    "100922-401": (
+        AdobePermissionError,
+        "The credential may not use the audience APIs: ask for the permission to manage audiences.",
+    ),
     "invalid_client": (
         AdobeAuthenticationError,
         "Client id or client secret is wrong, or the secret was deleted in the Developer Console.",
@@ -343,8 +405,14 @@ _HINTS: dict[str, tuple[type[AdobeError], str]] = {
         AdobeAuthenticationError,
         "The credential is not an OAuth Server-to-Server credential: create one in the Developer Console.",
     ),
-    "invalid_scope": (AdobeAuthenticationError, "Copy the scopes of the connection from the credential's page in the Developer Console."),
-    "Unsupported.Feature": (AdobeValidationError, "Adobe does not know the version asked for: update this package."),
+    "invalid_scope": (
+        AdobeAuthenticationError,
+        "Copy the scopes of the connection from the credential's page in the Developer Console.",
+    ),
+    "Unsupported.Feature": (
+        AdobeValidationError,
+        "Adobe does not know the version asked for: update this package.",
+    ),
 }
 
 _BY_STATUS: dict[int, type[AdobeError]] = {
@@ -366,11 +434,15 @@ def _classify(call: Call[Any], status: int, problem: Problem) -> tuple[type[Adob
     if call.service is Service.IMS and status in (400, 401, 403):
         return AdobeAuthenticationError, None
     if call.service is Service.TARGET_EDGE and status in (401, 403):
-        return AdobeAuthenticationError, "Target refused the profile authentication token: rotate or adopt it, then run again."
+        return (
+            AdobeAuthenticationError,
+            "Target refused the profile authentication token: rotate or adopt it, then run again.",
+        )
     if 300 <= status < 400:
         return (
             AdobeResponseError,
-            "Adobe answered with a redirect, which is never followed with a credential: correct the URL in the connection.",
+            "Adobe answered with a redirect, which is never followed with a credential: correct the URL in "
+            "the connection.",
         )
     if status in _BY_STATUS:
         return _BY_STATUS[status], None

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adobe Experience Platform: audiences, batches, their status in Catalog and their failed rows.
 
-Sources: "Create Audience API Endpoint", "Audiences endpoint", "Batch ingestion developer guide", "Batch ingestion troubleshooting
-guide", "Retrieve failed batches", "Error diagnostics", and the OpenAPI files of Segmentation, Batch Ingestion, Catalog and Data Access.
+Sources: "Create Audience API Endpoint", "Audiences endpoint", "Batch ingestion developer guide", "Batch
+ingestion troubleshooting guide", "Retrieve failed batches", "Error diagnostics", and the OpenAPI files of
+Segmentation, Batch Ingestion, Catalog and Data Access.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.call import JSON, Call, Content, Repeatability, Response, Service, no_content, path, segment
+from airflow_provider_adobe_audiences.adobe.call import (
+    JSON,
+    Call,
+    Content,
+    Repeatability,
+    Response,
+    Service,
+    no_content,
+    path,
+    segment,
+)
 from airflow_provider_adobe_audiences.adobe.errors import one_line
 
 EXTERNAL_AUDIENCES_V2 = "application/vnd.adobe.external.audiences+json; version=2"
@@ -30,7 +41,8 @@ LARGEST_PART = 512_000_000
 MOST_FILES = 25_000
 
 
-# ------------------------------------------------------------------------------------------------------------------ audiences
+# ------------------------------------------------------------------------------------------------------------
+# audiences
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,9 @@ def _audience(body: Mapping[str, Any]) -> Audience:
 
 
 def _seconds(value: Any) -> float | None:
-    """Return an epoch in seconds: Adobe's pages show seconds, milliseconds and microseconds under one name."""
+    """Return an epoch in seconds: Adobe's pages show seconds, milliseconds and microseconds under one
+    name.
+    """
     if not isinstance(value, (int, float)) or not 0 < value < 1e18:
         return None
     while value > 1e11:
@@ -75,12 +89,20 @@ def _seconds(value: Any) -> float | None:
 
 
 def create_audience_metadata(
-    base_path: str, *, name: str, namespace: str, origin_name: str, description: str | None = None, audience_id: str | None = None
+    base_path: str,
+    *,
+    name: str,
+    namespace: str,
+    origin_name: str,
+    description: str | None = None,
+    audience_id: str | None = None,
 ) -> Call[Audience]:
-    """Register the metadata of an external audience whose members another service ingests ("Create Audience API Endpoint").
+    """Register the metadata of an external audience whose members another service ingests ("Create Audience
+    API Endpoint").
 
     :param base_path: ``/data/core/ais``, or ``/core/ais`` as older versions of the page print it.
-    :param audience_id: the caller's id; without it the request is the older generation's, and Adobe makes up an id.
+    :param audience_id: the caller's id; without it the request is the older generation's, and Adobe makes up
+        an id.
     """
     body = {"name": name, "namespace": namespace, "originName": origin_name}
     if description is not None:
@@ -111,7 +133,8 @@ def _audience_page(response: Response) -> AudiencePage:
     page = body.get("_page") or body.get("_pages") or {}
     following = page.get("next")
     return AudiencePage(
-        audiences=[_audience(child) for child in body["children"]], next=str(following) if following not in (None, "", 0, "0") else None
+        audiences=[_audience(child) for child in body["children"]],
+        next=str(following) if following not in (None, "", 0, "0") else None,
     )
 
 
@@ -166,11 +189,14 @@ def patch_audience(id: str, changes: Mapping[str, Any]) -> Call[None]:  # noqa: 
     )
 
 
-# -------------------------------------------------------------------------------------------------------------------- batches
+# ------------------------------------------------------------------------------------------------------------
+# batches
 
 
 class BatchState(Enum):
-    """What a batch's status means. Adobe's documents name 16 and more; one that is not known counts as running."""
+    """What a batch's status means. Adobe's documents name 16 and more; one that is not known counts as
+    running.
+    """
 
     LOADING = "waits for files and for COMPLETE"
     RUNNING = "is being processed"
@@ -202,7 +228,9 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as Catalog shows it. Counts are ``None`` when Adobe does not tell them (CSV without diagnostics, for one)."""
+    """A batch as Catalog shows it. Counts are ``None`` when Adobe does not tell them (CSV without
+    diagnostics, for one).
+    """
 
     id: str
     status: str
@@ -220,12 +248,21 @@ class Batch:
 
 
 def _count(*values: Any) -> int | None:
-    return next((int(value) for value in values if isinstance(value, (int, float, str)) and str(value).lstrip("-").isdigit()), None)
+    return next(
+        (
+            int(value)
+            for value in values
+            if isinstance(value, (int, float, str)) and str(value).lstrip("-").isdigit()
+        ),
+        None,
+    )
 
 
 def _batch(identifier: str, body: Mapping[str, Any]) -> Batch:
     metrics = body.get("metrics") or {}
-    records_in = _count(metrics.get("inputRecordCount"), metrics.get("inputRecordSize"), body.get("recordCount"))
+    records_in = _count(
+        metrics.get("inputRecordCount"), metrics.get("inputRecordSize"), body.get("recordCount")
+    )
     records_ingested = _count(metrics.get("outputRecordCount"), metrics.get("outputRecordSize"))
     records_failed = _count(metrics.get("failedRecordCount"), body.get("failedRecordCount"))
     if records_failed is None and records_in is not None and records_ingested is not None:
@@ -235,7 +272,14 @@ def _batch(identifier: str, body: Mapping[str, Any]) -> Batch:
         id=identifier,
         status=one_line(str(body["status"])),
         external_id=body.get("externalId"),
-        dataset_id=next((str(item["id"]) for item in related if str(item.get("type")).lower() == "dataset" and "id" in item), None),
+        dataset_id=next(
+            (
+                str(item["id"])
+                for item in related
+                if str(item.get("type")).lower() == "dataset" and "id" in item
+            ),
+            None,
+        ),
         records_in=records_in,
         records_ingested=records_ingested,
         records_failed=records_failed,
@@ -251,7 +295,9 @@ def _error_line(error: Mapping[str, Any]) -> str:
 
 
 def _batches(response: Response) -> list[Batch]:
-    return [_batch(identifier, body) for identifier, body in response.json().items() if isinstance(body, Mapping)]
+    return [
+        _batch(identifier, body) for identifier, body in response.json().items() if isinstance(body, Mapping)
+    ]
 
 
 def create_batch(
@@ -264,12 +310,14 @@ def create_batch(
     enable_error_diagnostics: bool = False,
     partial_ingestion_percent: int | None = None,
 ) -> Call[Batch]:
-    """Create a batch ("Batch ingestion developer guide"; diagnostics and partial ingestion: "Partial batch ingestion").
+    """Create a batch ("Batch ingestion developer guide"; diagnostics and partial ingestion: "Partial batch
+    ingestion").
 
     :param input_format: ``json``, ``csv`` or ``parquet``.
     :param is_multi_line_json: each file is one JSON array; otherwise every line is one record.
     :param external_id: the caller's id, unique in the organisation.
-    :param partial_ingestion_percent: share of rejected rows, in percent, up to which the batch still succeeds.
+    :param partial_ingestion_percent: share of rejected rows, in percent, up to which the batch still
+        succeeds.
     """
     formats: dict[str, Any] = {"format": input_format}
     if input_format == "json":
@@ -303,11 +351,16 @@ def create_batch(
 
 def _file_path(batch_id: str, dataset_id: str, file_path: str) -> str:
     parts = "/".join(segment(part, "file path") for part in file_path.split("/"))
-    return path(_IMPORT + "/batches/{batch}/datasets/{dataset}/files/", batch=batch_id, dataset=dataset_id) + parts
+    return (
+        path(_IMPORT + "/batches/{batch}/datasets/{dataset}/files/", batch=batch_id, dataset=dataset_id)
+        + parts
+    )
 
 
 def upload_file(batch_id: str, dataset_id: str, file_path: str, content: Content) -> Call[None]:
-    """Send a whole file of at most 256 MB into a batch; sent again, it replaces itself ("Batch ingestion developer guide")."""
+    """Send a whole file of at most 256 MB into a batch; sent again, it replaces itself ("Batch ingestion
+    developer guide").
+    """
     return Call(
         name="upload file",
         service=Service.EXPERIENCE_PLATFORM,
@@ -322,11 +375,17 @@ def upload_file(batch_id: str, dataset_id: str, file_path: str, content: Content
 
 def initialize_file(batch_id: str, dataset_id: str, file_path: str) -> Call[None]:
     """Begin a file of more than 256 MB ("Batch ingestion developer guide", large files)."""
-    return _file_action("initialize large file", "INITIALIZE", batch_id, dataset_id, file_path, Repeatability.CREATE)
+    return _file_action(
+        "initialize large file", "INITIALIZE", batch_id, dataset_id, file_path, Repeatability.CREATE
+    )
 
 
-def upload_part(batch_id: str, dataset_id: str, file_path: str, first_byte: int, content: Content) -> Call[None]:
-    """Send a part of a large file. Nothing says what a part sent twice does: after a doubt ask :func:`get_received_bytes`."""
+def upload_part(
+    batch_id: str, dataset_id: str, file_path: str, first_byte: int, content: Content
+) -> Call[None]:
+    """Send a part of a large file. Nothing says what a part sent twice does: after a doubt ask
+    :func:`get_received_bytes`.
+    """
     return Call(
         name="upload part",
         service=Service.EXPERIENCE_PLATFORM,
@@ -363,10 +422,14 @@ def get_received_bytes(batch_id: str, dataset_id: str, file_path: str) -> Call[i
 
 def complete_file(batch_id: str, dataset_id: str, file_path: str) -> Call[None]:
     """End a large file; Adobe checks only now whether its parts fit."""
-    return _file_action("complete large file", "COMPLETE", batch_id, dataset_id, file_path, Repeatability.REPEATABLE)
+    return _file_action(
+        "complete large file", "COMPLETE", batch_id, dataset_id, file_path, Repeatability.REPEATABLE
+    )
 
 
-def _file_action(name: str, action: str, batch_id: str, dataset_id: str, file_path: str, repeatability: Repeatability) -> Call[None]:
+def _file_action(
+    name: str, action: str, batch_id: str, dataset_id: str, file_path: str, repeatability: Repeatability
+) -> Call[None]:
     return Call(
         name=name,
         service=Service.EXPERIENCE_PLATFORM,
@@ -431,7 +494,8 @@ def list_batches(*, external_id: str, limit: int = 100) -> Call[list[Batch]]:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- failed rows
+# ------------------------------------------------------------------------------------------------------------
+# failed rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,7 +516,9 @@ def list_failed_files(batch_id: str, *, start: int = 0, limit: int = 100) -> Cal
         files = response.json().get("data") or []
         return [
             FailedFile(
-                name=str(file["name"]), length=int(file.get("length") or 0), href=((file.get("_links") or {}).get("self") or {}).get("href")
+                name=str(file["name"]),
+                length=int(file.get("length") or 0),
+                href=((file.get("_links") or {}).get("self") or {}).get("href"),
             )
             for file in files
         ]

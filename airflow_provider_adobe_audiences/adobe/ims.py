@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Credentials become access tokens; a token is reused until shortly before it expires, or until it is refused."""
+"""Credentials become access tokens; a token is reused until shortly before it expires, or until it is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ class AccessToken:
     :param value: the token. Not part of ``repr``.
     :param expires_at: seconds since the epoch, by this machine's clock.
     :param renew_at: from when on another one is asked for.
-    :param refresh_token: only with Audience Manager's legacy password grant, and only if the client was provisioned for it.
+    :param refresh_token: only with Audience Manager's legacy password grant, and only if the client was
+        provisioned for it.
     """
 
     value: str = field(repr=False)
@@ -36,11 +39,16 @@ class AccessToken:
 
 def _parse_token(response: Response) -> AccessToken:
     body = response.json()
-    if not isinstance(body, dict) or not isinstance(body.get("access_token"), str) or not body["access_token"]:
+    if (
+        not isinstance(body, dict)
+        or not isinstance(body.get("access_token"), str)
+        or not body["access_token"]
+    ):
         raise ValueError("the answer holds no access_token")
     if not (body["access_token"].isascii() and body["access_token"].isprintable()):
         raise ValueError("its access_token fits into no header")
-    # Seconds in every grant built here; milliseconds were a trait of the retired JWT exchange. -1 means for ever.
+    # Seconds in every grant built here; milliseconds were a trait of the retired JWT exchange. -1 means for
+    # ever.
     lifetime = float(body.get("expires_in", _UNSTATED_LIFETIME))
     if lifetime < 0:
         lifetime = 86_400.0
@@ -55,7 +63,9 @@ def _parse_token(response: Response) -> AccessToken:
 
 
 def request_token(settings: AdobeSettings) -> Call[AccessToken]:
-    """Ask IMS for an access token with the OAuth Server-to-Server credential ("IMS reference", client credentials grant)."""
+    """Ask IMS for an access token with the OAuth Server-to-Server credential ("IMS reference", client
+    credentials grant).
+    """
     return Call(
         name="request access token",
         service=Service.IMS,
@@ -73,7 +83,9 @@ def request_token(settings: AdobeSettings) -> Call[AccessToken]:
 
 
 def request_password_token(settings: AdobeSettings, refresh_token: str | None = None) -> Call[AccessToken]:
-    """Ask Audience Manager for a token with its legacy password grant, or renew one ("REST APIs getting started", OAuth)."""
+    """Ask Audience Manager for a token with its legacy password grant, or renew one ("REST APIs getting
+    started", OAuth).
+    """
     pair = f"{settings.client_id}:{settings.client_secret.get_secret_value()}"
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token} if refresh_token else None
     password = settings.user_password.get_secret_value() if settings.user_password else ""
@@ -91,7 +103,8 @@ def request_password_token(settings: AdobeSettings, refresh_token: str | None = 
 
 
 class TokenSource:
-    """Gives the access token of a credential; thread-safe. Many waiting threads, and processes, cause one request.
+    """Gives the access token of a credential; thread-safe. Many waiting threads, and processes, cause one
+    request.
 
     :param settings: the credential.
     :param fetch: gets a new token; it is given the previous one's refresh token, if there is one.
@@ -106,7 +119,11 @@ class TokenSource:
     ) -> None:
         self._fetch = fetch
         self._on_token = on_token or (lambda token: None)
-        self._cache = TokenCache(settings) if settings.session_cache and settings.authentication != "access_token" else None
+        self._cache = (
+            TokenCache(settings)
+            if settings.session_cache and settings.authentication != "access_token"
+            else None
+        )
         self._lock = threading.Lock()
         self._token: AccessToken | None = None
         self._fixed = settings.access_token.get_secret_value() if settings.access_token else None

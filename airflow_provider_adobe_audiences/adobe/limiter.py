@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One gate per process and service: a 429 pauses every thread, and the number of requests under way shrinks and recovers."""
+"""One gate per process and service: a 429 pauses every thread, and the number of requests under way shrinks
+and recovers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _DEFAULT_PAUSE = 1.0
 
 
 class Limiter:
-    """Decides how long a request must wait. Waiting itself is left to the caller, so threads and coroutines share it.
+    """Decides how long a request must wait. Waiting itself is left to the caller, so threads and coroutines
+    share it.
 
     :param requests_per_minute: most requests that begin within 60 seconds; ``None`` for no limit.
     """
@@ -34,7 +37,9 @@ class Limiter:
         return int(self._at_once)
 
     def try_enter(self) -> float:
-        """Return 0 when the request may begin (:meth:`leave` must follow), otherwise the seconds to wait before asking again."""
+        """Return 0 when the request may begin (:meth:`leave` must follow), otherwise the seconds to wait
+        before asking again.
+        """
         with self._lock:
             now = time.monotonic()
             if now < self._resume_at:

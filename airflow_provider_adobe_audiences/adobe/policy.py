@@ -73,11 +73,14 @@ class Raise:
 Decision = Return | Retry | RenewToken | Raise
 
 
-def decide(call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, now: datetime | None = None) -> Decision:
+def decide(
+    call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, now: datetime | None = None
+) -> Decision:
     """Return what to do next.
 
-    A call of the kind ``CREATE`` is only sent again when it surely was not processed: the connection was not made, or Adobe
-    answered 429 or 401. Everything else leaves its outcome unknown, and the caller has to look.
+    A call of the kind ``CREATE`` is only sent again when it surely was not processed: the connection was not
+    made, or Adobe answered 429 or 401. Everything else leaves its outcome unknown, and the caller has to
+    look.
 
     :param call: what was sent.
     :param outcome: the answer, or why there is none.
@@ -88,10 +91,14 @@ def decide(call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, no
         # A login page of the network, for one. Taken for success it would lose what was sent.
         problem = read_problem(outcome)
         reason = f"Adobe answered {outcome.status} with a body that cannot be read: {problem.message}"
-        page = error_at(AdobeResponseError, call, reason, status=outcome.status, request_id=problem.request_id)
+        page = error_at(
+            AdobeResponseError, call, reason, status=outcome.status, request_id=problem.request_id
+        )
         return Raise(_unknown(call, page)) if call.repeatability is Repeatability.CREATE else Retry(page)
     if isinstance(outcome, NoAnswer):
-        silence = error_at(AdobeTransportError, call, outcome.reason, hint=outcome.hint, request_id=outcome.request_id)
+        silence = error_at(
+            AdobeTransportError, call, outcome.reason, hint=outcome.hint, request_id=outcome.request_id
+        )
         if outcome.sent and call.repeatability is Repeatability.CREATE:
             return Raise(_unknown(call, silence))
         return Retry(silence)
@@ -105,7 +112,9 @@ def decide(call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, no
         if isinstance(error, AdobeRateLimitError):
             error.retry_after = after
         return Retry(error, after, throttled=True)
-    if call.repeatability is Repeatability.CREATE and (outcome.status in TRANSIENT_STATUSES or outcome.status >= 500):
+    if call.repeatability is Repeatability.CREATE and (
+        outcome.status in TRANSIENT_STATUSES or outcome.status >= 500
+    ):
         return Raise(_unknown(call, error))
     if outcome.status in TRANSIENT_STATUSES:
         return Retry(error, retry_after(outcome.headers, now))
@@ -132,7 +141,9 @@ def _unknown(call: Call[Any], cause: AdobeError) -> AdobeUnknownOutcomeError:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds that ``Retry-After`` asks to wait, whether it is a number or a date; ``None`` if it says nothing usable."""
+    """Return the seconds that ``Retry-After`` asks to wait, whether it is a number or a date; ``None`` if it
+    says nothing usable.
+    """
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

@@ -9,16 +9,27 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from airflow_provider_adobe_audiences.adobe.call import Service
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
 
-EXPERIENCE_PLATFORM_SCOPES = "openid,session,AdobeID,read_organizations,additional_info.projectedProductContext"
+EXPERIENCE_PLATFORM_SCOPES = (
+    "openid,session,AdobeID,read_organizations,additional_info.projectedProductContext"
+)
 
 _TARGET_EDGE_SUFFIX = ".tt.omtrdc.net"
 
-# What HTTP clients disagree about (a backslash, %2f, other scripts' full stops) may not decide where a token goes.
+# What HTTP clients disagree about (a backslash, %2f, other scripts' full stops) may not decide where a token
+# goes.
 _URL = re.compile(r"[\x21-\x5b\x5d-\x7e]+")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
 # No part may be '.' or '..'.
@@ -54,7 +65,8 @@ def _checked_url(value: str) -> str:
         raise ValueError("must be a URL such as https://platform.adobe.io")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(
-            "must begin with https://; plain http is only allowed for this machine (127.0.0.1), tokens must not travel in clear"
+            "must begin with https://; plain http is only allowed for this machine (127.0.0.1), tokens must "
+            "not travel in clear"
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must not contain a user name, a password, a query or a fragment")
@@ -64,18 +76,23 @@ def _checked_url(value: str) -> str:
 class AdobeSettings(BaseModel):
     """One credential of Adobe's Developer Console and the hosts that it is used with.
 
-    Source: "Authenticate and access Experience Platform APIs", "OAuth Server-to-Server", Audience Manager "REST APIs getting
-    started", Target "Configure authentication". Built with :meth:`of`, which explains what is wrong.
+    Source: "Authenticate and access Experience Platform APIs", "OAuth Server-to-Server", Audience Manager
+    "REST APIs getting started", Target "Configure authentication". Built with :meth:`of`, which explains what
+    is wrong.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True
+    )
 
     client_id: str = Field(min_length=1)
     client_secret: SecretStr = SecretStr("")
     org_id: str | None = None
     sandbox: str = "prod"
     scopes: str = EXPERIENCE_PLATFORM_SCOPES
-    authentication: Literal["oauth_server_to_server", "access_token", "audience_manager_password"] = "oauth_server_to_server"
+    authentication: Literal["oauth_server_to_server", "access_token", "audience_manager_password"] = (
+        "oauth_server_to_server"
+    )
     access_token: SecretStr | None = None
     username: str | None = None
     user_password: SecretStr | None = None
@@ -103,13 +120,16 @@ class AdobeSettings(BaseModel):
 
         :param fields: field names and values.
         :param where: what the reader should correct, such as ``connection 'adobe_default'``.
-        :raises AdobeConfigurationError: naming each field that is wrong, and why. Secrets are never part of the message.
+        :raises AdobeConfigurationError: naming each field that is wrong, and why. Secrets are never part of
+            the message.
         """
         given = {name: value for name, value in fields.items() if value is not None and value != ""}
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            problems = [_explain(problem["loc"], problem["msg"], problem["type"]) for problem in error.errors()]
+            problems = [
+                _explain(problem["loc"], problem["msg"], problem["type"]) for problem in error.errors()
+            ]
         raise AdobeConfigurationError(f"{where} cannot work: " + "; ".join(problems))
 
     @field_validator("client_id", "access_token")
@@ -117,14 +137,18 @@ class AdobeSettings(BaseModel):
     def _in_a_header(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text and not _FITS_INTO_A_HEADER.fullmatch(text):
-            raise ValueError("holds a blank, a line break or another character that fits into no header; copy it once more")
+            raise ValueError(
+                "holds a blank, a line break or another character that fits into no header; copy it once more"
+            )
         return value
 
     @field_validator("org_id")
     @classmethod
     def _organisation(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[0-9A-Fa-f]{24}@AdobeOrg", value):
-            raise ValueError("must be 24 hexadecimal digits followed by @AdobeOrg, as the Developer Console shows it")
+            raise ValueError(
+                "must be 24 hexadecimal digits followed by @AdobeOrg, as the Developer Console shows it"
+            )
         return value
 
     @field_validator("sandbox")
@@ -132,7 +156,10 @@ class AdobeSettings(BaseModel):
     def _sandbox(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
             lower = value.lower().replace(" ", "-")
-            raise ValueError(f"must be the sandbox's name, not its title: lower-case letters, digits and hyphens (did you mean {lower!r}?)")
+            raise ValueError(
+                "must be the sandbox's name, not its title: lower-case letters, digits and hyphens (did you "
+                f"mean {lower!r}?)"
+            )
         return value
 
     @field_validator("scopes")
@@ -153,7 +180,8 @@ class AdobeSettings(BaseModel):
         kind = self.authentication
         if kind != "access_token" and self.access_token is not None:
             raise ValueError(
-                f"access_token is given but authentication is {kind!r}: remove the token, or set authentication to 'access_token'"
+                f"access_token is given but authentication is {kind!r}: remove the token, or set "
+                "authentication to 'access_token'"
             )
         if kind == "access_token" and self.access_token is None:
             raise ValueError("authentication is 'access_token' but the access_token is empty")
@@ -162,16 +190,27 @@ class AdobeSettings(BaseModel):
         if kind == "audience_manager_password" and not (self.username and self.user_password):
             raise ValueError("authentication 'audience_manager_password' needs username and user_password")
         if kind != "audience_manager_password" and (self.username or self.user_password):
-            raise ValueError(f"username and user_password are only used with authentication 'audience_manager_password', not {kind!r}")
+            raise ValueError(
+                "username and user_password are only used with authentication 'audience_manager_password', "
+                f"not {kind!r}"
+            )
         if kind == "oauth_server_to_server" and self.org_id is None:
-            raise ValueError("org_id is missing: copy the organisation id (…@AdobeOrg) from the Developer Console into the connection")
+            raise ValueError(
+                "org_id is missing: copy the organisation id (…@AdobeOrg) from the Developer Console into "
+                "the connection"
+            )
         if not self.verify_tls:
             if self.ca_bundle:
                 raise ValueError("ca_bundle contradicts verify_tls = false: remove one of them")
-            remote = [service.value for service in Service if (url := self._url_of(service)) and not is_loopback(urlsplit(url).hostname)]
+            remote = [
+                service.value
+                for service in Service
+                if (url := self._url_of(service)) and not is_loopback(urlsplit(url).hostname)
+            ]
             if remote:
                 raise ValueError(
-                    "verify_tls = false is only allowed when every URL is on this machine; to trust a company's certificate "
+                    "verify_tls = false is only allowed when every URL is on this machine; to trust a "
+                    "company's certificate "
                     f"set ca_bundle (not on this machine: {', '.join(remote)})"
                 )
         return self
@@ -187,7 +226,9 @@ class AdobeSettings(BaseModel):
             case Service.TARGET:
                 return self.target_url
             case Service.TARGET_EDGE:
-                return self.target_edge_url or (self.target_client_code and f"https://{self.target_client_code}{_TARGET_EDGE_SUFFIX}")
+                return self.target_edge_url or (
+                    self.target_client_code and f"https://{self.target_client_code}{_TARGET_EDGE_SUFFIX}"
+                )
 
     def base_url(self, service: Service) -> str:
         """Return the URL that a call's path is appended to.
@@ -196,44 +237,60 @@ class AdobeSettings(BaseModel):
         """
         url = self._url_of(service)
         if not url:
-            raise AdobeConfigurationError("the connection has neither a Target client code nor a Target edge URL", service=service)
+            raise AdobeConfigurationError(
+                "the connection has neither a Target client code nor a Target edge URL", service=service
+            )
         return url
 
     def tenant(self) -> str:
         """Return the Target tenant; raise :class:`AdobeConfigurationError` when the connection has none."""
         if self.target_tenant is None:
-            raise AdobeConfigurationError("the connection has no Target tenant (field 'Target tenant')", service=Service.TARGET)
+            raise AdobeConfigurationError(
+                "the connection has no Target tenant (field 'Target tenant')", service=Service.TARGET
+            )
         return self.target_tenant
 
     def client_code(self) -> str:
-        """Return the Target client code; raise :class:`AdobeConfigurationError` when the connection has none."""
+        """Return the Target client code; raise :class:`AdobeConfigurationError` when the connection has
+        none.
+        """
         if self.target_client_code is None:
             raise AdobeConfigurationError(
-                "the connection has no Target client code (field 'Target client code')", service=Service.TARGET_EDGE
+                "the connection has no Target client code (field 'Target client code')",
+                service=Service.TARGET_EDGE,
             )
         return self.target_client_code
 
     def allowed_url(self, service: Service, url: str) -> str:
         """Return ``url``, which an answer named, as https, if it leads to ``service``.
 
-        :raises AdobeConfigurationError: when its host is neither the service's own nor, for the Target edge, below
-            ``.tt.omtrdc.net``. Nothing is sent to it then.
+        :raises AdobeConfigurationError: when its host is neither the service's own nor, for the Target edge,
+            below ``.tt.omtrdc.net``. Nothing is sent to it then.
         """
         base, parts = urlsplit(self.base_url(service)), _split(url)
         if parts is None:
             raise AdobeConfigurationError(
-                f"an answer pointed to {url[:200]!r}, which is no plain URL; the credential is not sent there",
+                f"an answer pointed to {url[:200]!r}, which is no plain URL; the credential is not sent "
+                "there",
                 service=service,
-                hint="Adobe sends no such URL: check what answers in its place, and where the URL was passed on.",
+                hint=(
+                    "Adobe sends no such URL: check what answers in its place, and where the URL was passed "
+                    "on."
+                ),
             )
         host = parts.hostname or ""
         same = host == base.hostname
-        edge_node = service is Service.TARGET_EDGE and host.endswith(_TARGET_EDGE_SUFFIX) and not is_loopback(base.hostname)
+        edge_node = (
+            service is Service.TARGET_EDGE
+            and host.endswith(_TARGET_EDGE_SUFFIX)
+            and not is_loopback(base.hostname)
+        )
         own_port = base.port if same else None
         usual = {None, 80, 443} if not is_loopback(host) else {own_port}
         if "@" in parts.netloc or not (same or edge_node) or parts.port not in usual | {own_port}:
             raise AdobeConfigurationError(
-                f"an answer pointed to {parts.scheme}://{host}, which is not a host of this service; the credential is not sent there",
+                f"an answer pointed to {parts.scheme}://{host}, which is not a host of this service; the "
+                "credential is not sent there",
                 service=service,
                 hint="If this host is Adobe's, set it as the URL of the service in the connection.",
             )
@@ -245,7 +302,9 @@ class AdobeSettings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Return every secret value of these settings, to mask them."""
         values = (self.client_secret, self.access_token, self.user_password)
-        return tuple(value.get_secret_value() for value in values if value is not None and value.get_secret_value())
+        return tuple(
+            value.get_secret_value() for value in values if value is not None and value.get_secret_value()
+        )
 
 
 def _explain(location: tuple[int | str, ...], message: str, kind: str) -> str:

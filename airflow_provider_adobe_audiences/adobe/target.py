@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adobe Target: the profile authentication token, client settings, and the profile API that the token opens.
 
-Sources: Target Admin API reference ("Authentication", "Clients"), "Profile API settings", "Bulk profile update API",
-"Update a single profile", "Fetch a profile".
+Sources: Target Admin API reference ("Authentication", "Clients"), "Profile API settings", "Bulk profile
+update API", "Update a single profile", "Fetch a profile".
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _LARGEST_SINGLE_UPDATE = 60 * 1024
 _EXAMPLES = 20
 
 
-# ------------------------------------------------------------------------------------------------- profile authentication token
+# ------------------------------------------------------------------------------------------------- profile
+# authentication token
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,11 @@ def get_profile_token(tenant: str, scope: TokenScope = "profile_api") -> Call[Pr
 
 
 def create_profile_token(tenant: str, scope: TokenScope = "profile_api") -> Call[ProfileToken]:
-    """Create a new token (Admin API, ``requestAuthorizationToken``). **The previous one stops working at once.**
+    """Create a new token (Admin API, ``requestAuthorizationToken``). **The previous one stops working at
+    once.**
 
-    Adobe takes no key that would make a repetition harmless. When the outcome is unknown, read the token and compare.
+    Adobe takes no key that would make a repetition harmless. When the outcome is unknown, read the token and
+    compare.
     """
     return Call(
         name="create profile token",
@@ -100,12 +103,18 @@ def _token(response: Response) -> ProfileToken:
     except (ValueError, KeyError, TypeError):
         # The body may hold the token: nothing of it goes into a message.
         raise ValueError("no accessToken and expiresIn in it") from None
-    if not isinstance(value, str) or not value or not value.isascii() or any(sign.isspace() for sign in value):
+    if (
+        not isinstance(value, str)
+        or not value
+        or not value.isascii()
+        or any(sign.isspace() for sign in value)
+    ):
         raise ValueError("its accessToken is not a text that fits into a header")
     return ProfileToken(value, expires_in, str(body.get("scope", "profile_api")))
 
 
-# -------------------------------------------------------------------------------------------------------------- client settings
+# ------------------------------------------------------------------------------------------------------------
+# client settings
 
 AUTHENTICATION_SETTING = "enableProfileApiAuthentication"
 
@@ -121,11 +130,15 @@ def patch_settings(tenant: str, changes: Mapping[str, Any]) -> Call[dict[str, An
 
 
 def replace_settings(tenant: str, settings: Mapping[str, Any]) -> Call[dict[str, Any]]:
-    """Replace all settings (Admin API, ``updateSettings_1``). What becomes of a setting left out is not documented: send them all."""
+    """Replace all settings (Admin API, ``updateSettings_1``). What becomes of a setting left out is not
+    documented: send them all.
+    """
     return _settings_call(tenant, "replace client settings", "PUT", dict(settings), Repeatability.REPEATABLE)
 
 
-def _settings_call(tenant: str, name: str, method: str, body: dict[str, Any] | None, repeatability: Repeatability) -> Call[dict[str, Any]]:
+def _settings_call(
+    tenant: str, name: str, method: str, body: dict[str, Any] | None, repeatability: Repeatability
+) -> Call[dict[str, Any]]:
     return Call(
         name=name,
         service=Service.TARGET,
@@ -149,25 +162,34 @@ def _settings(response: Response) -> dict[str, Any]:
 def explain_permission(error: AdobeError) -> AdobeError:
     """Return ``error`` of an Admin API call with what to do, if it may be a missing permission.
 
-    Adobe documents 401 and 403 for that, and its own client's README adds 500; a 401 of the gateway is about the access token instead.
+    Adobe documents 401 and 403 for that, and its own client's README adds 500; a 401 of the gateway is about
+    the access token instead.
     """
     hint = (
-        "The credential probably lacks the permission: in the Adobe Admin Console add it to a Target product profile (and workspace) "
+        "The credential probably lacks the permission: in the Adobe Admin Console add it to a Target product "
+        "profile (and workspace) "
         "with the role Approver or Admin."
     )
     cause = error.__cause__ if isinstance(error, AdobeUnknownOutcomeError) else error
-    if isinstance(cause, AdobeAuthenticationError) and cause.status == 401 and not (cause.code or "").isdigit():
+    if (
+        isinstance(cause, AdobeAuthenticationError)
+        and cause.status == 401
+        and not (cause.code or "").isdigit()
+    ):
         better = AdobePermissionError(cause.message, hint=hint)
         better.__dict__.update({name: value for name, value in cause.__dict__.items() if name != "hint"})
         return better
     if isinstance(cause, AdobePermissionError) and not (cause.code or "").isdigit():
         error.hint = hint
     elif isinstance(cause, AdobeServerError) and cause.status == 500:
-        error.hint = f"Let the task retry. If it lasts, this 500 is most likely a permission in disguise. {hint}"
+        error.hint = (
+            f"Let the task retry. If it lasts, this 500 is most likely a permission in disguise. {hint}"
+        )
     return error
 
 
-# ----------------------------------------------------------------------------------------------------------- bulk profile update
+# -----------------------------------------------------------------------------------------------------------
+# bulk profile update
 
 
 class BatchState(StrEnum):
@@ -260,7 +282,8 @@ def judge(outcomes: Sequence[Mapping[str, Any]], max_failed: int | None, max_not
         words = {"failed": "rows failed", "not_found": "profiles were not found"}[what]
         if any(count is None for count in counts):
             raise AdobeJobFailedError(
-                f"Adobe does not say how many {words}", hint=f"Set max_{what} to None to accept a batch without its counts."
+                f"Adobe does not say how many {words}",
+                hint=f"Set max_{what} to None to accept a batch without its counts.",
             )
         if sum(counts) > most:
             examples = [identity for batch in outcomes for identity in batch.get("failed_ids", ())][:5]
@@ -272,8 +295,11 @@ def judge(outcomes: Sequence[Mapping[str, Any]], max_failed: int | None, max_not
             )
 
 
-def submit_profile_batch(client_code: str, content: Content, bearer: str | None, version: Literal[1, 2] = 2) -> Call[ProfileBatch]:
-    """Submit a file of profiles ("Bulk profile update API"). Version 2 creates profiles that are unknown, version 1 counts them.
+def submit_profile_batch(
+    client_code: str, content: Content, bearer: str | None, version: Literal[1, 2] = 2
+) -> Call[ProfileBatch]:
+    """Submit a file of profiles ("Bulk profile update API"). Version 2 creates profiles that are unknown,
+    version 1 counts them.
 
     :param content: the whole body, beginning with ``batch=``.
     :param bearer: the profile authentication token, or ``None`` when the tenant requires none.
@@ -309,22 +335,33 @@ def _refused(call: Call[Any], response: Response, answer: XmlAnswer) -> AdobeErr
     if answer.fields.get("success", "").lower() != "false":
         raise ValueError("neither success=true nor success=false")
     # Which status Adobe gives a refused token is not documented; it may come as a plain failure.
-    if any(word in message.lower() for word in ("token", "forbidden", "unauthor", "authenticat", "access denied")):
+    if any(
+        word in message.lower() for word in ("token", "forbidden", "unauthor", "authenticat", "access denied")
+    ):
         return error_at(AdobeAuthenticationError, call, message, status=response.status, hint=TOKEN_REFUSED)
-    return error_at(AdobeValidationError, call, message or "Adobe refused it and gives no reason", status=response.status)
+    return error_at(
+        AdobeValidationError, call, message or "Adobe refused it and gives no reason", status=response.status
+    )
 
 
 def get_profile_batch_status(status_url: str, bearer: str | None) -> Call[ProfileBatchStatus]:
     """Ask for the status of a batch, with its counts ("Bulk profile update API").
 
-    :param status_url: as :func:`submit_profile_batch` returned it. It is called as https, and only on a host of Target.
+    :param status_url: as :func:`submit_profile_batch` returned it. It is called as https, and only on a host
+        of Target.
     """
     try:
         parts = urlsplit(status_url)
     except ValueError:
         raise AdobeConfigurationError(f"the status URL {status_url[:200]!r} is no URL") from None
-    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "showDetails"]
-    url = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*query, ("showDetails", "true")]), ""))
+    query = [
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if name != "showDetails"
+    ]
+    url = urlunsplit(
+        (parts.scheme, parts.netloc, parts.path, urlencode([*query, ("showDetails", "true")]), "")
+    )
     call: Call[ProfileBatchStatus] = Call(
         name="get profile batch status",
         service=Service.TARGET_EDGE,
@@ -347,7 +384,10 @@ def _status(call: Call[Any], response: Response) -> ProfileBatchStatus:
             call,
             "Adobe does not know the batch (any more)",
             status=404,
-            hint="Adobe remembers the status of the last ten batches, for a day at most. Look at the profiles, or upload again.",
+            hint=(
+                "Adobe remembers the status of the last ten batches, for a day at most. Look at the "
+                "profiles, or upload again."
+            ),
         )
     answer = read_xml(response.body)
     fields = answer.fields
@@ -369,7 +409,8 @@ def _status(call: Call[Any], response: Response) -> ProfileBatchStatus:
     )
 
 
-# --------------------------------------------------------------------------------------------------------------- single profiles
+# ------------------------------------------------------------------------------------------------------------
+# single profiles
 
 
 def update_profile(
@@ -384,15 +425,21 @@ def update_profile(
     """Set attributes of one profile that exists ("Update a single profile"). Returns Adobe's message.
 
     :param parameters: attribute names, without ``profile.``, and their values.
-    :param path_name: the word after ``/m2/``; by default the client code. Adobe's page prints the literal word ``client``.
-    :raises AdobeConfigurationError: when not exactly one id is given, or the update is larger than Adobe's 60 KB.
+    :param path_name: the word after ``/m2/``; by default the client code. Adobe's page prints the literal
+        word ``client``.
+    :raises AdobeConfigurationError: when not exactly one id is given, or the update is larger than Adobe's 60
+        KB.
     """
     if (third_party_id is None) == (mbox_pc is None):
         raise AdobeConfigurationError("update_profile: give either third_party_id or mbox_pc")
     identity = {"mbox3rdPartyId": third_party_id} if third_party_id is not None else {"mboxPC": mbox_pc or ""}
-    form = identity | {f"profile.{name.removeprefix('profile.')}": value for name, value in parameters.items()}
+    form = identity | {
+        f"profile.{name.removeprefix('profile.')}": value for name, value in parameters.items()
+    }
     if (size := len(urlencode(form))) > _LARGEST_SINGLE_UPDATE:
-        raise AdobeConfigurationError(f"update_profile: {size} bytes are more than the 60 KB that Adobe takes")
+        raise AdobeConfigurationError(
+            f"update_profile: {size} bytes are more than the 60 KB that Adobe takes"
+        )
     call: Call[str] = Call(
         name="update profile",
         service=Service.TARGET_EDGE,
@@ -422,7 +469,9 @@ def fetch_profile(
 ) -> Call[dict[str, Any] | None]:
     """Read one profile ("Fetch a profile"). Returns ``None`` when there is none."""
     if kind not in get_args(ProfileIdKind):
-        raise AdobeConfigurationError(f"fetch_profile: kind is {kind!r}: should be one of {', '.join(get_args(ProfileIdKind))}")
+        raise AdobeConfigurationError(
+            f"fetch_profile: kind is {kind!r}: should be one of {', '.join(get_args(ProfileIdKind))}"
+        )
     where = "" if kind == "tntId" else f"/{kind}"
     return _fetch(
         client_code,
@@ -438,17 +487,28 @@ _NOBODY = "adobe-provider-probe-of-the-profile-token"
 
 
 def probe_profile_token(client_code: str, bearer: str | None) -> Call[bool]:
-    """Return whether the edge accepts ``bearer``, by asking for a profile that cannot exist. Changes nothing, is not metered.
+    """Return whether the edge accepts ``bearer``, by asking for a profile that cannot exist. Changes nothing,
+    is not metered.
 
     It tells nothing when the tenant requires no token: the edge then accepts everything.
     """
     return _fetch(
-        client_code, "/thirdPartyId/{profile_id}", _NOBODY, bearer, lambda response: response.status not in (401, 403), (401, 403, 404)
+        client_code,
+        "/thirdPartyId/{profile_id}",
+        _NOBODY,
+        bearer,
+        lambda response: response.status not in (401, 403),
+        (401, 403, 404),
     )
 
 
 def _fetch(
-    client_code: str, rest: str, profile_id: str, bearer: str | None, parse: Callable[[Response], Any], treat_as_success: tuple[int, ...]
+    client_code: str,
+    rest: str,
+    profile_id: str,
+    bearer: str | None,
+    parse: Callable[[Response], Any],
+    treat_as_success: tuple[int, ...],
 ) -> Call[Any]:
     return Call(
         name="fetch profile",
@@ -463,12 +523,15 @@ def _fetch(
     )
 
 
-# --------------------------------------------------------------------------------------------------------------------------- XML
+# ------------------------------------------------------------------------------------------------------------
+# XML
 
 
 @dataclass(slots=True)
 class XmlAnswer:
-    """What Target's XML answers hold: fields below ``response`` (names in lower case), and the profiles that failed."""
+    """What Target's XML answers hold: fields below ``response`` (names in lower case), and the profiles that
+    failed.
+    """
 
     fields: dict[str, str] = field(default_factory=dict)
     failed_ids: list[str] = field(default_factory=list)
@@ -477,7 +540,8 @@ class XmlAnswer:
 def read_xml(body: bytes) -> XmlAnswer:
     """Read an answer of the profile API. Memory does not grow with the number of profiles in it.
 
-    :raises ValueError: when it is not such XML, nests too deep, or declares a document type (and with it, entities).
+    :raises ValueError: when it is not such XML, nests too deep, or declares a document type (and with it,
+        entities).
     """
     from xml.parsers import expat
 
@@ -504,7 +568,10 @@ def read_xml(body: bytes) -> XmlAnswer:
         elif names and names[-1] == "profile":
             profile[name] = value
         elif name == "profile":
-            if profile.get("status", "").lower() not in ("success", "pending") and len(answer.failed_ids) < _EXAMPLES:
+            if (
+                profile.get("status", "").lower() not in ("success", "pending")
+                and len(answer.failed_ids) < _EXAMPLES
+            ):
                 answer.failed_ids.append(profile.get("id", "?"))
             profile.clear()
 

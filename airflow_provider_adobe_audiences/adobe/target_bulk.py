@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The body of a bulk profile update: rows in, files out that Adobe Target takes as they are.
 
-Source: "Bulk profile update API". Every row is checked before anything is sent, and memory does not grow with the number of rows.
+Source: "Bulk profile update API". Every row is checked before anything is sent, and memory does not grow with
+the number of rows.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Columns:
 
     :param key: ``thirdPartyId`` or ``pcId``.
     :param key_column: the column of the source that holds it.
-    :param parameters: column of the source -> name of the profile attribute; ``None`` for all columns under their own names.
+    :param parameters: column of the source -> name of the profile attribute; ``None`` for all columns under
+        their own names.
     """
 
     key: Key
@@ -64,11 +66,14 @@ class Columns:
         if available is not None:
             if len(set(available)) < len(available):
                 double = sorted({name for name in available if available.count(name) > 1})
-                raise AdobeConfigurationError(f"the source has columns of the same name: {', '.join(map(repr, double))}")
+                raise AdobeConfigurationError(
+                    f"the source has columns of the same name: {', '.join(map(repr, double))}"
+                )
             missing = [name for name in (self.key_column, *(self.parameters or ())) if name not in available]
             if missing:
                 raise AdobeConfigurationError(
-                    f"the source has no column {', '.join(map(repr, missing))}; it has: {', '.join(map(repr, available))}",
+                    f"the source has no column {', '.join(map(repr, missing))}; it has: "
+                    f"{', '.join(map(repr, available))}",
                     hint="Check key_column and parameters, and that the file begins with its column names.",
                 )
         if self.parameters is None:
@@ -85,14 +90,18 @@ def check_names(key: str, attributes: Sequence[str]) -> None:
         raise AdobeConfigurationError("there is no profile attribute to set: the source has only the key")
     for name in attributes:
         if not name or name != name.strip():
-            raise AdobeConfigurationError(f"the attribute name {name!r} is empty, or begins or ends with a blank")
+            raise AdobeConfigurationError(
+                f"the attribute name {name!r} is empty, or begins or ends with a blank"
+            )
         if name.startswith("profile."):
             raise AdobeConfigurationError(
                 f"the attribute name {name!r} must not begin with 'profile.'",
                 hint=f"Send {name.removeprefix('profile.')!r}; Target shows it as {name!r}.",
             )
         if name in ("pcId", "thirdPartyId"):
-            raise AdobeConfigurationError(f"the attribute name {name!r} is a key of Target; the key of this upload is {key!r}")
+            raise AdobeConfigurationError(
+                f"the attribute name {name!r} is a key of Target; the key of this upload is {key!r}"
+            )
         if not _encodable(name):
             raise AdobeConfigurationError(f"the attribute name {name!r} cannot be written in UTF-8")
     if len(set(attributes)) < len(attributes):
@@ -137,7 +146,8 @@ class Table:
     """Rows of one source.
 
     :param name: for messages.
-    :param rows: first the names of the attributes; then for each row a tuple, the key first, or the :class:`RowRefused` that says why not.
+    :param rows: first the names of the attributes; then for each row a tuple, the key first, or the
+        :class:`RowRefused` that says why not.
     """
 
     name: str
@@ -145,7 +155,8 @@ class Table:
 
 
 class Parts:
-    """Writes rows into as few uploads as Adobe's limits allow. A context manager: the uploads are gone at its end.
+    """Writes rows into as few uploads as Adobe's limits allow. A context manager: the uploads are gone at its
+    end.
 
     :param most_rows: rows in one upload.
     :param most_bytes: an upload stays below.
@@ -153,9 +164,13 @@ class Parts:
 
     def __init__(self, columns: Columns, *, most_rows: int = MOST_ROWS, most_bytes: int = MOST_BYTES) -> None:
         if not 1 <= most_rows <= MOST_ROWS:
-            raise AdobeConfigurationError(f"most_rows is {most_rows}: Adobe takes 1 to {MOST_ROWS} rows in one upload")
+            raise AdobeConfigurationError(
+                f"most_rows is {most_rows}: Adobe takes 1 to {MOST_ROWS} rows in one upload"
+            )
         if not 1 <= most_bytes <= MOST_BYTES:
-            raise AdobeConfigurationError(f"most_bytes is {most_bytes}: Adobe takes uploads below {MOST_BYTES} bytes")
+            raise AdobeConfigurationError(
+                f"most_bytes is {most_bytes}: Adobe takes uploads below {MOST_BYTES} bytes"
+            )
         self._columns, self._most_rows, self._most_bytes = columns, most_rows, most_bytes
         self._stack = ExitStack()
 
@@ -188,7 +203,8 @@ class Parts:
                 text, has_value = line
                 if header is not None and this_header != header:
                     raise AdobeConfigurationError(
-                        f"{table.name} has other columns, or another order of them, than the source before it",
+                        f"{table.name} has other columns, or another order of them, than the source before "
+                        "it",
                         hint="Name the columns to send with parameters.",
                     )
                 header = this_header
@@ -199,7 +215,9 @@ class Parts:
                     file = self._stack.enter_context(tempfile.TemporaryFile(buffering=1 << 20))  # noqa: SIM115
                     current = _Writer(file, header, total, self._most_rows, self._most_bytes)
                     if not current.has_room(text):
-                        raise AdobeConfigurationError(f"most_bytes is {self._most_bytes}: too small for row {number} of {table.name}")
+                        raise AdobeConfigurationError(
+                            f"most_bytes is {self._most_bytes}: too small for row {number} of {table.name}"
+                        )
                 current.add(text, has_value)
         if refused:
             raise _too_bad(refused, more=False)
@@ -208,23 +226,36 @@ class Parts:
         if parts and not any(part.has_values for part in parts):
             raise AdobeConfigurationError(
                 f"none of the {total} rows holds a value",
-                hint="An empty cell leaves the attribute as it is: Adobe skips an upload of empty cells. Nothing was sent.",
+                hint=(
+                    "An empty cell leaves the attribute as it is: Adobe skips an upload of empty cells. "
+                    "Nothing was sent."
+                ),
             )
         return [part for part in parts if part.has_values]
 
 
 def _too_bad(refused: Sequence[str], *, more: bool) -> AdobeConfigurationError:
-    what = f"{len(refused)} or more rows" if more else ("1 row" if len(refused) == 1 else f"{len(refused)} rows")
+    what = (
+        f"{len(refused)} or more rows" if more else ("1 row" if len(refused) == 1 else f"{len(refused)} rows")
+    )
     return AdobeConfigurationError(
-        f"{what} cannot be sent: " + "; ".join(refused), hint="Correct the rows in the source; nothing was sent to Adobe."
+        f"{what} cannot be sent: " + "; ".join(refused),
+        hint="Correct the rows in the source; nothing was sent to Adobe.",
     )
 
 
 class _Writer:
     """Writes one upload."""
 
-    def __init__(self, file: IO[bytes], header: bytes, first_row: int, most_rows: int, most_bytes: int) -> None:
-        self._file, self._first_row, self._most_rows, self._most_bytes = file, first_row, most_rows, most_bytes
+    def __init__(
+        self, file: IO[bytes], header: bytes, first_row: int, most_rows: int, most_bytes: int
+    ) -> None:
+        self._file, self._first_row, self._most_rows, self._most_bytes = (
+            file,
+            first_row,
+            most_rows,
+            most_bytes,
+        )
         self._digest = hashlib.sha256()
         self._rows, self._size, self._values = 0, 0, False
         self._put(header)
@@ -244,7 +275,9 @@ class _Writer:
 
     def close(self) -> Part:
         self._file.flush()
-        return Part(self._file, self._rows, self._first_row, self._size, self._digest.hexdigest(), self._values)
+        return Part(
+            self._file, self._rows, self._first_row, self._size, self._digest.hexdigest(), self._values
+        )
 
 
 def _header(key: str, attributes: Sequence[str]) -> bytes:
@@ -275,13 +308,21 @@ def _lines(columns: Columns, table: Table) -> tuple[Iterator[tuple[bytes, bool] 
     return encoded(), list(names)
 
 
-def _line(row: tuple[Any, ...], names: tuple[str, ...], forbidden: Callable[[str], str | None], name_bytes: int) -> tuple[bytes, bool]:
+def _line(
+    row: tuple[Any, ...], names: tuple[str, ...], forbidden: Callable[[str], str | None], name_bytes: int
+) -> tuple[bytes, bool]:
     key = text_of(row[0])
     if not key.strip():
         raise RowRefused("the key is empty")
     if reason := forbidden(key):
         raise RowRefused(reason)
-    cells = [key, *[value if type(value) is str else _text_in(name, value) for name, value in zip(names, row[1:], strict=True)]]
+    cells = [
+        key,
+        *[
+            value if type(value) is str else _text_in(name, value)
+            for name, value in zip(names, row[1:], strict=True)
+        ],
+    ]
     # Most cells need no encoding, and finding that out is ten times cheaper than encoding.
     try:
         line = ",".join([cell if _PLAIN(cell) else quote(cell, safe="") for cell in cells])
@@ -291,7 +332,9 @@ def _line(row: tuple[Any, ...], names: tuple[str, ...], forbidden: Callable[[str
     if len(line) + name_bytes > MOST_BYTES_PER_PROFILE:
         exact = name_bytes + sum(len(cell.encode()) for cell in cells[1:])
         if exact > MOST_BYTES_PER_PROFILE:
-            raise RowRefused(f"its attributes take {exact} bytes; Adobe keeps {MOST_BYTES_PER_PROFILE} per profile")
+            raise RowRefused(
+                f"its attributes take {exact} bytes; Adobe keeps {MOST_BYTES_PER_PROFILE} per profile"
+            )
     return line.encode("ascii"), any(cells[1:])
 
 
@@ -323,7 +366,9 @@ def text_of(value: Any) -> str:
         return str(value)
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
-    raise RowRefused(f"a value of type {type(value).__name__} has no text; send a text, a number, a boolean or a time")
+    raise RowRefused(
+        f"a value of type {type(value).__name__} has no text; send a text, a number, a boolean or a time"
+    )
 
 
 def _encodable(text: str) -> bool:
@@ -342,7 +387,10 @@ def _forbidden_in_key(key: Key) -> Callable[[str], str | None]:
 
     def pc_id(value: str) -> str | None:
         if len(value) == 38 and value.isdigit():
-            return f"the pcId {_shown(value)} is a Marketing Cloud (ECID) visitor id, which the bulk update does not take"
+            return (
+                f"the pcId {_shown(value)} is a Marketing Cloud (ECID) visitor id, which the bulk update "
+                "does not take"
+            )
         return None
 
     return third_party_id if key == "thirdPartyId" else pc_id
@@ -352,7 +400,8 @@ def _shown(value: str) -> str:
     return repr(value if len(value) <= 60 else f"{value[:60]}…")
 
 
-# ------------------------------------------------------------------------------------------------------------------ the sources
+# ------------------------------------------------------------------------------------------------------------
+# the sources
 
 
 def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
@@ -375,7 +424,9 @@ def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
     return Table(name, read)
 
 
-def _mapped(rows: Iterable[Any], columns: Columns, names: Sequence[str]) -> Iterator[tuple[Any, ...] | RowRefused]:
+def _mapped(
+    rows: Iterable[Any], columns: Columns, names: Sequence[str]
+) -> Iterator[tuple[Any, ...] | RowRefused]:
     known = {columns.key_column, *names}
     for row in rows:
         if isinstance(row, RowRefused):
@@ -385,13 +436,20 @@ def _mapped(rows: Iterable[Any], columns: Columns, names: Sequence[str]) -> Iter
         elif columns.key_column not in row:
             yield RowRefused(f"it has no {columns.key_column!r}")
         elif columns.parameters is None and (further := row.keys() - known):
-            yield RowRefused(f"it has {', '.join(sorted(map(repr, further)))}, which row 1 does not have; name the columns with parameters")
+            yield RowRefused(
+                f"it has {', '.join(sorted(map(repr, further)))}, which row 1 does not have; name the "
+                "columns with parameters"
+            )
         else:
             yield (row[columns.key_column], *(row.get(name) for name in names))
 
 
-def table_of_file(open_file: Callable[[], IO[bytes]], file_format: SourceFormat, name: str, *, delimiter: str = ",") -> Table:
-    """Return the rows of a CSV file with a first line of column names, of a file of JSON lines, or of a Parquet file."""
+def table_of_file(
+    open_file: Callable[[], IO[bytes]], file_format: SourceFormat, name: str, *, delimiter: str = ","
+) -> Table:
+    """Return the rows of a CSV file with a first line of column names, of a file of JSON lines, or of a
+    Parquet file.
+    """
 
     def read(columns: Columns) -> Iterator[Any]:
         with open_file() as file:
@@ -407,7 +465,9 @@ def table_of_file(open_file: Callable[[], IO[bytes]], file_format: SourceFormat,
 
 
 def _csv(file: IO[bytes], columns: Columns, name: str, delimiter: str) -> Iterator[Any]:
-    reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), delimiter=delimiter, strict=True
+    )
     try:
         available = next(reader, None)
         if available is None:
@@ -426,7 +486,9 @@ def _csv(file: IO[bytes], columns: Columns, name: str, delimiter: str) -> Iterat
                 row += [""] * (width - len(row))
             yield tuple([row[index] for index in order])
     except UnicodeDecodeError:
-        raise AdobeConfigurationError(f"{name} is not UTF-8 near its line {reader.line_num + 1}", hint="Save the file as UTF-8.") from None
+        raise AdobeConfigurationError(
+            f"{name} is not UTF-8 near its line {reader.line_num + 1}", hint="Save the file as UTF-8."
+        ) from None
     except csv.Error as error:
         raise AdobeConfigurationError(f"{name} is not CSV at its line {reader.line_num}: {error}") from None
 
@@ -436,13 +498,17 @@ def _json_lines(file: IO[bytes]) -> Iterator[Any]:
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant)
     while line := file.readline(_LONGEST_LINE):
         if len(line) == _LONGEST_LINE:
-            raise AdobeConfigurationError("a line is longer than 1 MB: the file does not hold one JSON object per line")
+            raise AdobeConfigurationError(
+                "a line is longer than 1 MB: the file does not hold one JSON object per line"
+            )
         if not line.strip():
             continue
         try:
             yield decoder.decode(line.decode("utf-8-sig").strip())
         except (ValueError, RecursionError) as error:
-            yield RowRefused(f"it is not JSON ({type(error).__name__ if isinstance(error, RecursionError) else error})")
+            yield RowRefused(
+                f"it is not JSON ({type(error).__name__ if isinstance(error, RecursionError) else error})"
+            )
 
 
 def _no_constant(text: str) -> Any:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Access tokens shared between the processes of one machine and user, encrypted at rest.
 
-The folder is private (0700, owned by this user, not a link), a file is 0600, its content is encrypted with a key that is derived
-from the client secret (and the user's password): who can read the file but does not know them learns nothing. Whatever looks
-wrong is ignored, and the token asked for again; the cache can only save requests, never cause a failure.
+The folder is private (0700, owned by this user, not a link), a file is 0600, its content is encrypted with a
+key that is derived from the client secret (and the user's password): who can read the file but does not know
+them learns nothing. Whatever looks wrong is ignored, and the token asked for again; the cache can only save
+requests, never cause a failure.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ _LOOK_AGAIN = 0.05
 
 
 def default_folder() -> Path:
-    """Return the folder for this user: below ``XDG_RUNTIME_DIR`` where that exists, otherwise in the folder for temporary files."""
+    """Return the folder for this user: below ``XDG_RUNTIME_DIR`` where that exists, otherwise in the folder
+    for temporary files.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     try:
         base = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
@@ -66,7 +69,8 @@ class TokenCache:
         name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
         self._file = self._folder / f"{name}.token"
         self._lock_file = self._folder / f"{name}.lock"
-        # A client's secret may be known to several users of Audience Manager; one does not get the token of another.
+        # A client's secret may be known to several users of Audience Manager; one does not get the token of
+        # another.
         password = settings.user_password.get_secret_value() if settings.user_password else ""
         self._secret = json.dumps([settings.client_secret.get_secret_value(), password]).encode()
         self._context = name.encode()
@@ -117,19 +121,24 @@ class TokenCache:
                     os.unlink(temporary)
                 raise
         except OSError as error:
-            log.warning("The access token cannot be shared with other tasks of this worker: %s.", error.strerror)
+            log.warning(
+                "The access token cannot be shared with other tasks of this worker: %s.", error.strerror
+            )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock of this credential among all processes. The kernel frees it when its holder dies.
 
-        After a minute of waiting the work is done without it: a token too many is better than a task that hangs.
+        After a minute of waiting the work is done without it: a token too many is better than a task that
+        hangs.
         """
         descriptor = None
         try:
             if self._folder_is_ours(create=True):
                 with contextlib.suppress(OSError):
-                    descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                    descriptor = os.open(
+                        self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                    )
             if descriptor is not None:
                 deadline = time.monotonic() + _LONGEST_WAIT
                 while not _try_lock(descriptor) and time.monotonic() < deadline:
@@ -152,7 +161,9 @@ class TokenCache:
             return False
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
             log.warning(
-                "Access tokens are not shared between tasks: %s is not a folder that only this user can open. Remove it.", self._folder
+                "Access tokens are not shared between tasks: %s is not a folder that only this user can "
+                "open. Remove it.",
+                self._folder,
             )
             return False
         return True
@@ -162,7 +173,12 @@ class TokenCache:
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        derive = HKDF(algorithm=hashes.SHA256(), length=32, salt=self._context, info=b"airflow-provider-adobe-audiences token cache")
+        derive = HKDF(
+            algorithm=hashes.SHA256(),
+            length=32,
+            salt=self._context,
+            info=b"airflow-provider-adobe-audiences token cache",
+        )
         return Fernet(base64.urlsafe_b64encode(derive.derive(self._secret)))
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two ways to send a :class:`~.call.Call`, one policy: :class:`AdobeSession` blocks, :class:`AsyncAdobeSession` does not."""
+"""Two ways to send a :class:`~.call.Call`, one policy: :class:`AdobeSession` blocks,
+:class:`AsyncAdobeSession` does not.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,12 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     one_line,
     read_problem,
 )
-from airflow_provider_adobe_audiences.adobe.ims import AccessToken, TokenSource, request_password_token, request_token
+from airflow_provider_adobe_audiences.adobe.ims import (
+    AccessToken,
+    TokenSource,
+    request_password_token,
+    request_token,
+)
 from airflow_provider_adobe_audiences.adobe.limiter import LOOK_AGAIN, Limiter, limiter_for
 from airflow_provider_adobe_audiences.adobe.policy import NoAnswer, Raise, RenewToken, Retry, Return, decide
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings, is_loopback
@@ -110,15 +117,23 @@ class _Policy:
             self._on_token(token)
 
     def _limiter(self, call: Call[Any]) -> Limiter:
-        own = call.service is Service.IMS and call.url  # Audience Manager issues tokens itself, with its legacy grant
+        own = (
+            call.service is Service.IMS and call.url
+        )  # Audience Manager issues tokens itself, with its legacy grant
         service = self.settings.audience_manager_url if own else self.settings.base_url(call.service)
         return limiter_for(service, self.settings.client_id, self.settings.requests_per_minute)
 
     def _check_pause(self, progress: _Progress, pause: float) -> None:
-        """Raise when a pause would last beyond the deadline. Waiting until fewer are under way is not bounded: uploads take long."""
+        """Raise when a pause would last beyond the deadline. Waiting until fewer are under way is not
+        bounded: uploads take long.
+        """
         left = self.settings.total_timeout - (time.monotonic() - progress.started)
         if pause > max(left, LOOK_AGAIN):
-            raise error_at(AdobeRateLimitError, progress.call, f"all requests of this worker pause for {pause:.0f} seconds")
+            raise error_at(
+                AdobeRateLimitError,
+                progress.call,
+                f"all requests of this worker pause for {pause:.0f} seconds",
+            )
 
     def _needs_token(self, call: Call[Any]) -> bool:
         return call.service not in (Service.IMS, Service.TARGET_EDGE)
@@ -129,7 +144,8 @@ class _Policy:
             raise error_at(
                 AdobeConfigurationError,
                 call,
-                "the connection authenticates with Audience Manager's password grant, which no other service accepts",
+                "the connection authenticates with Audience Manager's password grant, which no other service "
+                "accepts",
                 hint="Use a connection with an OAuth Server-to-Server credential for this service.",
             )
         if call.url is None and not call.path.startswith("/"):
@@ -168,8 +184,12 @@ class _Policy:
                 raise error_at(
                     AdobeConfigurationError,
                     call,
-                    f"the value of the header {name!r} is incomplete, or holds a line break or another character that fits into no header",
-                    hint="Copy the credential (or the token in the secret store) once more, without blanks and line breaks.",
+                    f"the value of the header {name!r} is incomplete, or holds a line break or another "
+                    "character that fits into no header",
+                    hint=(
+                        "Copy the credential (or the token in the secret store) once more, without blanks "
+                        "and line breaks."
+                    ),
                 )
         if call.bearer is not None:
             self._secrets.add(call.bearer)
@@ -177,10 +197,17 @@ class _Policy:
         return _Request(call.method, url, list(call.params), headers, body, form, call.content)
 
     def _check_values(self, call: Call[Any], body: bytes | None) -> None:
-        """Raise when a value is a secret of the connection: a template such as ``{{ conn.adobe_default.password }}`` makes it one."""
+        """Raise when a value is a secret of the connection: a template such as ``{{
+        conn.adobe_default.password }}`` makes it one.
+        """
         if call.service is Service.IMS:
             return
-        written = [unquote(call.path), unquote(call.url or ""), (body or b"").decode(), *(call.form or {}).values()]
+        written = [
+            unquote(call.path),
+            unquote(call.url or ""),
+            (body or b"").decode(),
+            *(call.form or {}).values(),
+        ]
         written += [value for _, value in call.params]
         for secret in self.settings.secrets():
             if len(secret) >= _SHORTEST_SECRET and any(secret in text for text in written):
@@ -204,13 +231,19 @@ class _Policy:
         raise error_at(AdobeConfigurationError, call, f"a value cannot be sent ({reason})")
 
     def _judge(self, progress: _Progress, outcome: Response | NoAnswer, renewable: bool) -> None:
-        """Return if the answer is good, raise :class:`_Again` to send again, or the error that ends the call."""
+        """Return if the answer is good, raise :class:`_Again` to send again, or the error that ends the
+        call.
+        """
         call = progress.call
         if isinstance(outcome, NoAnswer) and call.service is Service.EXPERIENCE_PLATFORM:
             outcome = NoAnswer(outcome.reason, outcome.sent, outcome.hint, progress.request_id)
         if isinstance(outcome, Response):
             # Before anything is shortened: half a token would not be recognised any more.
-            outcome = Response(outcome.status, {k: self.scrub(v) for k, v in outcome.headers.items()}, self._scrubbed_body(outcome.body))
+            outcome = Response(
+                outcome.status,
+                {k: self.scrub(v) for k, v in outcome.headers.items()},
+                self._scrubbed_body(outcome.body),
+            )
         match decide(call, outcome, renewable=renewable and progress.refused is None):
             case Return():
                 return
@@ -221,9 +254,17 @@ class _Policy:
             case Retry(error, after, _):
                 error = self._scrubbed(error)
                 if after is not None and after > min(_LONGEST_PAUSE, self.settings.total_timeout):
-                    error.hint = f"Adobe asks to wait {after:.0f} seconds, longer than this call may take. {error.hint}"
+                    error.hint = (
+                        f"Adobe asks to wait {after:.0f} seconds, longer than this call may take. "
+                        f"{error.hint}"
+                    )
                     raise error
-                log.warning("%s: attempt %d failed (%s); trying again.", call, progress.attempts, self.scrub(error.message))
+                log.warning(
+                    "%s: attempt %d failed (%s); trying again.",
+                    call,
+                    progress.attempts,
+                    self.scrub(error.message),
+                )
                 raise _Again(error, after)
             case Raise(error):
                 raise self._scrubbed(error)
@@ -233,13 +274,21 @@ class _Policy:
             return call.parse(response)
         except AdobeError as error:
             if error.service is None:  # a parser knows the answer only
-                error.service, error.call, error.method, error.path = call.service, call.name, call.method, call.path
+                error.service, error.call, error.method, error.path = (
+                    call.service,
+                    call.name,
+                    call.method,
+                    call.path,
+                )
                 error.status = response.status
             error.request_id = error.request_id or read_problem(response).request_id
             raise self._scrubbed(error) from None
         except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
-            # A creating call was answered with success, but what was created cannot be read: the caller has to look.
-            kind = AdobeUnknownOutcomeError if call.repeatability is Repeatability.CREATE else AdobeResponseError
+            # A creating call was answered with success, but what was created cannot be read: the caller has
+            # to look.
+            kind = (
+                AdobeUnknownOutcomeError if call.repeatability is Repeatability.CREATE else AdobeResponseError
+            )
             reason = one_line(self.scrub(f"{type(error).__name__}: {error}"))
             message = f"Adobe answered {response.status} with a body that cannot be read: {reason}"
             headers = {name: self.scrub(value) for name, value in response.headers.items()}
@@ -249,7 +298,9 @@ class _Policy:
     def _given_up(self, progress: _Progress, error: AdobeError) -> AdobeError:
         if progress.attempts > 1:
             seconds = time.monotonic() - progress.started
-            error.message = f"{error.message} (given up after {progress.attempts} attempts in {seconds:.0f} s)"
+            error.message = (
+                f"{error.message} (given up after {progress.attempts} attempts in {seconds:.0f} s)"
+            )
         return error
 
     def scrub(self, text: str) -> str:
@@ -291,7 +342,8 @@ class AdobeSession(_Policy):
 
     :param settings: hosts, credential and limits.
     :param on_token: is told every token before it is used, to mask it in logs.
-    :raises AdobeConfigurationError: from :meth:`send`, when the call cannot be sent with these settings; nothing was sent.
+    :raises AdobeConfigurationError: from :meth:`send`, when the call cannot be sent with these settings;
+        nothing was sent.
     """
 
     def __init__(self, settings: AdobeSettings, *, on_token: Callable[[str], None] | None = None) -> None:
@@ -319,7 +371,8 @@ class AdobeSession(_Policy):
         return self._parsed(call, self._send(call, None))
 
     def download(self, call: Call[Any], target: IO[bytes], length: int | None = None) -> int:
-        """Write the body of the answer to ``target``, from its current position, and return the number of bytes.
+        """Write the body of the answer to ``target``, from its current position, and return the number of
+        bytes.
 
         :param length: how many bytes there must be; ``None`` when that is not known.
         :raises AdobeError: as :meth:`send`.
@@ -344,7 +397,10 @@ class AdobeSession(_Policy):
                 self._learn(refresh_token)
                 return self.send(request_password_token(self.settings, refresh_token))
             except AdobeError as error:
-                log.info("The refresh token was not accepted (%s); asking with the password.", error.code or error.status)
+                log.info(
+                    "The refresh token was not accepted (%s); asking with the password.",
+                    error.code or error.status,
+                )
         return self.send(request_password_token(self.settings))
 
     def _attempt(self, progress: _Progress, target: Download | None) -> Response:
@@ -373,7 +429,9 @@ class AdobeSession(_Policy):
         timeout = (self.settings.connect_timeout, self.settings.read_timeout)
         try:
             with ExitStack() as stack:
-                data: Any = request.body if request.content is None else stack.enter_context(Upload(request.content))
+                data: Any = (
+                    request.body if request.content is None else stack.enter_context(Upload(request.content))
+                )
                 http = self._client()
                 prepared = http.prepare_request(
                     requests.Request(
@@ -385,11 +443,20 @@ class AdobeSession(_Policy):
                     )
                 )
                 answer = stack.enter_context(
-                    http.send(prepared, timeout=timeout, allow_redirects=False, **self._surroundings(http, request.url))
+                    http.send(
+                        prepared,
+                        timeout=timeout,
+                        allow_redirects=False,
+                        **self._surroundings(http, request.url),
+                    )
                 )
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 body = unpacked(answer.raw, headers.get("content-encoding"))
-                if target is not None and answer.ok and not headers.get("content-type", "").startswith("text/html"):
+                if (
+                    target is not None
+                    and answer.ok
+                    and not headers.get("content-type", "").startswith("text/html")
+                ):
                     target.receive(body, self.settings.total_timeout)
                     return Response(answer.status_code, headers)
                 return Response(answer.status_code, headers, self._read(body))
@@ -401,12 +468,17 @@ class AdobeSession(_Policy):
             return NoAnswer(f"the answer broke off ({type(error).__name__})", sent=True)
 
     def _surroundings(self, http: requests.Session, url: str) -> Any:
-        """Return the proxies and certificates for a host. To look them up for each request would take a sixth of its time."""
+        """Return the proxies and certificates for a host. To look them up for each request would take a sixth
+        of its time.
+        """
         parts = urlsplit(url)
         if parts.netloc not in self._looked_up:
             proxies = _DIRECT if is_loopback(parts.hostname) else {}
-            # Verification is said for each request: otherwise REQUESTS_CA_BUNDLE of the worker has the last word.
-            self._looked_up[parts.netloc] = http.merge_environment_settings(url, proxies, True, self._trusted(), None)
+            # Verification is said for each request: otherwise REQUESTS_CA_BUNDLE of the worker has the last
+            # word.
+            self._looked_up[parts.netloc] = http.merge_environment_settings(
+                url, proxies, True, self._trusted(), None
+            )
         return self._looked_up[parts.netloc]
 
     def _read(self, unpacked_body: Iterator[bytes]) -> bytes:
@@ -435,7 +507,9 @@ class AdobeSession(_Policy):
                 def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
                     pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
                     if pool.ConnectionCls.response_class is not answers:
-                        pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": answers})
+                        pool.ConnectionCls = type(
+                            "Connection", (pool.ConnectionCls,), {"response_class": answers}
+                        )
                     return pool
 
             if self.settings.ca_bundle or not self.settings.verify_tls:
@@ -452,7 +526,8 @@ class AdobeSession(_Policy):
 class AsyncAdobeSession(_Policy):
     """The same for an event loop, such as the triggerer's. An async context manager.
 
-    The rare request for an access token runs in a thread, so that its cache and lock are shared with blocking tasks.
+    The rare request for an access token runs in a thread, so that its cache and lock are shared with blocking
+    tasks.
     """
 
     def __init__(self, settings: AdobeSettings, *, on_token: Callable[[str], None] | None = None) -> None:
@@ -517,7 +592,14 @@ class AsyncAdobeSession(_Policy):
                 # httpx drops the query of the URL itself when it is given an empty list.
                 parameters: Any = request.params or None
                 answer = await stack.enter_async_context(
-                    client.stream(request.method, request.url, params=parameters, headers=headers, content=body, data=request.form)
+                    client.stream(
+                        request.method,
+                        request.url,
+                        params=parameters,
+                        headers=headers,
+                        content=body,
+                        data=request.form,
+                    )
                 )
                 deadline = time.monotonic() + seconds
                 received = bytearray()
@@ -527,7 +609,9 @@ class AsyncAdobeSession(_Policy):
                         received += piece
                         check_size(len(received), deadline, seconds)
                 unpacker.finish()
-                return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, bytes(received))
+                return Response(
+                    answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, bytes(received)
+                )
         except BadAnswer as error:
             return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -535,9 +619,15 @@ class AsyncAdobeSession(_Policy):
         except httpx.InvalidURL as error:
             raise AdobeConfigurationError(f"the request cannot be made ({error})") from None
         except TimeoutError:
-            return NoAnswer(f"the answer was not complete after {seconds:.0f} seconds", sent=True, hint=AdobeResponseError.default_hint)
+            return NoAnswer(
+                f"the answer was not complete after {seconds:.0f} seconds",
+                sent=True,
+                hint=AdobeResponseError.default_hint,
+            )
         except httpx.TransportError as error:
-            return NoAnswer(_after_sending(type(error).__name__, isinstance(error, httpx.TimeoutException)), sent=True)
+            return NoAnswer(
+                _after_sending(type(error).__name__, isinstance(error, httpx.TimeoutException)), sent=True
+            )
 
     async def _client(self) -> httpx.AsyncClient:
         if self._http is None:
@@ -566,7 +656,10 @@ def _tls_context(settings: AdobeSettings) -> Any:
     import ssl
 
     if not settings.verify_tls:
-        log.warning("TLS certificates are NOT verified (verify_tls = false): anybody on this machine can answer in Adobe's place.")
+        log.warning(
+            "TLS certificates are NOT verified (verify_tls = false): anybody on this machine can answer in "
+            "Adobe's place."
+        )
         return False
     try:
         return ssl.create_default_context(cafile=settings.ca_bundle)
@@ -574,7 +667,10 @@ def _tls_context(settings: AdobeSettings) -> Any:
         reason = error.strerror or type(error).__name__
     raise AdobeConfigurationError(
         f"the CA bundle {settings.ca_bundle!r} cannot be used: {reason}",
-        hint="Set 'CA bundle' of the connection to a file of PEM certificates that exists on every worker and triggerer.",
+        hint=(
+            "Set 'CA bundle' of the connection to a file of PEM certificates that exists on every worker and "
+            "triggerer."
+        ),
     )
 
 
@@ -600,7 +696,11 @@ def _throttling(outcome: Response | NoAnswer | None) -> dict[str, Any]:
 
 
 def _after_sending(kind: str, timeout: bool) -> str:
-    return f"no complete answer in time ({kind})" if timeout else f"the connection broke before the answer was complete ({kind})"
+    return (
+        f"no complete answer in time ({kind})"
+        if timeout
+        else f"the connection broke before the answer was complete ({kind})"
+    )
 
 
 def _connection_reason(error: BaseException, url: str) -> tuple[str, bool, str | None]:
@@ -613,10 +713,27 @@ def _connection_reason(error: BaseException, url: str) -> tuple[str, bool, str |
             False,
             "Set 'CA bundle' in the connection to the file with your company's certificates.",
         )
-    if any(sign in text for sign in ("Name or service not known", "getaddrinfo", "NameResolution", "name resolution", "nodename")):
-        return f"the host name {host} cannot be resolved", False, "Check the URL in the connection and the worker's DNS."
+    if any(
+        sign in text
+        for sign in (
+            "Name or service not known",
+            "getaddrinfo",
+            "NameResolution",
+            "name resolution",
+            "nodename",
+        )
+    ):
+        return (
+            f"the host name {host} cannot be resolved",
+            False,
+            "Check the URL in the connection and the worker's DNS.",
+        )
     if "SSL" in text:
-        return f"no TLS connection to {host} ({type(error).__name__})", False, "Check that the URL's port speaks TLS."
+        return (
+            f"no TLS connection to {host} ({type(error).__name__})",
+            False,
+            "Check that the URL's port speaks TLS.",
+        )
     if "roxy" in text or "roxy" in type(error).__name__:
         return f"the proxy did not connect to {host}", False, "Check HTTPS_PROXY and NO_PROXY of the worker."
     what = "timed out" if "imeout" in type(error).__name__ or "timed out" in text else "was refused"
@@ -624,7 +741,14 @@ def _connection_reason(error: BaseException, url: str) -> tuple[str, bool, str |
 
 
 # What OpenSSL says before anything of a request is sent.
-_NO_HANDSHAKE = ("CERTIFICATE", "certificate", "WRONG_VERSION_NUMBER", "HANDSHAKE", "UNSUPPORTED_PROTOCOL", "ALERT_PROTOCOL_VERSION")
+_NO_HANDSHAKE = (
+    "CERTIFICATE",
+    "certificate",
+    "WRONG_VERSION_NUMBER",
+    "HANDSHAKE",
+    "UNSUPPORTED_PROTOCOL",
+    "ALERT_PROTOCOL_VERSION",
+)
 
 
 def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
@@ -634,19 +758,34 @@ def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
     url = error.request.url if error.request is not None and error.request.url else ""
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
-    not_sent = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NameResolutionError)
-    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)) or isinstance(
-        reason, not_sent
-    ):
+    not_sent = (
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ConnectTimeoutError,
+        urllib3.exceptions.NameResolutionError,
+    )
+    if isinstance(
+        error,
+        (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError),
+    ) or isinstance(reason, not_sent):
         what, _, hint = _connection_reason(reason if isinstance(reason, BaseException) else error, url)
-        # urllib3 also blames the proxy, or TLS, when the connection through it breaks after the request was sent.
+        # urllib3 also blames the proxy, or TLS, when the connection through it breaks after the request was
+        # sent.
         original = getattr(reason, "original_error", reason)
-        sent = not isinstance(error, requests.exceptions.ConnectTimeout) and not isinstance(original, not_sent)
+        sent = not isinstance(error, requests.exceptions.ConnectTimeout) and not isinstance(
+            original, not_sent
+        )
         if sent and not any(sign in str(original) for sign in ("Tunnel connection failed", *_NO_HANDSHAKE)):
             kind = type(original if isinstance(original, BaseException) else error).__name__
             return NoAnswer(_after_sending(kind, False), sent=True)
         return NoAnswer(what, False, hint)
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)):
+    if isinstance(
+        error,
+        (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidHeader,
+        ),
+    ):
         raise AdobeConfigurationError(f"the request cannot be made ({type(error).__name__})") from None
     timeout = isinstance(error, requests.exceptions.Timeout)
     return NoAnswer(_after_sending(type(error).__name__, timeout), sent=True)

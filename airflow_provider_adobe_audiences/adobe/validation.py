@@ -19,7 +19,8 @@ def checked(model: type[M], values: Mapping[str, Any], where: str) -> M:
     """Return ``values`` as ``model``.
 
     :param where: who was given the values, such as ``AdobeIngestBatchOperator``.
-    :raises AdobeConfigurationError: naming each argument that is wrong, its value and the rule that it breaks.
+    :raises AdobeConfigurationError: naming each argument that is wrong, its value and the rule that it
+        breaks.
     """
     try:
         return model.model_validate(dict(values))

@@ -28,14 +28,23 @@ def main(arguments: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_adobe_audiences.emulator",
-        description="Adobe Experience Platform, Audience Manager and Target on localhost, for tests and demonstrations.",
+        description=(
+            "Adobe Experience Platform, Audience Manager and Target on localhost, for tests and "
+            "demonstrations."
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="switches:\n" + "\n".join(_switch_lines(Emulator())),
     )
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="loopback address to listen on (default: %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=0, help="0 takes any free port (default: %(default)s)")
-    parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="set a switch; may be repeated")
-    parser.add_argument("--switch-table", action="store_true", help="print the table of switches as Markdown and end")
+    parser.add_argument(
+        "--switch", action="append", default=[], metavar="NAME=VALUE", help="set a switch; may be repeated"
+    )
+    parser.add_argument(
+        "--switch-table", action="store_true", help="print the table of switches as Markdown and end"
+    )
     asked = parser.parse_args(arguments)
     if asked.switch_table:
         print(Emulator().switches.markdown(), end="")
@@ -62,7 +71,10 @@ def _switch_lines(emulator: object) -> list[str]:
 
     assert isinstance(emulator, Emulator)
     rows = emulator.switches.describe()
-    return [f"  {row['name']} ({row['type']}; {row['default']!r})\n      {row['description']}".replace("%", "%%") for row in rows]
+    return [
+        f"  {row['name']} ({row['type']}; {row['default']!r})\n      {row['description']}".replace("%", "%%")
+        for row in rows
+    ]
 
 
 async def _serve(server: object) -> None:

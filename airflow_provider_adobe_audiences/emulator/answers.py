@@ -20,7 +20,9 @@ class Answer(Exception):
     :param body: text or bytes as they are, None for no body, anything else as JSON.
     """
 
-    def __init__(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None, media_type: str = JSON) -> None:
+    def __init__(
+        self, status: int, body: Any = None, headers: Mapping[str, str] | None = None, media_type: str = JSON
+    ) -> None:
         super().__init__(status)
         self.status, self.body, self.headers, self.media_type = status, body, dict(headers or {}), media_type
 
@@ -28,7 +30,9 @@ class Answer(Exception):
         return respond(self.status, self.body, self.headers, self.media_type)
 
 
-def respond(status: int, body: Any = None, headers: Mapping[str, str] | None = None, media_type: str = JSON) -> Response:
+def respond(
+    status: int, body: Any = None, headers: Mapping[str, str] | None = None, media_type: str = JSON
+) -> Response:
     """Return a response; see :class:`Answer` for the parameters."""
     if body is None:
         return Response(status_code=status, headers=dict(headers or {}))

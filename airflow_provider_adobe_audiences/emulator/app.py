@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 def create_app(emulator: Emulator) -> ASGIApp:
     """Return the application for this emulator."""
-    api = FastAPI(title="Adobe audiences emulator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    api = FastAPI(
+        title="Adobe audiences emulator",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     api.add_exception_handler(Answer, on_answer)
     api.include_router(control.router(emulator))
     for service in (ims, experience_platform, audience_manager, target):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adobe Audience Manager: groups, their permissions, users, and the legacy password grant.
 
-What Adobe's pages state is always on: the seven group calls with their fields and statuses, the array as the answer of a list, 400 for the
-permissions of a group that is not accessible, 403 for objects out of reach, full replacement of permissions, members that leave a group
-when it is deleted. What they leave open is a switch.
+What Adobe's pages state is always on: the seven group calls with their fields and statuses, the array as the
+answer of a list, 400 for the permissions of a group that is not accessible, 403 for objects out of reach,
+full replacement of permissions, members that leave a group when it is deleted. What they leave open is a
+switch.
 """
 
 from __future__ import annotations
@@ -64,8 +65,18 @@ WILDCARD: dict[str, list[str]] = {
         "MAP_ALL_TRAITS_TO_MODELS",
         "CREATE_ALL_ALGO_TRAITS",
     ],
-    "DESTINATION": ["VIEW_ALL_DESTINATIONS", "CREATE_DESTINATIONS", "EDIT_ALL_DESTINATIONS", "DELETE_ALL_DESTINATIONS"],
-    "DERIVED_SIGNALS": ["VIEW_DERIVED_SIGNALS", "CREATE_DERIVED_SIGNALS", "EDIT_DERIVED_SIGNALS", "DELETE_DERIVED_SIGNALS"],
+    "DESTINATION": [
+        "VIEW_ALL_DESTINATIONS",
+        "CREATE_DESTINATIONS",
+        "EDIT_ALL_DESTINATIONS",
+        "DELETE_ALL_DESTINATIONS",
+    ],
+    "DERIVED_SIGNALS": [
+        "VIEW_DERIVED_SIGNALS",
+        "CREATE_DERIVED_SIGNALS",
+        "EDIT_DERIVED_SIGNALS",
+        "DELETE_DERIVED_SIGNALS",
+    ],
     "TAGS": ["VIEW_TAGS"],
 }
 #: Families that have wildcards only and are no permissionable object types.
@@ -78,20 +89,41 @@ class AudienceManagerSwitches(ServiceSwitches):
         "both", description="path prefix that exists (Adobe's pages print both); another one: 404"
     )
     aam_trailing_slash: Literal["both", "strict"] = Field(
-        "both", description="strict: only the exact form that Adobe's pages print, which is not consistent in itself; otherwise 404"
+        "both",
+        description=(
+            "strict: only the exact form that Adobe's pages print, which is not consistent in itself; "
+            "otherwise 404"
+        ),
     )
-    aam_api_key_required: bool = Field(True, description="an IMS token without `x-api-key` is refused with 403000 (code not documented)")
+    aam_api_key_required: bool = Field(
+        True, description="an IMS token without `x-api-key` is refused with 403000 (code not documented)"
+    )
     aam_caller_is_admin: bool = Field(
-        True, description="off: the caller is no partner admin, groups and users answer 403 (status not documented)"
+        True,
+        description=(
+            "off: the caller is no partner admin, groups and users answer 403 (status not documented)"
+        ),
     )
-    aam_first_self_creates_user: bool = Field(True, description="the first `users/self` of a technical account creates its user; off: 404")
-    group_create_status: Literal[200, 201] = Field(201, description="status of a created group (not documented)")
-    group_put_status: Literal[200, 201] = Field(200, description="status of an updated group (not documented; the general table says 201)")
+    aam_first_self_creates_user: bool = Field(
+        True, description="the first `users/self` of a technical account creates its user; off: 404"
+    )
+    group_create_status: Literal[200, 201] = Field(
+        201, description="status of a created group (not documented)"
+    )
+    group_put_status: Literal[200, 201] = Field(
+        200, description="status of an updated group (not documented; the general table says 201)"
+    )
     group_put_without_description: Literal["refuse", "null", "unchanged"] = Field(
-        "refuse", description="PUT of a group without `description`: 400, or read as null, or left as it is (not documented)"
+        "refuse",
+        description=(
+            "PUT of a group without `description`: 400, or read as null, or left as it is (not documented)"
+        ),
     )
     group_wipe_on_put: bool = Field(
-        False, description="PUT of a group drops members, wildcards and permissions (not documented whether it keeps them)"
+        False,
+        description=(
+            "PUT of a group drops members, wildcards and permissions (not documented whether it keeps them)"
+        ),
     )
     group_name_taken: Literal["allow", "conflict"] = Field(
         "allow", description="a second group of the same name: allowed, or 409 (not documented)"
@@ -102,24 +134,43 @@ class AudienceManagerSwitches(ServiceSwitches):
     )
     group_list_shape: Literal["array_unless_paged", "array", "envelope"] = Field(
         "array_unless_paged",
-        description="envelope `{total, page, pageSize, list}` only with paging parameters, never, or always (not documented)",
+        description=(
+            "envelope `{total, page, pageSize, list}` only with paging parameters, never, or always (not "
+            "documented)"
+        ),
     )
     group_html_escaping: Literal["off", "unless_header", "always"] = Field(
         "off",
-        description="names and descriptions come back HTML-escaped, unless `AAM-Disable-Escaping-HTML` is sent, or always (not documented)",
+        description=(
+            "names and descriptions come back HTML-escaped, unless `AAM-Disable-Escaping-HTML` is sent, or "
+            "always (not documented)"
+        ),
     )
-    permissions_unknown_group_status: Literal[400, 404] = Field(400, description="PUT of permissions of an unknown group (not documented)")
-    permissions_object_id_as_string: bool = Field(False, description="`objectId` of traits is answered as a string, as in one sample")
+    permissions_unknown_group_status: Literal[400, 404] = Field(
+        400, description="PUT of permissions of an unknown group (not documented)"
+    )
+    permissions_object_id_as_string: bool = Field(
+        False, description="`objectId` of traits is answered as a string, as in one sample"
+    )
     bulk_delete_verb: Literal["both", "DELETE", "POST"] = Field(
         "both", description="verb of bulk deletion (pages disagree); another one: 405"
     )
     bulk_delete_unknown_id: Literal["404", "409", "partial"] = Field(
         "404",
-        description="with an unknown id: nothing is deleted and 404 or 409, or the known ones are deleted and 204 (not documented)",
+        description=(
+            "with an unknown id: nothing is deleted and 404 or 409, or the known ones are deleted and 204 "
+            "(not documented)"
+        ),
     )
-    bulk_delete_bad_body: Literal[204, 400] = Field(400, description="bulk deletion with a missing, empty or wrong body (not documented)")
-    user_admin_as_string: bool = Field(False, description="`isAdmin` is answered as a string, as in Adobe's sample")
-    legacy_token_seconds: int = Field(43_200, description="life of a token of the legacy password grant; -1: for ever")
+    bulk_delete_bad_body: Literal[204, 400] = Field(
+        400, description="bulk deletion with a missing, empty or wrong body (not documented)"
+    )
+    user_admin_as_string: bool = Field(
+        False, description="`isAdmin` is answered as a string, as in Adobe's sample"
+    )
+    legacy_token_seconds: int = Field(
+        43_200, description="life of a token of the legacy password grant; -1: for ever"
+    )
     legacy_refresh_token: bool = Field(True, description="the client is provisioned for refresh tokens")
 
 
@@ -192,7 +243,9 @@ class AudienceManager(Service):
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "groups": [{**self.group_json(group), "permissions": group.permissions} for group in self.groups.values()],
+            "groups": [
+                {**self.group_json(group), "permissions": group.permissions} for group in self.groups.values()
+            ],
             "users": [self.user_json(user) for user in self.users.values()],
         }
 
@@ -276,14 +329,18 @@ class AudienceManager(Service):
             "groupId": group.group_id,
             "pid": PARTNER_ID,
             "name": html.escape(group.name) if escape else group.name,
-            "description": html.escape(group.description) if escape and group.description else group.description,
+            "description": html.escape(group.description)
+            if escape and group.description
+            else group.description,
             "membershipCount": len(users),
             "wildcards": list(group.wildcards),
             "users": users,
         }
 
     def user_json(self, user: User) -> dict[str, Any]:
-        admin: bool | str = str(user.is_admin).lower() if self.switches.user_admin_as_string else user.is_admin
+        admin: bool | str = (
+            str(user.is_admin).lower() if self.switches.user_admin_as_string else user.is_admin
+        )
         return {
             "pid": PARTNER_ID,
             "userId": user.user_id,
@@ -301,7 +358,12 @@ class AudienceManager(Service):
     def permissions_json(self, group: Group) -> list[dict[str, Any]]:
         as_string = self.switches.permissions_object_id_as_string
         return [
-            {**row, "objectId": str(row["objectId"]) if as_string and row["objectType"] == "TRAIT" else row["objectId"]}
+            {
+                **row,
+                "objectId": str(row["objectId"])
+                if as_string and row["objectType"] == "TRAIT"
+                else row["objectId"],
+            }
             for row in group.permissions
         ]
 
@@ -312,18 +374,24 @@ class AudienceManager(Service):
         checked = []
         for row in rows:
             if not isinstance(row, dict) or row.keys() != {"objectType", "objectId", "permissions"}:
-                raise refusal(400, "invalid_permissions", "a permission object has objectType, objectId and permissions")
+                raise refusal(
+                    400, "invalid_permissions", "a permission object has objectType, objectId and permissions"
+                )
             kind, object_id, tokens = row["objectType"], row["objectId"], row["permissions"]
             known = PER_OBJECT.get(kind) if isinstance(kind, str) else None
             if not known:
-                raise refusal(400, "invalid_object_type", f"there are no permissions on single objects of type {kind}")
+                raise refusal(
+                    400, "invalid_object_type", f"there are no permissions on single objects of type {kind}"
+                )
             if isinstance(object_id, str) and object_id.isdigit():
                 object_id = int(object_id)
             if isinstance(object_id, bool) or not isinstance(object_id, int) or object_id <= 0:
                 raise refusal(400, "invalid_object_id", f"{object_id!r} is not an object id")
             if not isinstance(tokens, list) or not tokens or any(token not in known for token in tokens):
                 raise refusal(400, "invalid_permission", f"invalid permission for {kind}: {tokens}")
-            checked.append({"objectType": kind, "objectId": object_id, "permissions": list(dict.fromkeys(tokens))})
+            checked.append(
+                {"objectType": kind, "objectId": object_id, "permissions": list(dict.fromkeys(tokens))}
+            )
         for row in checked:
             if (row["objectType"], row["objectId"]) in self.unreachable:
                 raise refusal(403, "forbidden", f"no access to {row['objectType']} {row['objectId']}")
@@ -332,7 +400,9 @@ class AudienceManager(Service):
     # -- who is calling
 
     def caller(self, request: Request) -> str:
-        """Return the user name of the caller, or raise the refusal. IMS tokens have dots, legacy ones do not."""
+        """Return the user name of the caller, or raise the refusal. IMS tokens have dots, legacy ones do
+        not.
+        """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token or "." in token:
@@ -344,7 +414,10 @@ class AudienceManager(Service):
             raise Answer(
                 401,
                 {"error": "invalid_token", "error_description": f"{what}: {token}"},
-                {"www-authenticate": f'Bearer realm="oauth", error="invalid_token", error_description="{what}: {token}"'},
+                {
+                    "www-authenticate": 'Bearer realm="oauth", error="invalid_token", '
+                    f'error_description="{what}: {token}"'
+                },
             )
         return known.username
 
@@ -357,7 +430,9 @@ class AudienceManager(Service):
             pair = ""
         client_id, _, client_secret = pair.partition(":")
         credential = self.emulator.ims.credentials.get(client_id)
-        if credential is None or not secrets.compare_digest(credential.client_secret.encode(), client_secret.encode()):
+        if credential is None or not secrets.compare_digest(
+            credential.client_secret.encode(), client_secret.encode()
+        ):
             raise Answer(401, {"error": "invalid_client", "error_description": "Bad client credentials"})
         kind = asked.get("grant_type", "")
         self.legacy_token_requests.append(kind)
@@ -372,12 +447,22 @@ class AudienceManager(Service):
                 raise Answer(400, {"error": "invalid_grant", "error_description": "Invalid refresh token"})
             username = found
         else:
-            raise Answer(400, {"error": "unsupported_grant_type", "error_description": f"Unsupported grant type: {kind}"})
+            raise Answer(
+                400,
+                {"error": "unsupported_grant_type", "error_description": f"Unsupported grant type: {kind}"},
+            )
         seconds = self.switches.legacy_token_seconds
         token = str(uuid.uuid4())
-        self.legacy_tokens[token] = LegacyToken(username, -1 if seconds < 0 else self.emulator.clock.now() + seconds)
+        self.legacy_tokens[token] = LegacyToken(
+            username, -1 if seconds < 0 else self.emulator.clock.now() + seconds
+        )
         self.emulator.redactor.add(token)
-        answer: dict[str, Any] = {"access_token": token, "token_type": "bearer", "expires_in": seconds, "scope": "read write"}
+        answer: dict[str, Any] = {
+            "access_token": token,
+            "token_type": "bearer",
+            "expires_in": seconds,
+            "scope": "read write",
+        }
         if self.switches.legacy_refresh_token:
             answer["refresh_token"] = refresh = str(uuid.uuid4())
             self.refresh_tokens[refresh] = username
@@ -398,7 +483,9 @@ async def _body(request: Request) -> Any:
 
 
 def _are_ids(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in value)
+    return isinstance(value, list) and all(
+        isinstance(one, int) and not isinstance(one, bool) for one in value
+    )
 
 
 def _description(value: Any) -> str | None:
@@ -422,7 +509,9 @@ def router(emulator: Emulator) -> APIRouter:
         def register(handler: Handler) -> Handler:
             def variant(prefix: str, exact: bool) -> Callable[[Request], Awaitable[Response]]:
                 async def handle(request: Request) -> Response:
-                    if switches.aam_prefix not in ("both", prefix) or not (exact or switches.aam_trailing_slash == "both"):
+                    if switches.aam_prefix not in ("both", prefix) or not (
+                        exact or switches.aam_trailing_slash == "both"
+                    ):
                         raise refusal(404, "not_found", "there is no resource at this path")
                     caller = aam.caller(request)
                     if not self_service and not switches.aam_caller_is_admin:
@@ -446,10 +535,15 @@ def router(emulator: Emulator) -> APIRouter:
 
     def listed(request: Request, items: list[Any], show: Callable[[Any], dict[str, Any]]) -> Response:
         paged = "page" in request.query_params or "pageSize" in request.query_params
-        if switches.group_list_shape == "array" or (switches.group_list_shape == "array_unless_paged" and not paged):
+        if switches.group_list_shape == "array" or (
+            switches.group_list_shape == "array_unless_paged" and not paged
+        ):
             return respond(200, [show(item) for item in items])
         try:
-            page, size = int(request.query_params.get("page", 0)), int(request.query_params.get("pageSize", 10))
+            page, size = (
+                int(request.query_params.get("page", 0)),
+                int(request.query_params.get("pageSize", 10)),
+            )
         except ValueError:
             page = size = -1
         if page < 0 or size < 1:
@@ -512,7 +606,11 @@ def router(emulator: Emulator) -> APIRouter:
         if any(aam.groups[one].conflicted for one in known):
             raise refusal(409, "conflict", "a group cannot be deleted in its present state")
         if len(known) < len(set(ids)) and switches.bulk_delete_unknown_id != "partial":
-            raise refusal(int(switches.bulk_delete_unknown_id), "group_not_found", "at least one of the groups does not exist")
+            raise refusal(
+                int(switches.bulk_delete_unknown_id),
+                "group_not_found",
+                "at least one of the groups does not exist",
+            )
         for one in known:
             aam.drop_group(one)
         return respond(204)
@@ -558,7 +656,9 @@ def router(emulator: Emulator) -> APIRouter:
     async def set_permissions(request: Request, caller: str) -> Response:
         group = aam.groups.get(request.path_params["group_id"])
         if group is None or group.inaccessible:
-            raise refusal(switches.permissions_unknown_group_status, "group_inaccessible", "the group is not accessible")
+            raise refusal(
+                switches.permissions_unknown_group_status, "group_inaccessible", "the group is not accessible"
+            )
         group.permissions = aam.checked_permissions(await _body(request))
         return respond(200, aam.permissions_json(group))
 
@@ -580,7 +680,11 @@ def router(emulator: Emulator) -> APIRouter:
         return user
 
     def checked_user(body: Any, other_than: int | None) -> tuple[dict[str, Any], list[int]]:
-        if not isinstance(body, dict) or not isinstance(body.get("username"), str) or not body["username"].strip():
+        if (
+            not isinstance(body, dict)
+            or not isinstance(body.get("username"), str)
+            or not body["username"].strip()
+        ):
             raise refusal(400, "malformed_request", "username is required")
         taken = aam.user_of(body["username"])
         if taken is not None and taken.user_id != other_than:
@@ -601,15 +705,23 @@ def router(emulator: Emulator) -> APIRouter:
 
     @endpoint("GET", "/users/")
     async def list_users(request: Request, caller: str) -> Response:
-        wanted = {value for key, value in request.query_params.multi_items() if key in ("groupId", "groupdId")}
-        users = [user for user in aam.users.values() if not wanted or wanted & {str(group) for group in aam.groups_of(user.user_id)}]
+        wanted = {
+            value for key, value in request.query_params.multi_items() if key in ("groupId", "groupdId")
+        }
+        users = [
+            user
+            for user in aam.users.values()
+            if not wanted or wanted & {str(group) for group in aam.groups_of(user.user_id)}
+        ]
         return listed(request, users, aam.user_json)
 
     @endpoint("POST", "/users/")
     async def create_user(request: Request, caller: str) -> Response:
         body = await _body(request)
         fields, groups = checked_user(body, None)
-        user = aam.add_user(**fields, groups=groups, is_admin=str(body.get("isAdmin", False)).lower() == "true")
+        user = aam.add_user(
+            **fields, groups=groups, is_admin=str(body.get("isAdmin", False)).lower() == "true"
+        )
         return respond(201, aam.user_json(user))
 
     @endpoint("GET", "/users/self", self_service=True)
@@ -618,7 +730,9 @@ def router(emulator: Emulator) -> APIRouter:
         if user is None:
             if not switches.aam_first_self_creates_user:
                 raise refusal(404, "user_not_found", "there is no such user")
-            user = aam.add_user(caller, email=f"{caller}@techacct.adobe.com", is_admin=switches.aam_caller_is_admin)
+            user = aam.add_user(
+                caller, email=f"{caller}@techacct.adobe.com", is_admin=switches.aam_caller_is_admin
+            )
         return respond(200, aam.user_json(user))
 
     @endpoint("POST", "/users/bulk-delete")
@@ -644,7 +758,10 @@ def router(emulator: Emulator) -> APIRouter:
             aam.leave(user.user_id, group_id)
         for group_id in groups:
             aam.join(user.user_id, group_id)
-        return respond(200, {key: value for key, value in aam.user_json(user).items() if key not in ("title", "phoneNumber")})
+        return respond(
+            200,
+            {key: value for key, value in aam.user_json(user).items() if key not in ("title", "phoneNumber")},
+        )
 
     @endpoint("DELETE", "/users/{user_id:int}")
     async def delete_user(request: Request, caller: str) -> Response:

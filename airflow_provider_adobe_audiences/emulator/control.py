@@ -125,7 +125,9 @@ def router(emulator: Emulator) -> APIRouter:
 
     @routes.post("/restart")
     async def restart(request: Request) -> Response:
-        """Cut all connections, stop listening for ``downtime`` seconds, then listen again on the same port."""
+        """Cut all connections, stop listening for ``downtime`` seconds, then listen again on the same
+        port.
+        """
         downtime = (await json_object(request, default={})).get("downtime", 0)
         if not isinstance(downtime, int | float) or not 0 <= downtime <= LONGEST_DOWNTIME:
             raise Answer(400, {"message": f"downtime: 0 to {LONGEST_DOWNTIME} seconds"})
@@ -165,7 +167,10 @@ def with_clear_errors(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except ValidationError as error:
-        problems = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors(include_url=False)]
+        problems = [
+            {"field": ".".join(map(str, e["loc"])), "message": e["msg"]}
+            for e in error.errors(include_url=False)
+        ]
         raise Answer(400, {"message": "not valid", "problems": problems}) from None
     except (KeyError, TypeError, ValueError) as error:
         raise Answer(400, {"message": str(error.args[0] if error.args else error)}) from None

@@ -23,10 +23,18 @@ from .target import Target
 
 class GeneralSwitches(ServiceSwitches):
     journal_bodies: int = Field(
-        2048, ge=0, description="so many bytes of each request and answer body are kept in the journal (file uploads: none)"
+        2048,
+        ge=0,
+        description=(
+            "so many bytes of each request and answer body are kept in the journal (file uploads: none)"
+        ),
     )
     request_id: bool = Field(
-        True, description="answers carry `x-request-id`, the caller's if it sent one (documented for a neighbouring API only)"
+        True,
+        description=(
+            "answers carry `x-request-id`, the caller's if it sent one (documented for a neighbouring API "
+            "only)"
+        ),
     )
 
 
@@ -61,7 +69,9 @@ class Emulator:
             "audience_manager": self.audience_manager,
             "target": self.target,
         }
-        self.switches = Switchboard({"general": self.general} | {name: s.switches for name, s in self.services.items()}, switches)
+        self.switches = Switchboard(
+            {"general": self.general} | {name: s.switches for name, s in self.services.items()}, switches
+        )
         self.reset()
 
     def reset(self) -> None:

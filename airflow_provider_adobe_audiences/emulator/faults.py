@@ -18,25 +18,41 @@ Then = Literal["continue", "drop", "process"]
 
 
 class FaultRule(BaseModel):
-    """One rule. It is applied to the requests that it matches, in the order of the rules; the first that applies wins."""
+    """One rule. It is applied to the requests that it matches, in the order of the rules; the first that
+    applies wins.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str | None = Field(None, description="HTTP method; none: any")
     path: str = Field("", description="regular expression, searched in the path with its query string")
-    nth: int | list[int] | None = Field(None, description="only these matching requests, counted from 1 since the rule was added")
+    nth: int | list[int] | None = Field(
+        None, description="only these matching requests, counted from 1 since the rule was added"
+    )
     times: int | None = Field(None, ge=0, description="at most so often")
-    probability: float = Field(1.0, ge=0, le=1, description="apply to this share of the matching requests (fixed seed)")
+    probability: float = Field(
+        1.0, ge=0, le=1, description="apply to this share of the matching requests (fixed seed)"
+    )
     phase: Literal["before", "after", "body"] = Field(
-        "before", description="before: nothing was processed; after: it was, and committed; body: while the request body was being read"
+        "before",
+        description=(
+            "before: nothing was processed; after: it was, and committed; body: while the request body was "
+            "being read"
+        ),
     )
     status: int | None = Field(None, ge=100, le=999, description="answer with this status")
     headers: dict[str, str] = Field(default_factory=dict, description="answer with these headers")
     body: Any = Field(None, description="answer with this body: text as it is, anything else as JSON")
     delay: float = Field(0, ge=0, description="wait so many seconds first")
-    drop: bool | Literal["reset", "close"] = Field(False, description="no answer: reset the connection (true), or close it")
-    truncate: int | None = Field(None, ge=0, description="close the connection after so many bytes of the answer's body")
-    drip: float | None = Field(None, ge=0, description="send the answer's body byte by byte, so many seconds apart")
+    drop: bool | Literal["reset", "close"] = Field(
+        False, description="no answer: reset the connection (true), or close it"
+    )
+    truncate: int | None = Field(
+        None, ge=0, description="close the connection after so many bytes of the answer's body"
+    )
+    drip: float | None = Field(
+        None, ge=0, description="send the answer's body byte by byte, so many seconds apart"
+    )
     endless: bool = Field(False, description="an answer whose body never ends")
     bomb: int | None = Field(None, gt=0, description="an answer whose gzip body unpacks to so many bytes")
     expire_token: bool = Field(False, description="the access token of the request expires at this moment")
@@ -55,12 +71,21 @@ class FaultRule(BaseModel):
     def _does_something(self) -> FaultRule:
         if self.answers or self.reshapes or self.delay or self.drop or self.expire_token or self.hold:
             return self
-        raise ValueError("the rule does nothing: give status, body, delay, drop, truncate, drip, endless, bomb, expire_token or hold")
+        raise ValueError(
+            "the rule does nothing: give status, body, delay, drop, truncate, drip, endless, bomb, "
+            "expire_token or hold"
+        )
 
     @property
     def answers(self) -> bool:
         """Does the rule bring its own answer?"""
-        return self.status is not None or self.body is not None or bool(self.headers) or self.endless or self.bomb is not None
+        return (
+            self.status is not None
+            or self.body is not None
+            or bool(self.headers)
+            or self.endless
+            or self.bomb is not None
+        )
 
     @property
     def reshapes(self) -> bool:
@@ -68,7 +93,9 @@ class FaultRule(BaseModel):
         return self.truncate is not None or self.drip is not None
 
     def matches(self, method: str, target: str) -> bool:
-        return (self.method is None or self.method.upper() == method) and re.search(self.path, target) is not None
+        return (self.method is None or self.method.upper() == method) and re.search(
+            self.path, target
+        ) is not None
 
 
 @dataclass
@@ -83,12 +110,19 @@ class _Counted:
         rule = self.rule
         self.matched += 1
         nth = [rule.nth] if isinstance(rule.nth, int) else rule.nth
-        if (nth is not None and self.matched not in nth) or (rule.times is not None and self.applied >= rule.times):
+        if (nth is not None and self.matched not in nth) or (
+            rule.times is not None and self.applied >= rule.times
+        ):
             return False
         return rule.probability == 1 or self.random.random() < rule.probability
 
     def as_dict(self) -> dict[str, Any]:
-        return {"id": self.id, "matched": self.matched, "applied": self.applied, **self.rule.model_dump(exclude_defaults=True)}
+        return {
+            "id": self.id,
+            "matched": self.matched,
+            "applied": self.applied,
+            **self.rule.model_dump(exclude_defaults=True),
+        }
 
 
 class Faults:
@@ -146,7 +180,13 @@ class Hold:
     released: asyncio.Future[Then] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"id": self.id, "method": self.method, "target": self.target, "phase": self.phase, "sequence": self.sequence}
+        return {
+            "id": self.id,
+            "method": self.method,
+            "target": self.target,
+            "phase": self.phase,
+            "sequence": self.sequence,
+        }
 
 
 class Holds:

@@ -25,13 +25,23 @@ LONGEST_URL = 2000
 
 class GatewaySwitches(ServiceSwitches):
     rate_limit: int = Field(
-        0, ge=0, description="requests per `rate_limit_seconds` before the gateway says 429050; 0: no limit (Adobe does not say)"
+        0,
+        ge=0,
+        description=(
+            "requests per `rate_limit_seconds` before the gateway says 429050; 0: no limit (Adobe does not "
+            "say)"
+        ),
     )
     rate_limit_seconds: float = Field(60, gt=0, description="window of the rate limit")
-    retry_after: Literal["seconds", "date", "none"] = Field("seconds", description="form of `Retry-After` on 429 (Adobe does not say)")
+    retry_after: Literal["seconds", "date", "none"] = Field(
+        "seconds", description="form of `Retry-After` on 429 (Adobe does not say)"
+    )
     sandbox_required: bool = Field(
         True,
-        description="Experience Platform refuses a request without `x-sandbox-name` (required; that the answer is 400 is a guess)",
+        description=(
+            "Experience Platform refuses a request without `x-sandbox-name` (required; that the answer is "
+            "400 is a guess)"
+        ),
     )
     sandboxes: list[str] = Field(["prod"], description="known sandboxes; empty: any name is accepted")
 
@@ -61,7 +71,9 @@ class Gateway(Service):
     def snapshot(self) -> dict[str, Any]:
         return {"recent_requests": len(self._recent)}
 
-    def check(self, request: Request, *, api_key: bool = True, org: bool = True, sandbox: bool = False) -> Caller:
+    def check(
+        self, request: Request, *, api_key: bool = True, org: bool = True, sandbox: bool = False
+    ) -> Caller:
         """Return who is calling, or raise the gateway's refusal.
 
         :param api_key: is ``x-api-key`` required?
@@ -75,7 +87,11 @@ class Gateway(Service):
             raise refusal("403010", "Oauth token is missing.")
         credential = ims.credential_of(token.strip()) if scheme.lower() == "bearer" else None
         if credential is None:
-            raise refusal("401013", "Oauth token is not valid", {"www-authenticate": 'Bearer realm="adobe", error="invalid_token"'})
+            raise refusal(
+                "401013",
+                "Oauth token is not valid",
+                {"www-authenticate": 'Bearer realm="adobe", error="invalid_token"'},
+            )
         key = request.headers.get("x-api-key")
         if key is None and api_key:
             raise refusal("403000", "Api Key is required")
@@ -97,7 +113,10 @@ class Gateway(Service):
             raise Answer(400, {"error_code": "400003", "message": "Missing header: x-sandbox-name"})
         if name is not None and known and name not in known:
             detail = f"There is no sandbox {name!r} in this organization."
-            raise Answer(403, {"type": "/placeholder/type/uri", "status": 403, "title": "ForbiddenError", "detail": detail})
+            raise Answer(
+                403,
+                {"type": "/placeholder/type/uri", "status": 403, "title": "ForbiddenError", "detail": detail},
+            )
         return name or "prod"
 
     def _limit(self) -> None:

@@ -28,11 +28,19 @@ ORG_ID = "0123456789ABCDEF01234567@AdobeOrg"
 
 class ImsSwitches(ServiceSwitches):
     token_seconds: int = Field(86_399, ge=0, description="life of an IMS access token")
-    expires_in_unit: Literal["seconds", "milliseconds"] = Field("seconds", description="unit of `expires_in` (Adobe's documents differ)")
-    bad_credential_status: Literal[400, 401] = Field(400, description="status for a wrong client id or secret (Adobe's documents differ)")
-    scope_required: bool = Field(False, description="a token request without `scope` is refused with `invalid_scope` (no Adobe text)")
+    expires_in_unit: Literal["seconds", "milliseconds"] = Field(
+        "seconds", description="unit of `expires_in` (Adobe's documents differ)"
+    )
+    bad_credential_status: Literal[400, 401] = Field(
+        400, description="status for a wrong client id or secret (Adobe's documents differ)"
+    )
+    scope_required: bool = Field(
+        False, description="a token request without `scope` is refused with `invalid_scope` (no Adobe text)"
+    )
     token_type_shown: bool = Field(True, description="the answer has `token_type` (one sample leaves it out)")
-    token_requests_allowed: int = Field(0, ge=0, description="token requests per minute before IMS throttles with 429; 0: no limit")
+    token_requests_allowed: int = Field(
+        0, ge=0, description="token requests per minute before IMS throttles with 429; 0: no limit"
+    )
     token_retry_after: int = Field(30, ge=0, description="`Retry-After` of the throttled answer, in seconds")
 
 
@@ -76,7 +84,9 @@ class Ims(Service):
     def snapshot(self) -> dict[str, Any]:
         now = self.emulator.clock.now()
         return {
-            "credentials": [{"client_id": c.client_id, "org_id": c.org_id} for c in self.credentials.values()],
+            "credentials": [
+                {"client_id": c.client_id, "org_id": c.org_id} for c in self.credentials.values()
+            ],
             "token_requests": self.token_requests,
             "valid_tokens": sum(token.expires > now for token in self.tokens.values()),
         }
@@ -93,7 +103,11 @@ class Ims(Service):
         if len(self.tokens) > 10_000:
             self.tokens = {text: token for text, token in self.tokens.items() if token.expires > now}
         head = _base64url({"alg": "RS256", "typ": "JWT", "x5u": "ims_na1-key-at-1.cer"})
-        payload = {"client_id": client_id, "created_at": str(int(now * 1000)), "expires_in": str(self.switches.token_seconds * 1000)}
+        payload = {
+            "client_id": client_id,
+            "created_at": str(int(now * 1000)),
+            "expires_in": str(self.switches.token_seconds * 1000),
+        }
         token = f"{head}.{_base64url(payload)}.{secrets.token_urlsafe(48)}"
         self.tokens[token] = Token(client_id, now + self.switches.token_seconds)
         return token
@@ -130,12 +144,20 @@ class Ims(Service):
     def grant(self, asked: dict[str, str]) -> dict[str, Any]:
         """Answer a token request, or raise the refusal."""
         if asked.get("grant_type") != "client_credentials":
-            raise _refusal(400, "unsupported_grant_type", "the emulator knows grant_type=client_credentials only")
+            raise _refusal(
+                400, "unsupported_grant_type", "the emulator knows grant_type=client_credentials only"
+            )
         credential = self.credentials.get(asked.get("client_id", ""))
         if credential is None:
-            raise _refusal(self.switches.bad_credential_status, "invalid_client", "invalid client_id parameter")
-        if not secrets.compare_digest(credential.client_secret.encode(), asked.get("client_secret", "").encode()):
-            raise _refusal(self.switches.bad_credential_status, "invalid_client", "invalid client_secret parameter")
+            raise _refusal(
+                self.switches.bad_credential_status, "invalid_client", "invalid client_id parameter"
+            )
+        if not secrets.compare_digest(
+            credential.client_secret.encode(), asked.get("client_secret", "").encode()
+        ):
+            raise _refusal(
+                self.switches.bad_credential_status, "invalid_client", "invalid client_secret parameter"
+            )
         if self.switches.scope_required and not asked.get("scope"):
             raise _refusal(400, "invalid_scope", "invalid scope parameter")
         unit = 1000 if self.switches.expires_in_unit == "milliseconds" else 1
@@ -150,7 +172,9 @@ def _base64url(value: dict[str, str]) -> str:
 
 
 def _refusal(status: int, error: str, description: str, **headers: str) -> Answer:
-    headers = {"x-debug-id": secrets.token_hex(8)} | {name.replace("_", "-"): value for name, value in headers.items()}
+    headers = {"x-debug-id": secrets.token_hex(8)} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
     return Answer(status, {"error": error, "error_description": description}, headers)
 
 
@@ -164,9 +188,13 @@ def router(emulator: Emulator) -> APIRouter:
             raise Answer(404)
         ims = emulator.ims
         if ims.throttled():
-            raise _refusal(429, "throttled", "too many token requests", Retry_After=str(ims.switches.token_retry_after))
+            raise _refusal(
+                429, "throttled", "too many token requests", Retry_After=str(ims.switches.token_retry_after)
+            )
         form = await request.form()
-        asked = dict(request.query_params) | {name: value for name, value in form.items() if isinstance(value, str)}
+        asked = dict(request.query_params) | {
+            name: value for name, value in form.items() if isinstance(value, str)
+        }
         return respond(200, ims.grant(asked), {"cache-control": "no-store"})
 
     return routes

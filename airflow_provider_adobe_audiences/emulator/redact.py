@@ -8,7 +8,15 @@ from collections.abc import Iterable
 
 HIDDEN = "***"
 
-_HEADERS = {"authorization", "proxy-authorization", "cookie", "set-cookie", "access_token", "x-user-token", "www-authenticate"}
+_HEADERS = {
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "access_token",
+    "x-user-token",
+    "www-authenticate",
+}
 _NAMES = (
     r"client_?secrets?|access_?token|refresh_?token|id_?token|jwt_?token|profile_?(?:api_?)?(?:authentication_?)?token"
     r"|auth(?:orization)?_?token|password|passwd|assertion|secret"

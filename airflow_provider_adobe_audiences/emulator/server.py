@@ -46,12 +46,21 @@ class Server:
 
     def __init__(self, emulator: Emulator, host: str = "127.0.0.1", port: int = 0) -> None:
         if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
-            raise ValueError(f"{host} is not a loopback address; the emulator has no protection of its own, so it listens on loopback only")
+            raise ValueError(
+                f"{host} is not a loopback address; the emulator has no protection of its own, so it listens "
+                "on loopback only"
+            )
         self.emulator = emulator
         self._host, self._port = host, port
         logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
         self._config = Config(
-            create_app(emulator), http=Protocol, lifespan="off", access_log=False, log_config=None, proxy_headers=False, ws="none"
+            create_app(emulator),
+            http=Protocol,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            ws="none",
         )
         self._config.load()
         self._state = ServerState()
@@ -66,13 +75,18 @@ class Server:
         """Listen."""
         loop = asyncio.get_running_loop()
         listening = socket.create_server(
-            (self._host, self._port), family=socket.AF_INET6 if ":" in self._host else socket.AF_INET, backlog=BACKLOG
+            (self._host, self._port),
+            family=socket.AF_INET6 if ":" in self._host else socket.AF_INET,
+            backlog=BACKLOG,
         )
-        # Accepted sockets inherit it. Without it a body that follows its head waits for the client's delayed acknowledgement, 40 ms.
+        # Accepted sockets inherit it. Without it a body that follows its head waits for the client's delayed
+        # acknowledgement, 40 ms.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = listening.getsockname()[1]
         self._listener = await loop.create_server(
-            lambda: Protocol(config=self._config, server_state=self._state, app_state={}, _loop=loop), sock=listening, backlog=BACKLOG
+            lambda: Protocol(config=self._config, server_state=self._state, app_state={}, _loop=loop),
+            sock=listening,
+            backlog=BACKLOG,
         )
         self.emulator.url = self.url
         self.emulator.on_restart = self.restart
@@ -96,8 +110,11 @@ class Server:
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Is it worth a line? Answers that faults cut short and requests that a restart cut off are not: they were asked for."""
-    cut_off = bool(record.exc_info) and isinstance(record.exc_info[1], asyncio.CancelledError | ClientDisconnect)  # type: ignore[index]
+    """Is it worth a line? Answers that faults cut short and requests that a restart cut off are not: they
+    were asked for.
+    """
+    reason = record.exc_info[1] if record.exc_info else None
+    cut_off = isinstance(reason, asyncio.CancelledError | ClientDisconnect)
     return not cut_off and "returned without completing response" not in record.msg
 
 

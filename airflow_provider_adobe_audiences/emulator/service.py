@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all services of the emulator have in common.
 
-A service is a module next to this one with three things: its switches (:class:`ServiceSwitches` with a described field
-for each behaviour that Adobe leaves open), its state (a :class:`Service`, named in :mod:`.core`), and
-``router(emulator) -> APIRouter``. Its handlers are ``async def``: they share one event loop, so what lies between two
-``await`` is atomic. They end early by raising :class:`.answers.Answer`, ask ``emulator.gateway.check(request)`` who is
-calling, take the time from ``emulator.clock``, and tell ``emulator.redactor`` every secret that they issue.
+A service is a module next to this one with three things: its switches (:class:`ServiceSwitches` with a
+described field for each behaviour that Adobe leaves open), its state (a :class:`Service`, named in
+:mod:`.core`), and ``router(emulator) -> APIRouter``. Its handlers are ``async def``: they share one event
+loop, so what lies between two ``await`` is atomic. They end early by raising :class:`.answers.Answer`, ask
+``emulator.gateway.check(request)`` who is calling, take the time from ``emulator.clock``, and tell
+``emulator.redactor`` every secret that they issue.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ServiceSwitches(BaseModel):
-    """Base of each service's switches. Every field needs a default and a description of what Adobe leaves open."""
+    """Base of each service's switches. Every field needs a default and a description of what Adobe leaves
+    open.
+    """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, frozen=False)
 
@@ -22,7 +24,9 @@ class Switchboard:
     :param initial: values to start with; :meth:`reset` goes back to them.
     """
 
-    def __init__(self, services: Mapping[str, ServiceSwitches], initial: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, services: Mapping[str, ServiceSwitches], initial: Mapping[str, Any] | None = None
+    ) -> None:
         self._owner: dict[str, ServiceSwitches] = {}
         self._service: dict[str, str] = {}
         for service, switches in services.items():
@@ -87,7 +91,10 @@ class Switchboard:
         lines = ["| switch | service | values | default | what it decides |", "|---|---|---|---|---|"]
         for row in self.describe():
             values = row["type"].replace("|", "\\|")
-            lines.append(f"| `{row['name']}` | {row['service']} | {values} | `{row['default']}` | {row['description']} |")
+            lines.append(
+                f"| `{row['name']}` | {row['service']} | {values} | `{row['default']}` | "
+                f"{row['description']} |"
+            )
         return "\n".join(lines) + "\n"
 
     def _find(self, name: str) -> ServiceSwitches:

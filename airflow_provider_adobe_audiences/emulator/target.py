@@ -54,50 +54,92 @@ Endpoint = Literal["fetch", "update", "batchUpdate", "batchStatus"]
 
 
 class TargetSwitches(ServiceSwitches):
-    profile_token_seconds: int = Field(7_776_000, ge=0, description="life of a profile token (one example's value; unit inferred)")
+    profile_token_seconds: int = Field(
+        7_776_000, ge=0, description="life of a profile token (one example's value; unit inferred)"
+    )
     debug_token_seconds: int = Field(21_600, ge=0, description="life of a debug token")
-    token_created_status: Literal[200, 201] = Field(201, description="status of a created token; clients of the old site expected 200")
+    token_created_status: Literal[200, 201] = Field(
+        201, description="status of a created token; clients of the old site expected 200"
+    )
     token_scope_parameter: Literal["authorizationScope", "scope", "either"] = Field(
         "authorizationScope", description="name of the query parameter; retired pages say `scope`"
     )
-    no_token_status: Literal[400, 404] = Field(404, description="GET when there is no token, or it has expired (Adobe does not say)")
-    expired_token_shown: bool = Field(False, description="GET returns an expired token with `expiresIn` 0 instead (Adobe does not say)")
-    token_needs_toggle: bool = Field(False, description="a token is only created while authentication is required (Adobe does not say)")
-    toggle_drops_token: bool = Field(False, description="switching authentication off forgets the token (Adobe does not say)")
+    no_token_status: Literal[400, 404] = Field(
+        404, description="GET when there is no token, or it has expired (Adobe does not say)"
+    )
+    expired_token_shown: bool = Field(
+        False, description="GET returns an expired token with `expiresIn` 0 instead (Adobe does not say)"
+    )
+    token_needs_toggle: bool = Field(
+        False, description="a token is only created while authentication is required (Adobe does not say)"
+    )
+    toggle_drops_token: bool = Field(
+        False, description="switching authentication off forgets the token (Adobe does not say)"
+    )
     propagation_delay: float = Field(
-        0, ge=0, description="seconds until the edge learns of a new token; until then the old one works (Adobe does not say)"
+        0,
+        ge=0,
+        description=(
+            "seconds until the edge learns of a new token; until then the old one works (Adobe does not say)"
+        ),
     )
     edge_nodes: int = Field(1, ge=1, description="number of edge nodes, which take turns in answering")
     edge_node_skew: float = Field(
-        0, ge=0, description="each further node learns so many seconds later than the one before (Adobe does not say)"
+        0,
+        ge=0,
+        description="each further node learns so many seconds later than the one before (Adobe does not say)",
     )
     authentication_enforced_on: list[Endpoint] = Field(
         ["fetch", "update", "batchUpdate", "batchStatus"],
         description="calls that need the token (sources disagree)",
     )
     token_checked_without_toggle: bool = Field(
-        False, description="while authentication is not required, a wrong token that is sent is refused all the same (Adobe does not say)"
+        False,
+        description=(
+            "while authentication is not required, a wrong token that is sent is refused all the same (Adobe "
+            "does not say)"
+        ),
     )
     bad_token_answer: Literal["403", "401", "200"] = Field(
         "403", description="missing or wrong token; 200: `success` false, in XML (Adobe does not say)"
     )
-    old_token_header: bool = Field(False, description="the header `access_token` of retired pages is accepted, too")
-    missing_permission_status: Literal[0, 401, 403, 500] = Field(
-        0, description="the credential lacks the right to manage tokens; 0: it has it (its status is not documented)"
+    old_token_header: bool = Field(
+        False, description="the header `access_token` of retired pages is accepted, too"
     )
-    patch_status: Literal[200, 404, 405] = Field(200, description="answer to PATCH of the settings; it was added to the reference in 2026")
-    put_forgets: bool = Field(True, description="PUT of the settings sets fields that were left out to their defaults (Adobe does not say)")
+    missing_permission_status: Literal[0, 401, 403, 500] = Field(
+        0,
+        description=(
+            "the credential lacks the right to manage tokens; 0: it has it (its status is not documented)"
+        ),
+    )
+    patch_status: Literal[200, 404, 405] = Field(
+        200, description="answer to PATCH of the settings; it was added to the reference in 2026"
+    )
+    put_forgets: bool = Field(
+        True,
+        description=(
+            "PUT of the settings sets fields that were left out to their defaults (Adobe does not say)"
+        ),
+    )
     refused_batch_status: Literal[200, 400] = Field(
         200, description="status of a batch that breaks a rule; always `success` false (Adobe does not say)"
     )
-    profile_batch_polls: int = Field(1, ge=0, description="a profile batch is `incomplete` for so many questions")
+    profile_batch_polls: int = Field(
+        1, ge=0, description="a profile batch is `incomplete` for so many questions"
+    )
     batch_end: Literal["complete", "stuck"] = Field("complete", description="what becomes of a batch then")
     batch_failed_rows: int = Field(0, ge=0, description="so many rows of each batch fail")
     batch_failed_rows_listed: bool = Field(True, description="the status lists failed rows (pages disagree)")
-    batch_status_memory: int = Field(10, ge=1, description="the status of so many batches is remembered (a retired page)")
+    batch_status_memory: int = Field(
+        10, ge=1, description="the status of so many batches is remembered (a retired page)"
+    )
     batch_status_hours: float = Field(24, gt=0, description="and for so many hours")
     batch_status_host: Literal["own", "edge", "foreign"] = Field(
-        "own", description="host in the status URL: this emulator, `mboxedge45.tt.omtrdc.net` as Adobe has it, or one outside Adobe"
+        "own",
+        description=(
+            "host in the status URL: this emulator, `mboxedge45.tt.omtrdc.net` as Adobe has it, or one "
+            "outside Adobe"
+        ),
     )
     unknown_batch_status: Literal[200, 404] = Field(
         404, description="status of a batch that is not known, or forgotten (Adobe does not say)"
@@ -180,7 +222,11 @@ class Target(Service):
     def issue(self, scope: str = "profile_api") -> ProfileToken:
         """Create a token, as the button in Target's UI does; the one before is dead."""
         now = self.emulator.clock.now()
-        seconds = self.switches.profile_token_seconds if scope == "profile_api" else self.switches.debug_token_seconds
+        seconds = (
+            self.switches.profile_token_seconds
+            if scope == "profile_api"
+            else self.switches.debug_token_seconds
+        )
         token = ProfileToken(str(uuid.uuid4()), now, now + seconds)
         self.emulator.redactor.add(token.value, token.value.upper())
         self.issued[scope].append(token)
@@ -197,12 +243,16 @@ class Target(Service):
         node, self._turn = self._turn % self.switches.edge_nodes, self._turn + 1
         now = self.emulator.clock.now()
         known = now - self.switches.propagation_delay - node * self.switches.edge_node_skew
-        current = next((issued for issued in reversed(self.issued["profile_api"]) if issued.issued <= known), None)
+        current = next(
+            (issued for issued in reversed(self.issued["profile_api"]) if issued.issued <= known), None
+        )
         return current is not None and current.value == token and current.expires > now
 
     # -- batches
 
-    def accept(self, version: int, client: str, body: bytes, rows: list[tuple[str, dict[str, str]]], key: str) -> Batch:
+    def accept(
+        self, version: int, client: str, body: bytes, rows: list[tuple[str, dict[str, str]]], key: str
+    ) -> Batch:
         now = self.emulator.clock.now()
         self._number += 1
         batch = Batch(
@@ -216,7 +266,9 @@ class Target(Service):
             end=self.switches.batch_end,
         )
         for number, (identity, attributes) in enumerate(rows):
-            if number < self.switches.batch_failed_rows or (key == "thirdPartyId" and ("+" in identity or "/" in identity)):
+            if number < self.switches.batch_failed_rows or (
+                key == "thirdPartyId" and ("+" in identity or "/" in identity)
+            ):
                 batch.failed.append(identity)
                 continue
             known = self.profiles.get((key, identity))
@@ -233,13 +285,18 @@ class Target(Service):
     def remembered(self, batch_id: str) -> Batch | None:
         newest = list(self.batches)[-self.switches.batch_status_memory :]
         batch = self.batches.get(batch_id)
-        too_old = batch is not None and self.emulator.clock.now() - batch.received > self.switches.batch_status_hours * 3600
+        too_old = (
+            batch is not None
+            and self.emulator.clock.now() - batch.received > self.switches.batch_status_hours * 3600
+        )
         return batch if batch_id in newest and not too_old else None
 
     def status_url(self, batch: Batch, client: str) -> str:
-        host = {"own": self.emulator.url, "edge": "http://mboxedge45.tt.omtrdc.net", "foreign": "http://status.example.org"}[
-            self.switches.batch_status_host
-        ]
+        host = {
+            "own": self.emulator.url,
+            "edge": "http://mboxedge45.tt.omtrdc.net",
+            "foreign": "http://status.example.org",
+        }[self.switches.batch_status_host]
         return f"{host}/m2/{client}/profile/batchStatus?{urlencode({'batchId': batch.batch_id})}"
 
 
@@ -275,7 +332,12 @@ def parse_batch(body: bytes) -> tuple[str, list[tuple[str, dict[str, str]]]]:
         if len(cells) > len(names):
             raise NotTaken(f"Row {len(rows) + 1} has more values than there are parameters")
         # Empty cells never clear a value.
-        rows.append((unquote(cells[0]), {name: unquote(cell) for name, cell in zip(attributes, cells[1:], strict=False) if cell}))
+        rows.append(
+            (
+                unquote(cells[0]),
+                {name: unquote(cell) for name, cell in zip(attributes, cells[1:], strict=False) if cell},
+            )
+        )
     if not any(values for _, values in rows):
         raise NotTaken("No values in the batch")
     return key, rows
@@ -311,7 +373,11 @@ def router(emulator: Emulator) -> APIRouter:
             raise problem(406, "Unsupported.Feature", "The requested version is not supported")
         if target.switches.missing_permission_status:
             status = target.switches.missing_permission_status
-            raise problem(status, "Internal.Error" if status == 500 else "Forbidden", "User is not allowed to perform the operation")
+            raise problem(
+                status,
+                "Internal.Error" if status == 500 else "Forbidden",
+                "User is not allowed to perform the operation",
+            )
 
     def asked_scope(request: Request) -> str:
         wanted = target.switches.token_scope_parameter
@@ -330,7 +396,9 @@ def router(emulator: Emulator) -> APIRouter:
         admin(request)
         scope = asked_scope(request)
         tokens = target.issued[scope]
-        if not tokens or (tokens[-1].expires <= emulator.clock.now() and not target.switches.expired_token_shown):
+        if not tokens or (
+            tokens[-1].expires <= emulator.clock.now() and not target.switches.expired_token_shown
+        ):
             raise problem(target.switches.no_token_status, "NotFound", "There is no token")
         return respond(200, shown(tokens[-1], scope), media_type=V1)
 
@@ -358,7 +426,11 @@ def router(emulator: Emulator) -> APIRouter:
     @routes.put("/{tenant}/target/clients/settings")
     async def put_settings(request: Request, tenant: str) -> Response:
         admin(request)
-        left_out = SETTINGS | {"enableProfileApiAuthentication": False} if target.switches.put_forgets else target.settings
+        left_out = (
+            SETTINGS | {"enableProfileApiAuthentication": False}
+            if target.switches.put_forgets
+            else target.settings
+        )
         change_settings(left_out | checked(await request.json()))
         return respond(200, target.settings, media_type=V1)
 
@@ -393,7 +465,9 @@ def router(emulator: Emulator) -> APIRouter:
         token = token.strip() if scheme.lower() == "bearer" else ""
         if not token and target.switches.old_token_header:
             token = request.headers.get("access_token", "")
-        if not target.settings["enableProfileApiAuthentication"] and not (token and target.switches.token_checked_without_toggle):
+        if not target.settings["enableProfileApiAuthentication"] and not (
+            token and target.switches.token_checked_without_toggle
+        ):
             return True
         if target.accepted_by_edge(token):
             return True
@@ -422,9 +496,18 @@ def router(emulator: Emulator) -> APIRouter:
         try:
             key, rows = await asyncio.to_thread(parse_batch, bytes(body))
         except NotTaken as reason:
-            return xml({"success": "false", "batchStatus": "", "message": reason}, status=target.switches.refused_batch_status)
+            return xml(
+                {"success": "false", "batchStatus": "", "message": reason},
+                status=target.switches.refused_batch_status,
+            )
         batch = target.accept(version, client, bytes(body), rows, key)
-        return xml({"success": "true", "batchStatus": target.status_url(batch, client), "message": "Batch submitted for processing"})
+        return xml(
+            {
+                "success": "true",
+                "batchStatus": target.status_url(batch, client),
+                "message": "Batch submitted for processing",
+            }
+        )
 
     @routes.get("/m2/{client}/profile/batchStatus")
     @routes.get("/m2/{client}/v2/profile/batchStatus")
@@ -433,10 +516,17 @@ def router(emulator: Emulator) -> APIRouter:
             return xml(refused)
         batch = target.remembered(request.query_params.get("batchId", ""))
         if batch is None:
-            return xml({"success": "false", "message": "Unknown batchId"}, status=target.switches.unknown_batch_status)
+            return xml(
+                {"success": "false", "message": "Unknown batchId"},
+                status=target.switches.unknown_batch_status,
+            )
         batch.asked += 1
         ended = batch.asked > target.switches.profile_batch_polls
-        fields: dict[str, Any] = {"batchId": batch.batch_id, "status": batch.end if ended else "incomplete", "batchSize": batch.rows}
+        fields: dict[str, Any] = {
+            "batchId": batch.batch_id,
+            "status": batch.end if ended else "incomplete",
+            "batchSize": batch.rows,
+        }
         rest = ""
         if request.query_params.get("showDetails") == "true":
             done = ended and batch.end == "complete"
@@ -447,7 +537,10 @@ def router(emulator: Emulator) -> APIRouter:
                 "failedUpdates": len(batch.failed) if done else 0,
             }
             if done and target.switches.batch_failed_rows_listed:
-                rest = "".join(f"<profile><id>{escape(one)}</id><status>failed</status></profile>" for one in batch.failed)
+                rest = "".join(
+                    f"<profile><id>{escape(one)}</id><status>failed</status></profile>"
+                    for one in batch.failed
+                )
         return xml(fields, rest)
 
     @routes.api_route("/m2/{client}/profile/update", methods=["GET", "POST"])
@@ -460,15 +553,27 @@ def router(emulator: Emulator) -> APIRouter:
         if request.method == "POST":
             text = await request.body()
             size, largest = len(text), 60 * 1024
-            values |= {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+            values |= {
+                name: value for name, value in (await request.form()).items() if isinstance(value, str)
+            }
         if size > largest:
             return xml({"success": "false", "message": f"The request is larger than {largest} bytes"})
-        identity = ("thirdPartyId", values["mbox3rdPartyId"]) if "mbox3rdPartyId" in values else ("pcId", values.get("mboxPC", ""))
+        identity = (
+            ("thirdPartyId", values["mbox3rdPartyId"])
+            if "mbox3rdPartyId" in values
+            else ("pcId", values.get("mboxPC", ""))
+        )
         if not identity[1]:
             return xml({"success": "false", "message": "mboxPC or mbox3rdPartyId is required"})
         known = target.profiles.get(identity)
         if known is not None:
-            known.update({name.removeprefix("profile."): value for name, value in values.items() if name.startswith("profile.")})
+            known.update(
+                {
+                    name.removeprefix("profile."): value
+                    for name, value in values.items()
+                    if name.startswith("profile.")
+                }
+            )
         return xml({"success": "true", "pcId": identity[1], "message": "Request successfully submitted"})
 
     @routes.get("/rest/v1/profiles/{profile_id}")
@@ -488,9 +593,20 @@ def router(emulator: Emulator) -> APIRouter:
         admitted(request, "fetch")
         attributes = target.profiles.get((kind, profile_id))
         if attributes is None:
-            raise Answer(404, {"status": 404, "message": f"No profile found for client {client} with {words}={profile_id}"})
+            raise Answer(
+                404,
+                {"status": 404, "message": f"No profile found for client {client} with {words}={profile_id}"},
+            )
         now = emulator.clock.milliseconds()
         values = {name: {"value": value, "modifiedAt": now} for name, value in attributes.items()}
-        return respond(200, {"client": client, "visitorId": {kind: profile_id}, "modifiedAt": now, "profileAttributes": values})
+        return respond(
+            200,
+            {
+                "client": client,
+                "visitorId": {kind: profile_id},
+                "modifiedAt": now,
+                "profileAttributes": values,
+            },
+        )
 
     return routes

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layer next to the network: journals each request and applies the fault rules. Pure ASGI, so that uploads stream."""
+"""The layer next to the network: journals each request and applies the fault rules. Pure ASGI, so that
+uploads stream.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,9 @@ class _Exchange:
             headers: RawHeaders = list(message.get("headers", []))
             names = {name.lower() for name, _ in headers}
             if b"x-request-id" not in names and self.emulator.general.request_id:
-                headers.append((b"x-request-id", self.headers.get(b"x-request-id") or uuid.uuid4().hex.encode()))
+                headers.append(
+                    (b"x-request-id", self.headers.get(b"x-request-id") or uuid.uuid4().hex.encode())
+                )
             if b"date" not in names:
                 headers.append((b"date", formatdate(self.emulator.clock.now(), usegmt=True).encode()))
             message["headers"] = headers
@@ -134,7 +138,9 @@ class _Exchange:
 
     def _note_bodies(self) -> None:
         if self._request_body:
-            self.entry.request_body = self.emulator.redactor.text(self._request_body.decode("utf-8", "replace"))
+            self.entry.request_body = self.emulator.redactor.text(
+                self._request_body.decode("utf-8", "replace")
+            )
         if self._answer_body:
             self.entry.answer_body = self.emulator.redactor.text(self._answer_body.decode("utf-8", "replace"))
 
@@ -142,7 +148,9 @@ class _Exchange:
 
     async def _disturbed(self, rule: FaultRule, app: ASGIApp) -> None:
         phase = rule.phase
-        if phase == "body" and (int(self.headers.get(b"content-length", b"0")) or b"transfer-encoding" in self.headers):
+        if phase == "body" and (
+            int(self.headers.get(b"content-length", b"0")) or b"transfer-encoding" in self.headers
+        ):
             await self._disturb_body(rule, app)
             return
         answer: list[Message] = []
@@ -163,7 +171,9 @@ class _Exchange:
             await app(self.scope, self.receive, self.relay)
 
     async def _disturb_body(self, rule: FaultRule, app: ASGIApp) -> None:
-        """Apply the rule when half of the body has come in; a service that shall not go on sees the client leave."""
+        """Apply the rule when half of the body has come in; a service that shall not go on sees the client
+        leave.
+        """
         middle = max(1, int(self.headers.get(b"content-length", b"0")) // 2)
         done = over = False
 
@@ -218,7 +228,9 @@ class _Exchange:
             scheme, _, token = self.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
             self.emulator.expire_token(token if scheme.lower() == "bearer" else "")
         if rule.hold:
-            then = await self.emulator.holds.park(self.scope["method"], self.target, rule.phase, self.entry.sequence)
+            then = await self.emulator.holds.park(
+                self.scope["method"], self.target, rule.phase, self.entry.sequence
+            )
             # A client that went away meanwhile never finished asking, and cannot be answered.
             return "drop" if self._gone() and then != "process" else then
         return "continue"
@@ -238,7 +250,13 @@ class _Exchange:
 
     async def _own_answer(self, rule: FaultRule) -> None:
         headers = {"content-type": JSON, **{name.lower(): value for name, value in rule.headers.items()}}
-        body = b"" if rule.body is None else rule.body.encode() if isinstance(rule.body, str) else json.dumps(rule.body).encode()
+        body = (
+            b""
+            if rule.body is None
+            else rule.body.encode()
+            if isinstance(rule.body, str)
+            else json.dumps(rule.body).encode()
+        )
         status = rule.status or 200
         if rule.endless:
             await self._stream(status, headers, _endless(body))
@@ -260,7 +278,11 @@ class _Exchange:
         if not answer:
             return
         start, body = answer[0], b"".join(message.get("body", b"") for message in answer[1:])
-        headers = [(name, value) for name, value in start["headers"] if name.lower() not in (b"content-length", b"transfer-encoding")]
+        headers = [
+            (name, value)
+            for name, value in start["headers"]
+            if name.lower() not in (b"content-length", b"transfer-encoding")
+        ]
         if start["status"] not in NO_BODY:
             headers.append((b"content-length", b"%d" % len(body)))
         await self.send({"type": "http.response.start", "status": start["status"], "headers": headers})
@@ -299,7 +321,9 @@ async def _endless(first: bytes) -> AsyncIterator[bytes]:
 
 
 async def _gzip_bomb(size: int) -> AsyncIterator[bytes]:
-    """Yield a gzip stream of so many blanks. One block is compressed once and repeated, so that it costs next to nothing."""
+    """Yield a gzip stream of so many blanks. One block is compressed once and repeated, so that it costs next
+    to nothing.
+    """
     block = b" " * min(size, 1 << 20)
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = deflate.compress(block) + deflate.flush(zlib.Z_FULL_FLUSH)

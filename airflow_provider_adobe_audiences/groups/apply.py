@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what is true, makes a plan true, and looks whether it is. The only part of group sync that sends requests."""
+"""Reads what is true, makes a plan true, and looks whether it is. The only part of group sync that sends
+requests.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ class SideEffectError(AdobeError):
     """Adobe changed more than was asked for."""
 
     default_hint = (
-        "Stop using this for updates of groups until it is understood: compare members and wildcards of the group in Audience Manager's "
+        "Stop using this for updates of groups until it is understood: compare members and wildcards of the "
+        "group in Audience Manager's "
         "user interface with the values named here, and restore them."
     )
 
@@ -85,7 +88,8 @@ class Result:
     """What became of a change.
 
     :param change: the change.
-    :param outcome: ``applied``; ``already`` true; ``failed``; or ``skipped`` because something before it failed.
+    :param outcome: ``applied``; ``already`` true; ``failed``; or ``skipped`` because something before it
+        failed.
     :param group_id: id of the group, if it is known.
     :param request_id: Adobe's id of the request that wrote.
     :param error: why it failed or was skipped.
@@ -109,7 +113,12 @@ def read(send: Send, desired: DesiredState, *, concurrency: int = DEFAULT_CONCUR
     return Live(groups, read_permissions(send, permissions_to_read(desired, groups), concurrency))
 
 
-def read_all(send: Send, *, concurrency: int = DEFAULT_CONCURRENCY, chosen: Callable[[Group], bool] = lambda group: True) -> Live:
+def read_all(
+    send: Send,
+    *,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    chosen: Callable[[Group], bool] = lambda group: True,
+) -> Live:
     """Read all groups, and the permissions of those that are chosen and accessible to the calling user."""
     groups = all_of(send, list_groups)
     ids = [group.group_id for group in groups if chosen(group)]
@@ -121,7 +130,8 @@ def read_permissions(
 ) -> dict[int, tuple[Permission, ...]]:
     """Return the canonical permissions of groups, by group id.
 
-    :param all_accessible: whether a group that Adobe does not let the calling user read is an error; otherwise it is left out.
+    :param all_accessible: whether a group that Adobe does not let the calling user read is an error;
+        otherwise it is left out.
     """
 
     def one(group_id: int) -> tuple[Permission, ...] | None:
@@ -130,16 +140,25 @@ def read_permissions(
         except (AdobeValidationError, AdobePermissionError) as error:
             if not all_accessible:
                 return None
-            error.hint = f"The calling user cannot access groupId {group_id}: give it access, or leave the permissions of that group out."
+            error.hint = (
+                f"The calling user cannot access groupId {group_id}: give it access, or leave the "
+                "permissions of that group out."
+            )
             raise
         return canonical_permissions(rows)
 
     ids = list(group_ids)
     if not ids:
         return {}
-    with ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(ids))), thread_name_prefix="adobe-groups") as pool:
+    with ThreadPoolExecutor(
+        max_workers=max(1, min(concurrency, len(ids))), thread_name_prefix="adobe-groups"
+    ) as pool:
         try:
-            return {group_id: rows for group_id, rows in zip(ids, pool.map(one, ids), strict=True) if rows is not None}
+            return {
+                group_id: rows
+                for group_id, rows in zip(ids, pool.map(one, ids), strict=True)
+                if rows is not None
+            }
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -166,11 +185,13 @@ def plan(
     return guarded(made, limits), live
 
 
-def still_to_do(send: Send, approved: Plan, *, concurrency: int = DEFAULT_CONCURRENCY) -> tuple[list[Change], list[Result], Live]:
+def still_to_do(
+    send: Send, approved: Plan, *, concurrency: int = DEFAULT_CONCURRENCY
+) -> tuple[list[Change], list[Result], Live]:
     """Compare an approved plan with what is true now.
 
-    Returns the changes that are still to be made, the results of those that are true already (which is how a retry goes on from
-    where it was), and what is true.
+    Returns the changes that are still to be made, the results of those that are true already (which is how a
+    retry goes on from where it was), and what is true.
 
     :raises PlanRefusedError: when any change rests on something that is no longer true. Nothing was written.
     """
@@ -209,8 +230,9 @@ def apply(
 ) -> tuple[Result, ...]:
     """Make the changes, in order, one at a time, and verify by reading that they came true.
 
-    A failure does not stop the changes next to it, but a failed creation stops the deletions. Permissions are read again right before
-    they are replaced, and all groups right before any is deleted. A creation whose outcome is unknown is looked up, never repeated.
+    A failure does not stop the changes next to it, but a failed creation stops the deletions. Permissions are
+    read again right before they are replaced, and all groups right before any is deleted. A creation whose
+    outcome is unknown is looked up, never repeated.
 
     :param send: sends a call.
     :param changes: what to do: creations, renames and updates, permissions, deletions, in that order.
@@ -228,7 +250,11 @@ def apply(
     failed = [result for result in results if result.outcome in ("failed", "skipped")]
     if failed:
         lines = "\n".join(f"  {title(result.change)}: {result.outcome}: {result.error}" for result in failed)
-        raise _failure(f"{len(failed)} of {len(results)} changes were not made:\n{lines}", results, transient=run.retry_helps)
+        raise _failure(
+            f"{len(failed)} of {len(results)} changes were not made:\n{lines}",
+            results,
+            transient=run.retry_helps,
+        )
     if results:
         _verify(send, results, live, concurrency)
     return results
@@ -236,7 +262,11 @@ def apply(
 
 def title(change: Change) -> str:
     """Return a change in a few words."""
-    group = f" (groupId {change.group_id})" if not isinstance(change, CreateGroup) and change.group_id is not None else ""
+    group = (
+        f" (groupId {change.group_id})"
+        if not isinstance(change, CreateGroup) and change.group_id is not None
+        else ""
+    )
     return f"{change.kind.replace('_', ' ')} {change.name!r}{group}"
 
 
@@ -264,7 +294,9 @@ def create_once(send: Send, name: str, description: str | None) -> tuple[Group, 
 
 def named(send: Send, name: str) -> list[Group]:
     """Return the live groups that have a name."""
-    return [group for group in all_of(send, list_groups) if canonical_name(group.name) == canonical_name(name)]
+    return [
+        group for group in all_of(send, list_groups) if canonical_name(group.name) == canonical_name(name)
+    ]
 
 
 def update_only(send: Send, before: Group, name: str, description: str | None) -> tuple[Group, str | None]:
@@ -285,7 +317,8 @@ def update_only(send: Send, before: Group, name: str, description: str | None) -
     ]
     if moved:
         raise SideEffectError(
-            f"the update of group {before.name!r} (groupId {before.group_id}) changed more than name and description; everything after "
+            f"the update of group {before.name!r} (groupId {before.group_id}) changed more than name and "
+            "description; everything after "
             f"it was left undone: {', '.join(moved)}"
         )
     return after, request_id
@@ -334,11 +367,15 @@ class _Run:
         return Result(change, "applied", group.group_id, request_id)
 
     def update(self, change: UpdateGroup) -> Result:
-        _, request_id = update_only(self.send, self.before[change.group_id], change.after.name, change.after.description)
+        _, request_id = update_only(
+            self.send, self.before[change.group_id], change.after.name, change.after.description
+        )
         return Result(change, "applied", change.group_id, request_id)
 
     def set_permissions(self, change: SetPermissions) -> Result:
-        group_id = change.group_id if change.group_id is not None else self.ids.get(canonical_name(change.name))
+        group_id = (
+            change.group_id if change.group_id is not None else self.ids.get(canonical_name(change.name))
+        )
         if group_id is None:
             return Result(change, "skipped", error="the group was not created")
         rows = self.send(list_group_permissions(group_id))
@@ -352,7 +389,9 @@ class _Run:
 
     def delete(self, change: DeleteGroup) -> Result:
         if self.failed_creation:
-            return Result(change, "skipped", change.group_id, error="a group could not be created, so none is deleted")
+            return Result(
+                change, "skipped", change.group_id, error="a group could not be created, so none is deleted"
+            )
         if self.before_deletes is None:
             self.before_deletes = Live(all_of(self.send, list_groups))
         found = progress(change, self.before_deletes)
@@ -365,7 +404,11 @@ class _Run:
 
 
 def _verify(send: Send, results: Sequence[Result], before: Live, concurrency: int) -> None:
-    ids = [result.group_id for result in results if isinstance(result.change, SetPermissions) and result.group_id is not None]
+    ids = [
+        result.group_id
+        for result in results
+        if isinstance(result.change, SetPermissions) and result.group_id is not None
+    ]
     live = Live(all_of(send, list_groups), read_permissions(send, ids, concurrency))
     wrong: list[str] = []
     for result in results:
@@ -377,7 +420,11 @@ def _verify(send: Send, results: Sequence[Result], before: Live, concurrency: in
         if found.state != "done":
             wrong.append(f"{title(result.change)}: {found.reason or 'it is as it was before'}")
     if wrong:
-        raise _failure("Adobe accepted the changes, but they are not true: " + "; ".join(wrong), tuple(results), transient=True)
+        raise _failure(
+            "Adobe accepted the changes, but they are not true: " + "; ".join(wrong),
+            tuple(results),
+            transient=True,
+        )
     was, now = before.by_id, live.by_id
     moved = [
         f"{now[group_id].name!r} {sorted(was[group_id].wildcards)} -> {sorted(now[group_id].wildcards)}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads YAML and JSON into plain values that remember their lines, from files that nobody has to trust.
 
-Built on the parser's events instead of a ready-made loader: depth and size stay bounded whatever the file holds, repeated keys are
-errors, and each value's line is known.
+Built on the parser's events instead of a ready-made loader: depth and size stay bounded whatever the file
+holds, repeated keys are errors, and each value's line is known.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Document:
     lines: Mapping[Path, int] = field(default_factory=dict, repr=False)
 
     def where(self, path: Path) -> str:
-        """Return ``file:line`` of a part of the document, or of the nearest part around it that has a line."""
+        """Return ``file:line`` of a part of the document, or of the nearest part around it that has a
+        line.
+        """
         for end in range(len(path), -1, -1):
             if path[:end] in self.lines:
                 return f"{self.source}:{self.lines[path[:end]]}"
@@ -56,7 +58,9 @@ def read(file: IO[bytes], source: str) -> Document:
     """Read a document from an open file, at most :data:`LARGEST_BYTES` of it."""
     content = file.read(LARGEST_BYTES + 1)
     if len(content) > LARGEST_BYTES:
-        raise DesiredStateError(f"{source} is larger than {LARGEST_BYTES // (1024 * 1024)} MB, which no list of groups is")
+        raise DesiredStateError(
+            f"{source} is larger than {LARGEST_BYTES // (1024 * 1024)} MB, which no list of groups is"
+        )
     return parse(content, source)
 
 
@@ -69,7 +73,9 @@ def parse(content: bytes, source: str) -> Document:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DesiredStateError(f"{source}:{line}: the file is not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8") from None
+        raise DesiredStateError(
+            f"{source}:{line}: the file is not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8"
+        ) from None
     if text.lstrip()[:1] in ("{", "["):
         text = _json_as_yaml(text, source)
     lines: dict[Path, int] = {}
@@ -89,8 +95,11 @@ def _json_as_yaml(text: str, source: str) -> str:
         return text
     except RecursionError:
         return text
-    # Inside JSON strings tabs are written \t, so every real one is just space; and YAML does not know characters in two halves.
-    return _SURROGATES.sub(lambda pair: json.loads(f'"{pair[0]}"') if pair[1] else pair[0], text.replace("\t", " "))
+    # Inside JSON strings tabs are written \t, so every real one is just space; and YAML does not know
+    # characters in two halves.
+    return _SURROGATES.sub(
+        lambda pair: json.loads(f'"{pair[0]}"') if pair[1] else pair[0], text.replace("\t", " ")
+    )
 
 
 @dataclass(slots=True)
@@ -188,9 +197,15 @@ class _Builder:
         if not isinstance(event, yaml.ScalarEvent):
             raise self.error(line, "a key must be a plain word")
         if event.value == "<<" and event.implicit[0]:
-            raise self.error(line, "merge keys (<<) are not supported; write the fields out, or use an alias for one value")
+            raise self.error(
+                line, "merge keys (<<) are not supported; write the fields out, or use an alias for one value"
+            )
         if event.value in parent.value:
-            raise self.error(line, f"the key {event.value!r} is written twice (first in line {self.lines[(*parent.path, event.value)]})")
+            raise self.error(
+                line,
+                f"the key {event.value!r} is written twice (first in line "
+                f"{self.lines[(*parent.path, event.value)]})",
+            )
         parent.key = event.value
         self.lines[(*parent.path, event.value)] = line
 
@@ -210,17 +225,25 @@ class _Builder:
     def _count(self, values: int, line: int) -> None:
         self.values += values
         if self.values > MOST_VALUES:
-            raise self.error(line, f"the file holds more than {MOST_VALUES:,} values, counting what its aliases repeat")
+            raise self.error(
+                line, f"the file holds more than {MOST_VALUES:,} values, counting what its aliases repeat"
+            )
 
     def _scalar(self, event: Any, line: int) -> Any:
         import yaml
 
         resolver: Any = yaml.resolver.Resolver()
-        tag = event.tag if event.tag not in (None, "!") else resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+        tag = (
+            event.tag
+            if event.tag not in (None, "!")
+            else resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+        )
         node = yaml.ScalarNode(tag, event.value)
         constructor = yaml.constructor.SafeConstructor()
         if not tag.endswith((":str", ":timestamp")) and len(event.value) > LONGEST_NUMBER:
-            raise self.error(line, f"a number of {len(event.value):,} characters is none that Audience Manager knows")
+            raise self.error(
+                line, f"a number of {len(event.value):,} characters is none that Audience Manager knows"
+            )
         try:
             match tag.removeprefix("tag:yaml.org,2002:"):
                 case "null":
@@ -234,7 +257,9 @@ class _Builder:
                 case "str" | "timestamp" | "value" | "merge":
                     return event.value
         except (ValueError, KeyError, IndexError):
-            raise self.error(line, f"{event.value[:80]!r} cannot be read as {tag.rsplit(':', 1)[-1]}") from None
+            raise self.error(
+                line, f"{event.value[:80]!r} cannot be read as {tag.rsplit(':', 1)[-1]}"
+            ) from None
         raise self.error(line, f"the tag {tag!r} is not allowed; use plain YAML")
 
 

@@ -8,14 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
 from airflow_provider_adobe_audiences.groups.document import DesiredStateError
 from airflow_provider_adobe_audiences.groups.plan import Live
-from airflow_provider_adobe_audiences.groups.spec import canonical_description, canonical_name, load_permissions, load_value
+from airflow_provider_adobe_audiences.groups.spec import (
+    canonical_description,
+    canonical_name,
+    load_permissions,
+    load_value,
+)
 
 
 def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
     """Return groups as YAML of the kind that :func:`~.spec.load` reads.
 
-    What cannot be declared is left out with a comment, and stays unmanaged: groups that share a name, permissions that could not be
-    read, and permissions or wildcards that this package does not know.
+    What cannot be declared is left out with a comment, and stays unmanaged: groups that share a name,
+    permissions that could not be read, and permissions or wildcards that this package does not know.
 
     :param live: groups, and the permissions of those to write, where they could be read.
     :param group_ids: which groups; all of them without it.
@@ -30,7 +35,9 @@ def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
             ids = ", ".join(str(group.group_id) for group in groups)
             blocks.append(f"  # left out: {_quoted(name)} (groupId {ids}): {problem}\n")
         else:
-            blocks.append("".join(f"{line}\n" for line in _lines(groups[0], live.permissions.get(groups[0].group_id))))
+            blocks.append(
+                "".join(f"{line}\n" for line in _lines(groups[0], live.permissions.get(groups[0].group_id)))
+            )
     if not any(not block.startswith("  #") for block in blocks):
         return "".join(["groups: []\n", *blocks])
     return "groups:\n" + "".join(blocks)
@@ -60,7 +67,8 @@ def _lines(group: Group, permissions: tuple[Permission, ...] | None) -> Iterator
             yield "    permissions:" + ("" if permissions else " []")
             for row in permissions:
                 tokens = ", ".join(row.permissions)
-                yield f"      - {{objectType: {row.object_type}, objectId: {row.object_id}, permissions: [{tokens}]}}"
+                what = f"objectType: {row.object_type}, objectId: {row.object_id}"
+                yield f"      - {{{what}, permissions: [{tokens}]}}"
     try:
         load_value({"groups": [{"name": "group", "wildcards": list(group.wildcards)}]})
     except DesiredStateError:
@@ -72,4 +80,8 @@ def _lines(group: Group, permissions: tuple[Permission, ...] | None) -> Iterator
 def _quoted(text: str | None) -> str:
     import yaml
 
-    return "null" if text is None else str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=1_000_000)).strip()
+    return (
+        "null"
+        if text is None
+        else str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=1_000_000)).strip()
+    )

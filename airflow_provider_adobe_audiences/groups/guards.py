@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan may not do unless somebody says so. All guards are evaluated before the first write, and all are reported at once."""
+"""What a plan may not do unless somebody says so. All guards are evaluated before the first write, and all
+are reported at once.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from airflow_provider_adobe_audiences.groups.spec import canonical_name
 class GuardError(AdobeError):
     """A plan does more than it was allowed to. Nothing was changed."""
 
-    default_hint = "If the plan is what you want, set the named parameters and run again; if not, correct the desired groups."
+    default_hint = (
+        "If the plan is what you want, set the named parameters and run again; if not, correct the desired "
+        "groups."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +30,15 @@ class Limits:
     A grant is one permission on one object.
 
     :param max_deletes: most groups that may be deleted.
-    :param max_delete_ratio: largest share (0 to 1) of the live groups that are declared or in the managed scope that may be deleted.
-    :param max_permission_removal_ratio: largest share (0 to 1) of the live grants of groups with declared permissions that may be
-        removed.
+    :param max_delete_ratio: largest share (0 to 1) of the live groups that are declared or in the managed
+        scope that may be deleted.
+    :param max_permission_removal_ratio: largest share (0 to 1) of the live grants of groups with declared
+        permissions that may be removed.
     :param allow_empty: whether a group may lose all its permissions (``permissions: []``).
     :param allow_empty_desired: whether pruning may run although no group is declared at all.
     :param allow_non_empty_delete: whether groups with members may be deleted.
-    :param require_self: whether groups that the calling user is in are spared from deletion and from loss of permissions.
+    :param require_self: whether groups that the calling user is in are spared from deletion and from loss of
+        permissions.
     :param protected: names of groups that may not be changed.
     """
 
@@ -45,7 +52,11 @@ class Limits:
     protected: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_deletes, bool) or not isinstance(self.max_deletes, int) or self.max_deletes < 0:
+        if (
+            isinstance(self.max_deletes, bool)
+            or not isinstance(self.max_deletes, int)
+            or self.max_deletes < 0
+        ):
             raise ValueError(f"max_deletes must be a whole number from 0, not {self.max_deletes!r}")
         for name in ("max_delete_ratio", "max_permission_removal_ratio"):
             value = getattr(self, name)
@@ -67,7 +78,9 @@ def check(plan: Plan) -> None:
     """Raise :class:`GuardError`, listing every guard that was tripped."""
     tripped = [guard for guard in plan.guards if not guard.passed]
     if tripped:
-        lines = "\n".join(f"  {guard.guard}: {guard.message} (allowed by {guard.parameter})" for guard in tripped)
+        lines = "\n".join(
+            f"  {guard.guard}: {guard.message} (allowed by {guard.parameter})" for guard in tripped
+        )
         raise GuardError(f"{len(tripped)} guard(s) stopped the plan, nothing was changed:\n{lines}")
 
 
@@ -82,21 +95,30 @@ def _evaluate(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
     # Without a live group nothing can be deleted, so the share is never 0/0.
     share = len(deletes) / plan.managed_live if deletes else 0.0
     yield _ratio(
-        "share of deletions", len(deletes), f"{plan.managed_live} managed groups", share, "max_delete_ratio", limits.max_delete_ratio
+        "share of deletions",
+        len(deletes),
+        f"{plan.managed_live} managed groups",
+        share,
+        "max_delete_ratio",
+        limits.max_delete_ratio,
     )
     removed = sum(len(change.removed) for change in plan.permission_changes)
     share = removed / plan.live_grants if removed else 0.0
     name, most = "max_permission_removal_ratio", limits.max_permission_removal_ratio
     yield _ratio("share of removed permissions", removed, f"{plan.live_grants} grants", share, name, most)
     emptied = [change.name for change in plan.permission_changes if change.before and not change.after]
-    yield _names("emptied permissions", emptied, limits.allow_empty, "allow_empty=True", "would lose all permissions")
+    yield _names(
+        "emptied permissions", emptied, limits.allow_empty, "allow_empty=True", "would lose all permissions"
+    )
     yield GuardResult(
         guard="empty desired state",
         passed=limits.allow_empty_desired or not plan.prune or plan.declared > 0,
         parameter="allow_empty_desired=True",
         message=f"{plan.declared} groups are declared, pruning is {'on' if plan.prune else 'off'}",
     )
-    inhabited = [f"{change.name} ({change.membership_count})" for change in deletes if change.membership_count > 0]
+    inhabited = [
+        f"{change.name} ({change.membership_count})" for change in deletes if change.membership_count > 0
+    ]
     yield _names(
         "deletion of groups with members",
         inhabited,
@@ -108,11 +130,21 @@ def _evaluate(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
     losing = [change.name for change in deletes if change.group_id in own]
     losing += [change.name for change in plan.permission_changes if change.group_id in own and change.removed]
     yield _names(
-        "groups of the calling user", losing, not limits.require_self, "require_self=False", "hold the calling user and would lose access"
+        "groups of the calling user",
+        losing,
+        not limits.require_self,
+        "require_self=False",
+        "hold the calling user and would lose access",
     )
     protected = {canonical_name(name) for name in limits.protected}
     touched = sorted({name for name in _touched(plan) if canonical_name(name) in protected})
-    yield _names("protected groups", touched, False, "protected=[…] without these names", "would be changed although protected")
+    yield _names(
+        "protected groups",
+        touched,
+        False,
+        "protected=[…] without these names",
+        "would be changed although protected",
+    )
 
 
 def _touched(plan: Plan) -> Iterator[str]:
@@ -126,9 +158,16 @@ def _ratio(guard: str, number: int, of: str, share: float, parameter: str, most:
     # Rounded up to two digits, so that the suggested value does allow it.
     enough = min(1.0, math.ceil(share * 100) / 100)
     message = f"{number} of {of} ({share:.0%}) to remove, at most {most:.0%} allowed"
-    return GuardResult(guard=guard, passed=share <= most, parameter=f"{parameter}={enough:.2f}", message=message)
+    return GuardResult(
+        guard=guard, passed=share <= most, parameter=f"{parameter}={enough:.2f}", message=message
+    )
 
 
 def _names(guard: str, names: Sequence[str], allowed: bool, parameter: str, what: str) -> GuardResult:
     listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return GuardResult(guard=guard, passed=allowed or not names, parameter=parameter, message=f"{listed} {what}" if names else "none")
+    return GuardResult(
+        guard=guard,
+        passed=allowed or not names,
+        parameter=parameter,
+        message=f"{listed} {what}" if names else "none",
+    )

@@ -33,7 +33,9 @@ Grant = tuple[str, int, str]
 class AmbiguousGroupsError(AdobeConflictError):
     """It is not clear which live group is meant. Nothing was changed."""
 
-    default_hint = "Name the group that is meant with groupId, or tidy up in Audience Manager; nothing was changed."
+    default_hint = (
+        "Name the group that is meant with groupId, or tidy up in Audience Manager; nothing was changed."
+    )
 
 
 class PlanRefusedError(AdobeError):
@@ -92,15 +94,22 @@ class Scope:
     def __post_init__(self) -> None:
         if self.prune and self.managed is None:
             raise ValueError(
-                "prune=True needs managed_groups: a regular expression for the names, or the ids, of groups that may be deleted"
+                "prune=True needs managed_groups: a regular expression for the names, or the ids, of groups "
+                "that may be deleted"
             )
         if isinstance(self.managed, str):
             name_pattern(self.managed, "managed_groups")
         elif isinstance(self.managed, Collection) and not isinstance(self.managed, Mapping):
             # Templates turn ids into text, which would match no group.
-            object.__setattr__(self, "managed", frozenset(checked_id(group_id, "managed_groups") for group_id in self.managed))
+            object.__setattr__(
+                self,
+                "managed",
+                frozenset(checked_id(group_id, "managed_groups") for group_id in self.managed),
+            )
         elif self.managed is not None:
-            raise ValueError(f"managed_groups must be a regular expression or a list of ids, not {self.managed!r}")
+            raise ValueError(
+                f"managed_groups must be a regular expression or a list of ids, not {self.managed!r}"
+            )
         wrong = isinstance(self.protected, str) or not isinstance(self.protected, Collection)
         if wrong or not all(isinstance(name, str) for name in self.protected):
             raise ValueError(f"protected must be a list of names, not {self.protected!r}")
@@ -111,7 +120,9 @@ class Scope:
         if self.managed is None:
             return False
         if isinstance(self.managed, str):
-            return name_pattern(self.managed, "managed_groups").fullmatch(canonical_name(group.name)) is not None
+            return (
+                name_pattern(self.managed, "managed_groups").fullmatch(canonical_name(group.name)) is not None
+            )
         return group.group_id in self.managed
 
     def protects(self, name: str) -> bool:
@@ -259,7 +270,12 @@ class Plan(_Model):
         kinds = dict.fromkeys(("create", "rename", "update", "set_permissions", "delete"), 0)
         for change in self.changes:
             kinds[change.kind] += 1
-        return {**kinds, "unchanged": self.unchanged, "unmanaged": self.unmanaged, "findings": len(self.findings)}
+        return {
+            **kinds,
+            "unchanged": self.unchanged,
+            "unmanaged": self.unmanaged,
+            "findings": len(self.findings),
+        }
 
     def seal(self, key: str) -> dict[str, Any]:
         """Return the plan as JSON that :meth:`unseal` recognises.
@@ -277,14 +293,19 @@ class Plan(_Model):
         """
         if not isinstance(sealed, Mapping) or not {"hash", "content"} <= sealed.keys():
             raise PlanRefusedError(
-                f"this is not a plan: {type(sealed).__name__}", hint="Pass the output of AdobePlanGroupsOperator, as in plan=plan.output."
+                f"this is not a plan: {type(sealed).__name__}",
+                hint="Pass the output of AdobePlanGroupsOperator, as in plan=plan.output.",
             )
         if not hmac.compare_digest(str(sealed["hash"]), _digest(sealed["content"], key)):
-            raise PlanRefusedError("the plan is not the one that was made: it was altered, or made with another credential")
+            raise PlanRefusedError(
+                "the plan is not the one that was made: it was altered, or made with another credential"
+            )
         try:
             return cls.model_validate(sealed["content"])
         except ValidationError as error:
-            raise PlanRefusedError(f"the plan was made by another version of this package ({error.error_count()} differences)") from None
+            raise PlanRefusedError(
+                f"the plan was made by another version of this package ({error.error_count()} differences)"
+            ) from None
 
 
 def _digest(content: Any, key: str) -> str:
@@ -317,23 +338,35 @@ def match(desired: DesiredState, groups: Sequence[Group]) -> list[Group | None]:
             found = None
         matched.append(found)
         if found is not None and (other := claimed.setdefault(found.group_id, wanted.name)) != wanted.name:
-            problems.append(f"{other!r} and {wanted.name!r} both mean the live group {found.name!r} (groupId {found.group_id})")
+            problems.append(
+                f"{other!r} and {wanted.name!r} both mean the live group {found.name!r} (groupId "
+                f"{found.group_id})"
+            )
     if problems:
         raise AmbiguousGroupsError("it is not clear which groups are meant: " + "; ".join(problems))
     return matched
 
 
-def _match(wanted: DesiredGroup, by_id: Mapping[int, Group], by_name: Mapping[str, list[Group]]) -> Group | None:
+def _match(
+    wanted: DesiredGroup, by_id: Mapping[int, Group], by_name: Mapping[str, list[Group]]
+) -> Group | None:
     named = by_name.get(canonical_name(wanted.name), [])
     if wanted.group_id is not None:
         found = by_id.get(wanted.group_id)
         if found is None:
-            raise AmbiguousGroupsError(f"{wanted.name!r} has the groupId {wanted.group_id}, which does not exist")
+            raise AmbiguousGroupsError(
+                f"{wanted.name!r} has the groupId {wanted.group_id}, which does not exist"
+            )
         others = [group.group_id for group in named if group is not found]
         if others and canonical_name(found.name) != canonical_name(wanted.name):
-            raise AmbiguousGroupsError(f"groupId {wanted.group_id} cannot be renamed to {wanted.name!r}: groupId {others[0]} has that name")
+            raise AmbiguousGroupsError(
+                f"groupId {wanted.group_id} cannot be renamed to {wanted.name!r}: groupId {others[0]} has "
+                "that name"
+            )
         return found
-    candidates = named or [group for former in wanted.previously for group in by_name.get(canonical_name(former), [])]
+    candidates = named or [
+        group for former in wanted.previously for group in by_name.get(canonical_name(former), [])
+    ]
     if len(candidates) > 1:
         listed = ", ".join(f"{group.name!r} (groupId {group.group_id})" for group in candidates)
         raise AmbiguousGroupsError(f"{wanted.name!r} can be any of {len(candidates)} live groups: {listed}")
@@ -341,7 +374,8 @@ def _match(wanted: DesiredGroup, by_id: Mapping[int, Group], by_name: Mapping[st
 
 
 def permissions_to_read(desired: DesiredState, groups: Sequence[Group]) -> list[int]:
-    """Return the ids of the groups whose permissions a plan needs to know: those that exist and whose permissions are declared.
+    """Return the ids of the groups whose permissions a plan needs to know: those that exist and whose
+    permissions are declared.
 
     :raises AmbiguousGroupsError: see :func:`match`.
     """
@@ -367,13 +401,22 @@ def make(desired: DesiredState, live: Live, *, target: str, scope: Scope | None 
     for wanted, found in zip(desired.groups, matched, strict=True):
         before = len(creates) + len(updates) + len(sets)
         if found is None:
-            creates.append(CreateGroup(after=Attributes(name=wanted.name, description=_text(wanted.description))))
+            creates.append(
+                CreateGroup(after=Attributes(name=wanted.name, description=_text(wanted.description)))
+            )
         elif (update := _update(wanted, found)) is not None:
             updates.append(update)
         if wanted.rows is not None:
             has = live.permissions[found.group_id] if found else ()
             if has != wanted.rows:
-                sets.append(SetPermissions(name=wanted.name, group_id=found.group_id if found else None, before=has, after=wanted.rows))
+                sets.append(
+                    SetPermissions(
+                        name=wanted.name,
+                        group_id=found.group_id if found else None,
+                        before=has,
+                        after=wanted.rows,
+                    )
+                )
         unchanged += before == len(creates) + len(updates) + len(sets)
     declared = {found.group_id for found in matched if found is not None}
     in_scope = [group for group in live.groups if group.group_id not in declared and scope.covers(group)]
@@ -400,7 +443,11 @@ def make(desired: DesiredState, live: Live, *, target: str, scope: Scope | None 
 def _update(wanted: DesiredGroup, found: Group) -> UpdateGroup | None:
     before = Attributes(name=canonical_name(found.name), description=canonical_description(found.description))
     # What is not managed goes back as it came: a PUT replaces both.
-    description = _text(wanted.description) if wanted.manages_description else html.unescape(found.description or "") or None
+    description = (
+        _text(wanted.description)
+        if wanted.manages_description
+        else html.unescape(found.description or "") or None
+    )
     renamed = before.name != canonical_name(wanted.name)
     if not renamed and canonical_description(description) == before.description:
         return None
@@ -421,10 +468,18 @@ def _differences(desired: DesiredState, matched: Iterable[Group | None]) -> Iter
         if found is None:
             if wanted.wildcards:
                 missing = ", ".join(sorted(wanted.wildcards))
-                message = f"a new group has no wildcards; declared are: {missing} (set them in Audience Manager's user interface)"
+                message = (
+                    f"a new group has no wildcards; declared are: {missing} (set them in Audience Manager's "
+                    "user interface)"
+                )
                 yield Finding(kind="wildcards", name=wanted.name, group_id=None, message=message)
             if wanted.users:
-                yield Finding(kind="users", name=wanted.name, group_id=None, message="the new group has none of its declared users")
+                yield Finding(
+                    kind="users",
+                    name=wanted.name,
+                    group_id=None,
+                    message="the new group has none of its declared users",
+                )
             continue
         kinds: list[tuple[Literal["wildcards", "users"], Any, Any]] = [
             ("wildcards", wanted.wildcards, found.wildcards),
@@ -434,7 +489,9 @@ def _differences(desired: DesiredState, matched: Iterable[Group | None]) -> Iter
             if declared is not None and set(declared) != set(has):
                 missing = ", ".join(str(value) for value in sorted(set(declared) - set(has)))
                 surplus = ", ".join(str(value) for value in sorted(set(has) - set(declared)))
-                parts = ([f"declared but missing: {missing}"] if missing else []) + ([f"not declared: {surplus}"] if surplus else [])
+                parts = ([f"declared but missing: {missing}"] if missing else []) + (
+                    [f"not declared: {surplus}"] if surplus else []
+                )
                 yield Finding(kind=kind, name=wanted.name, group_id=found.group_id, message="; ".join(parts))
 
 
@@ -444,10 +501,14 @@ def _twins(live: Live, declared: Collection[int]) -> Iterator[Finding]:
             others = ", ".join(str(group.group_id) for group in named if group.group_id not in declared)
             chosen = next(group for group in named if group.group_id in declared)
             message = f"other groups have the same name: groupId {others}"
-            yield Finding(kind="name", name=canonical_name(chosen.name), group_id=chosen.group_id, message=message)
+            yield Finding(
+                kind="name", name=canonical_name(chosen.name), group_id=chosen.group_id, message=message
+            )
 
 
-def _undeclared(desired: DesiredState, groups: Iterable[Group], scope: Scope) -> tuple[list[DeleteGroup], list[Finding]]:
+def _undeclared(
+    desired: DesiredState, groups: Iterable[Group], scope: Scope
+) -> tuple[list[DeleteGroup], list[Finding]]:
     """Return what pruning deletes, and what it leaves alone although it is in the scope."""
     current = {canonical_name(wanted.name) for wanted in desired.groups}
     former = {canonical_name(name) for wanted in desired.groups for name in wanted.previously}
@@ -465,11 +526,24 @@ def _undeclared(desired: DesiredState, groups: Iterable[Group], scope: Scope) ->
             else None
         )
         if kept:
-            findings.append(Finding(kind="kept", name=name, group_id=group.group_id, message=f"not declared, but kept: {kept}"))
+            findings.append(
+                Finding(
+                    kind="kept", name=name, group_id=group.group_id, message=f"not declared, but kept: {kept}"
+                )
+            )
         elif scope.prune:
-            deletes.append(DeleteGroup(name=name, group_id=group.group_id, membership_count=group.membership_count))
+            deletes.append(
+                DeleteGroup(name=name, group_id=group.group_id, membership_count=group.membership_count)
+            )
         else:
-            findings.append(Finding(kind="undeclared", name=name, group_id=group.group_id, message="not declared (prune is off)"))
+            findings.append(
+                Finding(
+                    kind="undeclared",
+                    name=name,
+                    group_id=group.group_id,
+                    message="not declared (prune is off)",
+                )
+            )
     return deletes, findings
 
 
@@ -488,7 +562,8 @@ class Progress:
 
 
 def progress(change: Change, live: Live) -> Progress:
-    """Return whether ``change`` is still to be made, or was made, or rests on something that is no longer true.
+    """Return whether ``change`` is still to be made, or was made, or rests on something that is no longer
+    true.
 
     For :class:`SetPermissions` the group's permissions must have been read.
     """
@@ -497,9 +572,13 @@ def progress(change: Change, live: Live) -> Progress:
             named = live.by_name.get(canonical_name(after.name), [])
             if not named:
                 return Progress("pending")
-            if len(named) == 1 and canonical_description(named[0].description) == canonical_description(after.description):
+            if len(named) == 1 and canonical_description(named[0].description) == canonical_description(
+                after.description
+            ):
                 return Progress("done", named[0].group_id)
-            return Progress("stale", reason=f"{len(named)} group(s) with this name exist now, and differ from the plan")
+            return Progress(
+                "stale", reason=f"{len(named)} group(s) with this name exist now, and differ from the plan"
+            )
         case UpdateGroup(group_id=group_id, before=before, after=after):
             group = live.by_id.get(group_id)
             if group is None:
@@ -526,11 +605,15 @@ def progress(change: Change, live: Live) -> Progress:
             if canonical_name(group.name) != name:
                 return Progress("stale", group_id, f"the group is now named {group.name!r}")
             if group.membership_count != count:
-                return Progress("stale", group_id, f"the group has {group.membership_count} members now, not {count}")
+                return Progress(
+                    "stale", group_id, f"the group has {group.membership_count} members now, not {count}"
+                )
             return Progress("pending", group_id)
 
 
-def permissions_progress(change: SetPermissions, group_id: int, permissions: Iterable[Permission]) -> Progress:
+def permissions_progress(
+    change: SetPermissions, group_id: int, permissions: Iterable[Permission]
+) -> Progress:
     """As :func:`progress`, for permissions that were just read."""
     has = canonical_permissions(permissions)
     if has == change.after:
@@ -538,7 +621,10 @@ def permissions_progress(change: SetPermissions, group_id: int, permissions: Ite
     if has == change.before:
         return Progress("pending", group_id)
     lost, gained = grants(change.before) - grants(has), grants(has) - grants(change.before)
-    moved = ", ".join([f"+{_spelled(grant)}" for grant in sorted(gained)[:5]] + [f"-{_spelled(grant)}" for grant in sorted(lost)[:5]])
+    moved = ", ".join(
+        [f"+{_spelled(grant)}" for grant in sorted(gained)[:5]]
+        + [f"-{_spelled(grant)}" for grant in sorted(lost)[:5]]
+    )
     return Progress("stale", group_id, f"its permissions have changed since they were read ({moved})")
 
 

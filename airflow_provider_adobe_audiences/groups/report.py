@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan and what became of it, for people (a table in the log, Markdown for the approval page) and for programs (JSON)."""
+"""A plan and what became of it, for people (a table in the log, Markdown for the approval page) and for
+programs (JSON).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from typing import Any
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Permission
 from airflow_provider_adobe_audiences.groups.apply import Result
-from airflow_provider_adobe_audiences.groups.plan import Change, CreateGroup, DeleteGroup, Plan, SetPermissions, UpdateGroup
+from airflow_provider_adobe_audiences.groups.plan import (
+    Change,
+    CreateGroup,
+    DeleteGroup,
+    Plan,
+    SetPermissions,
+    UpdateGroup,
+)
 
 LONGEST_MARKDOWN = 60_000
 _SIGNS = {"create": "+", "rename": "~", "update": "~", "set_permissions": "~", "delete": "-"}
@@ -31,15 +40,21 @@ def summary(plan: Plan) -> str:
 
 
 def table(plan: Plan) -> str:
-    """Return the plan as text for a log: what is created (+), changed (~), deleted (-) or only reported (!)."""
+    """Return the plan as text for a log: what is created (+), changed (~), deleted (-) or only reported
+    (!).
+    """
     lines = [f"Plan for {plan.target}: {summary(plan)}"]
     for change in plan.changes:
         lines.append(f"  {_SIGNS[change.kind]} {change.kind.replace('_', ' '):<16} {_title(change)}")
         lines += [f"      {detail}" for detail in _details(change)]
     lines += [
-        f"  ! {finding.kind:<16} {_plain(finding.name)}{_id(finding.group_id)}: {_plain(finding.message)}" for finding in plan.findings
+        f"  ! {finding.kind:<16} {_plain(finding.name)}{_id(finding.group_id)}: {_plain(finding.message)}"
+        for finding in plan.findings
     ]
-    lines += [f"  {'ok     ' if guard.passed else 'STOPPED'} {guard.guard}: {_plain(guard.message)}" for guard in plan.guards]
+    lines += [
+        f"  {'ok     ' if guard.passed else 'STOPPED'} {guard.guard}: {_plain(guard.message)}"
+        for guard in plan.guards
+    ]
     if not plan.changes:
         lines.append("  Nothing to change.")
     return "\n".join(lines)
@@ -48,13 +63,17 @@ def table(plan: Plan) -> str:
 def markdown(plan: Plan, *, longest: int = LONGEST_MARKDOWN) -> str:
     """Return the plan as Markdown, what takes something away first.
 
-    :param longest: most characters; what is left out is counted in the text, so that nobody approves what is not shown unawares.
+    :param longest: most characters; what is left out is counted in the text, so that nobody approves what is
+        not shown unawares.
     """
     head = [f"**{summary(plan)}**", "", f"At {_code(plan.target)}", ""]
     if not plan.changes:
         return "\n".join([*head, "Nothing to change."])
     rows = [_markdown_rows(change) for change in sorted(plan.changes, key=_least_harmless_first)]
-    tail = [f"- {_code(f'{_plain(finding.name)}{_id(finding.group_id)}: {_plain(finding.message)}')}" for finding in plan.findings]
+    tail = [
+        f"- {_code(f'{_plain(finding.name)}{_id(finding.group_id)}: {_plain(finding.message)}')}"
+        for finding in plan.findings
+    ]
     tail = ["", "Reported, not changed:", "", *tail] if tail else []
     room = longest - sum(map(len, head)) - sum(map(len, tail)) - 500
     shown: list[str] = []
@@ -64,13 +83,24 @@ def markdown(plan: Plan, *, longest: int = LONGEST_MARKDOWN) -> str:
             break
         shown.append(row)
     left = len(rows) - len(shown)
-    more = ["", f"**{left} more changes are not shown here for want of room; the log of the planning task shows all.**"] if left else []
+    more = (
+        [
+            "",
+            f"**{left} more changes are not shown here for want of room; the log of the planning task shows "
+            "all.**",
+        ]
+        if left
+        else []
+    )
     return "\n".join([*head, "| Change | Group | Details |", "|---|---|---|", *shown, *more, *tail])
 
 
 def _markdown_rows(change: Change) -> str:
     first, *others = [_code(detail) for detail in _details(change)] or [" "]
-    rows = [f"| {change.kind.replace('_', ' ')} | {_code(_title(change))} | {first} |", *(f"|  |  | {detail} |" for detail in others)]
+    rows = [
+        f"| {change.kind.replace('_', ' ')} | {_code(_title(change))} | {first} |",
+        *(f"|  |  | {detail} |" for detail in others),
+    ]
     return "\n".join(rows)
 
 
@@ -95,13 +125,23 @@ def report(plan: Plan, results: Sequence[Result] = (), *, mode: str) -> dict[str
 
 def result_line(result: Result) -> str:
     """Return what became of a change, for a log."""
-    tail = f": {_plain(result.error)}" if result.error else f" (request id {result.request_id})" if result.request_id else ""
+    tail = (
+        f": {_plain(result.error)}"
+        if result.error
+        else f" (request id {result.request_id})"
+        if result.request_id
+        else ""
+    )
     return f"{result.outcome}: {result.change.kind.replace('_', ' ')} {_title(result.change)}{tail}"
 
 
 def _change(change: Change, result: Result | None) -> dict[str, Any]:
     described = change.model_dump(mode="json", by_alias=True, exclude={"name"})
-    made = {"outcome": result.outcome, "requestId": result.request_id} if result else {"outcome": "planned", "requestId": None}
+    made = (
+        {"outcome": result.outcome, "requestId": result.request_id}
+        if result
+        else {"outcome": "planned", "requestId": None}
+    )
     group_id = result.group_id if result and result.group_id is not None else described.get("groupId")
     return {"name": change.name, **described, "groupId": group_id, **made}
 
@@ -122,8 +162,11 @@ def _details(change: Change) -> Iterator[str]:
     match change:
         case CreateGroup(after=after) if after.description:
             yield f"description: {_plain(after.description)}"
-        case UpdateGroup(before=before, after=after) if (before.description or "") != (after.description or ""):
-            yield f"description: {_plain(before.description or '(none)')} -> {_plain(after.description or '(none)')}"
+        case UpdateGroup(before=before, after=after) if (before.description or "") != (
+            after.description or ""
+        ):
+            old, new = (_plain(group.description or "(none)") for group in (before, after))
+            yield f"description: {old} -> {new}"
         case SetPermissions():
             yield from (f"- {row}" for row in _rows(change.before, change.after))
             yield from (f"+ {row}" for row in _rows(change.after, change.before))
@@ -133,7 +176,9 @@ def _rows(has: Sequence[Permission], other: Sequence[Permission]) -> Iterator[st
     """Spell out what is in ``has`` and not in ``other``, one object per row."""
     known = {(row.object_type, row.object_id): set(row.permissions) for row in other}
     for row in has:
-        if tokens := [token for token in row.permissions if token not in known.get((row.object_type, row.object_id), ())]:
+        if tokens := [
+            token for token in row.permissions if token not in known.get((row.object_type, row.object_id), ())
+        ]:
             yield f"{_plain(row.object_type)} {row.object_id}: {', '.join(map(_plain, tokens))}"
 
 
@@ -153,7 +198,9 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return the text as Markdown code, also in a table: a group's name must not be able to draw a row, a link or a picture."""
+    """Return the text as Markdown code, also in a table: a group's name must not be able to draw a row, a
+    link or a picture.
+    """
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     room = " " if text.startswith("`") or text.endswith("`") else ""
     # Backslashes before a bar are doubled, or they would take away the bar's own.

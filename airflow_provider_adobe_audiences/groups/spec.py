@@ -8,11 +8,26 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS, WILDCARDS, Permission, checked_name
+from airflow_provider_adobe_audiences.adobe.audience_manager import (
+    OBJECT_PERMISSIONS,
+    WILDCARDS,
+    Permission,
+    checked_name,
+)
 from airflow_provider_adobe_audiences.groups.document import DesiredStateError, Document, Path, read
 
 _MOST_PROBLEMS = 20
@@ -24,7 +39,9 @@ _SAME_PERMISSION = {("SEGMENT", "MAP_TO_DESTINATIONS"): "MAP_TO_DESTINATION"}
 
 
 def canonical_name(name: str) -> str:
-    """Return the form in which names are compared: as people see them, whether or not the service has escaped them."""
+    """Return the form in which names are compared: as people see them, whether or not the service has escaped
+    them.
+    """
     for _ in range(_MOST_ESCAPES):
         if (unescaped := html.unescape(name)) == name:
             break
@@ -38,7 +55,9 @@ def canonical_description(description: str | None) -> str | None:
 
 
 def canonical_permissions(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
-    """Return the form in which permissions are compared: one row per object, rows and permissions in order, nothing twice."""
+    """Return the form in which permissions are compared: one row per object, rows and permissions in order,
+    nothing twice.
+    """
     merged: dict[tuple[str, int], set[str]] = {}
     for row in permissions:
         tokens = (_SAME_PERMISSION.get((row.object_type, token), token) for token in row.permissions)
@@ -66,9 +85,11 @@ def _name(value: str) -> str:
 def _wildcard(token: str) -> str:
     if any(token in tokens for tokens in OBJECT_PERMISSIONS.values()):
         raise ValueError(
-            f"{token} is a permission on one object, not a wildcard: write it below 'permissions' with objectType and objectId"
+            f"{token} is a permission on one object, not a wildcard: write it below 'permissions' with "
+            "objectType and objectId"
         )
-    # Old groups still have tokens that Adobe no longer lists, so an unknown one is no error unless it looks like a slip.
+    # Old groups still have tokens that Adobe no longer lists, so an unknown one is no error unless it looks
+    # like a slip.
     if token not in _WILDCARD_FAMILIES and (meant := _meant(token, _WILDCARD_FAMILIES)):
         raise ValueError(f"{token} is not a wildcard of Audience Manager{meant}")
     return token
@@ -81,8 +102,14 @@ Id = Annotated[StrictInt, Field(gt=0)]
 class PermissionRow(_Model):
     """What the group may do with one object."""
 
-    object_type: Annotated[str, Field(description="what objectId is: a data source (SEGMENT, TRAIT) or a destination (DESTINATION)")]
-    object_id: Annotated[Id, Field(description="data source id for SEGMENT and TRAIT (not a sid), destination id for DESTINATION")]
+    object_type: Annotated[
+        str,
+        Field(description="what objectId is: a data source (SEGMENT, TRAIT) or a destination (DESTINATION)"),
+    ]
+    object_id: Annotated[
+        Id,
+        Field(description="data source id for SEGMENT and TRAIT (not a sid), destination id for DESTINATION"),
+    ]
     permissions: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
 
     @field_validator("object_type")
@@ -91,8 +118,14 @@ class PermissionRow(_Model):
         if value in OBJECT_PERMISSIONS:
             return value
         if value in WILDCARDS:
-            raise ValueError(f"{value} has no permissions on single objects, only wildcards ({', '.join(WILDCARDS[value])})")
-        raise ValueError(f"{value!r} is not one of {', '.join(OBJECT_PERMISSIONS)}{_meant(value.upper(), OBJECT_PERMISSIONS)}")
+            raise ValueError(
+                f"{value} has no permissions on single objects, only wildcards "
+                f"({', '.join(WILDCARDS[value])})"
+            )
+        raise ValueError(
+            f"{value!r} is not one of "
+            f"{', '.join(OBJECT_PERMISSIONS)}{_meant(value.upper(), OBJECT_PERMISSIONS)}"
+        )
 
     @model_validator(mode="after")
     def _known_permissions(self) -> PermissionRow:
@@ -102,10 +135,14 @@ class PermissionRow(_Model):
                 continue
             if token in _WILDCARD_FAMILIES:
                 raise ValueError(
-                    f"{token} is a wildcard of the whole group, not a permission on one object: write it below 'wildcards' "
+                    f"{token} is a wildcard of the whole group, not a permission on one object: write it "
+                    "below 'wildcards' "
                     "(they are compared and reported, Adobe documents no way to set them)"
                 )
-            raise ValueError(f"{token!r} is not a permission on a {self.object_type}: {', '.join(known)}{_meant(token.upper(), known)}")
+            raise ValueError(
+                f"{token!r} is not a permission on a {self.object_type}: "
+                f"{', '.join(known)}{_meant(token.upper(), known)}"
+            )
         return self
 
     @property
@@ -117,22 +154,35 @@ class DesiredGroup(_Model):
     """One group. What is left out is not managed."""
 
     name: Annotated[Name, Field(description="name of the group; groups are matched by it")]
-    previously: Annotated[tuple[Name, ...], Field(description="former names: a group that still has one of them is renamed")] = ()
-    group_id: Annotated[Id | None, Field(description="pins the group that is meant, whatever its name is now")] = None
-    description: Annotated[StrictStr | None, Field(description="left out: not managed; null: no description")] = None
+    previously: Annotated[
+        tuple[Name, ...], Field(description="former names: a group that still has one of them is renamed")
+    ] = ()
+    group_id: Annotated[
+        Id | None, Field(description="pins the group that is meant, whatever its name is now")
+    ] = None
+    description: Annotated[
+        StrictStr | None, Field(description="left out: not managed; null: no description")
+    ] = None
     permissions: Annotated[
-        tuple[PermissionRow, ...] | None, Field(description="all permissions of the group; left out: not managed; []: none at all")
+        tuple[PermissionRow, ...] | None,
+        Field(description="all permissions of the group; left out: not managed; []: none at all"),
     ] = None
     wildcards: Annotated[
-        tuple[Annotated[StrictStr, AfterValidator(_wildcard)], ...] | None, Field(description="compared and reported, never changed")
+        tuple[Annotated[StrictStr, AfterValidator(_wildcard)], ...] | None,
+        Field(description="compared and reported, never changed"),
     ] = None
-    users: Annotated[tuple[Id, ...] | None, Field(description="user ids of the members; compared and reported, never changed")] = None
+    users: Annotated[
+        tuple[Id, ...] | None,
+        Field(description="user ids of the members; compared and reported, never changed"),
+    ] = None
 
     @field_validator("permissions", "wildcards", "users", "group_id", mode="before")
     @classmethod
     def _not_null(cls, value: object) -> object:
         if value is None:
-            raise PydanticCustomError("null", "has no value: leave the key out (not managed), or write [] for none at all")
+            raise PydanticCustomError(
+                "null", "has no value: leave the key out (not managed), or write [] for none at all"
+            )
         return value
 
     @property
@@ -142,7 +192,9 @@ class DesiredGroup(_Model):
     @property
     def rows(self) -> tuple[Permission, ...] | None:
         """The permissions in canonical form; ``None`` when they are not managed."""
-        return None if self.permissions is None else canonical_permissions(row.row for row in self.permissions)
+        return (
+            None if self.permissions is None else canonical_permissions(row.row for row in self.permissions)
+        )
 
 
 class DesiredState(_Model):
@@ -165,8 +217,12 @@ def load(source: Document) -> DesiredState:
         if not found:
             return desired
     problems = [f"{source.where(path)}: {_dotted(path)}{message}" for path, message in found]
-    shown = problems[:_MOST_PROBLEMS] + ([f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else [])
-    raise DesiredStateError("\n".join(["the desired groups cannot be used:", *(f"  {problem}" for problem in shown)]))
+    shown = problems[:_MOST_PROBLEMS] + (
+        [f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else []
+    )
+    raise DesiredStateError(
+        "\n".join(["the desired groups cannot be used:", *(f"  {problem}" for problem in shown)])
+    )
 
 
 def load_permissions(rows: Any, source: str = "permissions") -> tuple[Permission, ...]:
@@ -188,7 +244,9 @@ def load_file(file: IO[bytes], source: str) -> DesiredState:
 def load_value(value: Any, source: str = "desired") -> DesiredState:
     """Check a value that is already in memory, such as the result of an upstream task."""
     if not isinstance(value, Mapping):
-        raise DesiredStateError(f"{source} should be a mapping with the key 'groups', not {type(value).__name__}")
+        raise DesiredStateError(
+            f"{source} should be a mapping with the key 'groups', not {type(value).__name__}"
+        )
     return load(Document(dict(value), source))
 
 
@@ -219,7 +277,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
     return re.sub("^Value error, ", "", problem["msg"])
 
 
-_KEYS = [to_camel(name) for model in (DesiredState, DesiredGroup, PermissionRow) for name in model.model_fields]
+_KEYS = [
+    to_camel(name) for model in (DesiredState, DesiredGroup, PermissionRow) for name in model.model_fields
+]
 
 
 def _repeated(desired: DesiredState) -> Iterator[tuple[Path, str]]:
@@ -234,7 +294,11 @@ def _repeated(desired: DesiredState) -> Iterator[tuple[Path, str]]:
             first, first_path = names.setdefault(canonical_name(name), (number, path))
             if first_path != path:
                 by = "by the same group" if first == number else f"by {_dotted(first_path).rstrip(': ')}"
-                yield path, f"the name {name!r} is already used {by}; each name, also a former one, may be written once"
+                yield (
+                    path,
+                    f"the name {name!r} is already used {by}; each name, also a former one, may be written "
+                    "once",
+                )
         if group.group_id is not None and (earlier := ids.setdefault(group.group_id, number)) != number:
             yield (*here, "groupId"), f"{group.group_id} is already the groupId of groups[{earlier}]"
 

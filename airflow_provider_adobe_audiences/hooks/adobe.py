@@ -13,7 +13,12 @@ from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secre
 from airflow_provider_adobe_audiences.adobe.call import Call
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.get_provider_info import CONN_TYPE, CONNECTION_FIELDS, DEFAULT_CONN_ID, UI_FIELD_BEHAVIOUR
+from airflow_provider_adobe_audiences.get_provider_info import (
+    CONN_TYPE,
+    CONNECTION_FIELDS,
+    DEFAULT_CONN_ID,
+    UI_FIELD_BEHAVIOUR,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
@@ -24,8 +29,8 @@ T = TypeVar("T")
 class AdobeHook(BaseHook):
     """Turns an Airflow connection of type ``adobe`` into sessions with Adobe's services.
 
-    :param adobe_conn_id: the connection. Login is the client id, password the client secret of an OAuth Server-to-Server
-        credential in Adobe's Developer Console; all else is in the fields of the form.
+    :param adobe_conn_id: the connection. Login is the client id, password the client secret of an OAuth
+        Server-to-Server credential in Adobe's Developer Console; all else is in the fields of the form.
     """
 
     conn_name_attr = "adobe_conn_id"
@@ -70,7 +75,9 @@ class AdobeHook(BaseHook):
 
     @asynccontextmanager
     async def async_session(self) -> AsyncIterator[AsyncAdobeSession]:
-        """Give one session for the event loop of a trigger: one look-up of the connection, one HTTP client."""
+        """Give one session for the event loop of a trigger: one look-up of the connection, one HTTP
+        client.
+        """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
         from airflow_provider_adobe_audiences.adobe.transport import AsyncAdobeSession
@@ -82,7 +89,9 @@ class AdobeHook(BaseHook):
             yield session
 
     def test_connection(self) -> tuple[bool, str]:
-        """Get an access token, then ask each service that the connection is set up for. Changes nothing at Adobe."""
+        """Get an access token, then ask each service that the connection is set up for. Changes nothing at
+        Adobe.
+        """
         from airflow_provider_adobe_audiences.hooks.check import check_connection
 
         try:
@@ -100,7 +109,11 @@ class AdobeHook(BaseHook):
 
         def widget(field: Mapping[str, Any]) -> Any:
             schema = field["schema"]
-            common: dict[str, Any] = {"description": field["description"], "default": schema.get("default"), "validators": [Optional()]}
+            common: dict[str, Any] = {
+                "description": field["description"],
+                "default": schema.get("default"),
+                "validators": [Optional()],
+            }
             label = lazy_gettext(field["label"])
             if schema.get("format") == "password":
                 return PasswordField(label, widget=BS3PasswordFieldWidget(), **common)
@@ -108,7 +121,8 @@ class AdobeHook(BaseHook):
                 return BooleanField(label, **common)
             if "integer" in schema["type"]:
                 return IntegerField(label, widget=BS3TextFieldWidget(), **common)
-            # Airflow 2 drops the whole hook for any other class of field, so choices and fractions are text too.
+            # Airflow 2 drops the whole hook for any other class of field, so choices and fractions are text
+            # too.
             if "enum" in schema:
                 common["validators"].append(any_of(schema["enum"]))
             if common["default"] is not None:
@@ -132,16 +146,24 @@ def _settings(connection: Connection, extra: Mapping[str, Any]) -> AdobeSettings
     if connection.conn_type != CONN_TYPE:
         raise AdobeConfigurationError(
             f"{where} has the type {connection.conn_type!r}, not {CONN_TYPE!r}",
-            hint="Choose the connection type 'Adobe', or pass the adobe_conn_id of a connection of that type.",
+            hint=(
+                "Choose the connection type 'Adobe', or pass the adobe_conn_id of a connection of that type."
+            ),
         )
     if connection.host or connection.schema or connection.port:
-        raise AdobeConfigurationError(f"{where} has a host, port or schema; hosts are set by the URL fields (ims_url, platform_url, …)")
+        raise AdobeConfigurationError(
+            f"{where} has a host, port or schema; hosts are set by the URL fields (ims_url, platform_url, …)"
+        )
     # Forms of Airflow 2 may store a field under its long name.
     fields = {name.removeprefix(f"extra__{CONN_TYPE}__"): value for name, value in extra.items()}
     for name in ("client_id", "client_secret"):
         if name in fields:
-            raise AdobeConfigurationError(f"{where} has {name!r} in extra; client id and client secret are its login and password")
-    settings = AdobeSettings.of({**fields, "client_id": connection.login, "client_secret": connection.password}, where)
+            raise AdobeConfigurationError(
+                f"{where} has {name!r} in extra; client id and client secret are its login and password"
+            )
+    settings = AdobeSettings.of(
+        {**fields, "client_id": connection.login, "client_secret": connection.password}, where
+    )
     for secret in settings.secrets():
         mask_secret(secret)
     return settings

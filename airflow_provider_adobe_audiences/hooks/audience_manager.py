@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_provider_adobe_audiences.adobe import audience_manager as aam
-from airflow_provider_adobe_audiences.adobe.audience_manager import BulkDeleteMethod, Group, Permission, Send, User
+from airflow_provider_adobe_audiences.adobe.audience_manager import (
+    BulkDeleteMethod,
+    Group,
+    Permission,
+    Send,
+    User,
+)
 from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeConflictError,
     AdobeNotFoundError,
@@ -27,14 +33,17 @@ class AdobeAudienceManagerHook(AdobeHook):
 
     hook_name = "Adobe Audience Manager"
 
-    def create_group(self, name: str, description: str | None = None, *, if_exists: str = "skip") -> tuple[Group, bool]:
+    def create_group(
+        self, name: str, description: str | None = None, *, if_exists: str = "skip"
+    ) -> tuple[Group, bool]:
         """Create a group unless one of this name exists; Adobe itself may allow several.
 
         Looks first, and looks again when an answer is lost, so that a retry never makes a twin.
 
         :param name: name of the group.
         :param description: description, or ``None``.
-        :param if_exists: ``skip`` returns the group that exists, ``update`` sets its description, ``fail`` raises.
+        :param if_exists: ``skip`` returns the group that exists, ``update`` sets its description, ``fail``
+            raises.
         :returns: the group, and whether it was created.
         :raises AdobeConflictError: when it exists and ``if_exists`` is ``fail``, or several have the name.
         """
@@ -49,15 +58,20 @@ class AdobeAudienceManagerHook(AdobeHook):
             if not found:
                 return create_once(session.send, name, description)[0], True
             if if_exists == "fail":
-                raise error_at(AdobeConflictError, call, f"a group named {name!r} exists (groupId {found[0].group_id})")
-            if if_exists == "update" and canonical_description(found[0].description) != canonical_description(description):
+                raise error_at(
+                    AdobeConflictError, call, f"a group named {name!r} exists (groupId {found[0].group_id})"
+                )
+            if if_exists == "update" and canonical_description(found[0].description) != canonical_description(
+                description
+            ):
                 return update_only(session.send, found[0], found[0].name, description)[0], False
             return found[0], False
 
     def update_group(self, group_id: int, name: str, description: str | None) -> Group:
         """Set name and description of a group.
 
-        Adobe does not say whether that touches members and wildcards, so they are compared with what they were before.
+        Adobe does not say whether that touches members and wildcards, so they are compared with what they
+        were before.
 
         :raises SideEffectError: when they moved.
         """
@@ -71,7 +85,9 @@ class AdobeAudienceManagerHook(AdobeHook):
             return aam.all_of(session.send, aam.list_groups)
 
     def get_group(self, group_id: int) -> Group:
-        """Return one group. Adobe does not document the call for one, so the list is asked when it does not exist."""
+        """Return one group. Adobe does not document the call for one, so the list is asked when it does not
+        exist.
+        """
         call = aam.get_group(group_id)
         with self.session() as session:
             try:
@@ -92,7 +108,9 @@ class AdobeAudienceManagerHook(AdobeHook):
                 aam.all_of(session.send, aam.list_groups)
             return existed
 
-    def bulk_delete_groups(self, group_ids: Sequence[int], method: BulkDeleteMethod = "DELETE") -> tuple[int, ...]:
+    def bulk_delete_groups(
+        self, group_ids: Sequence[int], method: BulkDeleteMethod = "DELETE"
+    ) -> tuple[int, ...]:
         """Delete those of the groups that exist, in one request. Returns which ones those were.
 
         What an error means for each group is not documented, so after one the list is read.
@@ -112,7 +130,10 @@ class AdobeAudienceManagerHook(AdobeHook):
             except (AdobeUnknownOutcomeError, AdobeConflictError, AdobeNotFoundError) as error:
                 left = _among(session.send, existing)
                 if left:
-                    error.hint = f"{len(left)} of {len(existing)} groups are left ({', '.join(map(str, left))}): {error.hint}"
+                    error.hint = (
+                        f"{len(left)} of {len(existing)} groups are left ({', '.join(map(str, left))}): "
+                        f"{error.hint}"
+                    )
                     raise
             return tuple(existing)
 
@@ -120,7 +141,9 @@ class AdobeAudienceManagerHook(AdobeHook):
         """Return what a group may do."""
         return self.send(aam.list_group_permissions(group_id))
 
-    def set_group_permissions(self, group_id: int, permissions: Sequence[Permission]) -> tuple[Permission, ...]:
+    def set_group_permissions(
+        self, group_id: int, permissions: Sequence[Permission]
+    ) -> tuple[Permission, ...]:
         """Replace all that a group may do. Returns what it may do then."""
         return self.send(aam.set_group_permissions(group_id, permissions))
 
@@ -130,7 +153,9 @@ class AdobeAudienceManagerHook(AdobeHook):
             return aam.all_of(session.send, lambda page, size: aam.list_users(group_id, page, size))
 
     def get_self(self) -> User:
-        """Return the calling user. The first call of a technical account makes Audience Manager create its user."""
+        """Return the calling user. The first call of a technical account makes Audience Manager create its
+        user.
+        """
         return self.send(aam.get_self())
 
     def permissionable_object_types(self) -> dict[str, dict[str, tuple[str, ...]]]:

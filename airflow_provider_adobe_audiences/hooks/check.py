@@ -50,7 +50,9 @@ def _audience_manager(session: AdobeSession, on_token: Callable[[str], None]) ->
     answering = []
     refusal: AdobeError | None = None
     for prefix in dict.fromkeys((settings.audience_manager_prefix, *_PREFIXES)):
-        with AdobeSession(settings.model_copy(update={"audience_manager_prefix": prefix}), on_token=on_token) as other:
+        with AdobeSession(
+            settings.model_copy(update={"audience_manager_prefix": prefix}), on_token=on_token
+        ) as other:
             try:
                 other.send(audience_manager.list_permissionable_object_types())
                 answering.append(prefix)
@@ -61,11 +63,16 @@ def _audience_manager(session: AdobeSession, on_token: Callable[[str], None]) ->
     if settings.audience_manager_prefix in answering:
         return True, f"Audience Manager: answers at prefix {' and '.join(answering)}."
     if answering:
-        return False, f"Audience Manager: FAILED at prefix {settings.audience_manager_prefix}, but answers at {answering[0]}: use that one."
+        return (
+            False,
+            f"Audience Manager: FAILED at prefix {settings.audience_manager_prefix}, but answers at "
+            f"{answering[0]}: use that one.",
+        )
     reason = refusal or "neither prefix is known there"
     fields = AdobeSettings.model_fields
     used = settings.authentication == "audience_manager_password" or any(
-        getattr(settings, name) != fields[name].default for name in ("audience_manager_url", "audience_manager_prefix")
+        getattr(settings, name) != fields[name].default
+        for name in ("audience_manager_url", "audience_manager_prefix")
     )
     return (False if used else None), f"Audience Manager: {'FAILED' if used else 'not available'}. {reason}"
 
@@ -75,10 +82,24 @@ def _target(session: AdobeSession) -> Finding:
     if settings.target_tenant is None:
         return None, "Target: not set up (the field 'Target tenant' is empty)."
     if settings.authentication == "audience_manager_password":
-        return False, "Target: FAILED. It does not accept Audience Manager's password grant; use another connection for it."
+        return (
+            False,
+            "Target: FAILED. It does not accept Audience Manager's password grant; use another connection "
+            "for it.",
+        )
     try:
-        required = session.send(target.get_settings(settings.target_tenant)).get("enableProfileApiAuthentication")
+        required = session.send(target.get_settings(settings.target_tenant)).get(
+            "enableProfileApiAuthentication"
+        )
     except AdobeError as error:
         return False, f"Target: FAILED. {target.explain_permission(error)}"
-    edge = "" if settings.target_client_code or settings.target_edge_url else " For profile updates, fill in 'Target client code'."
-    return True, f"Target: answers for tenant {settings.target_tenant!r}; profile authentication is {'on' if required else 'off'}.{edge}"
+    edge = (
+        ""
+        if settings.target_client_code or settings.target_edge_url
+        else " For profile updates, fill in 'Target client code'."
+    )
+    return (
+        True,
+        f"Target: answers for tenant {settings.target_tenant!r}; profile authentication is "
+        f"{'on' if required else 'off'}.{edge}",
+    )

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.audience_metadata import AudienceMetadata, ensure_audience_metadata
+from airflow_provider_adobe_audiences.adobe.audience_metadata import (
+    AudienceMetadata,
+    ensure_audience_metadata,
+)
 from airflow_provider_adobe_audiences.adobe.batch_ingestion import abort_quietly
 from airflow_provider_adobe_audiences.adobe.experience_platform import Audience, Batch, FailedFile
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
@@ -24,7 +27,9 @@ class AdobeExperiencePlatformHook(AdobeHook):
     def ensure_audience_metadata(
         self, wanted: AudienceMetadata, *, is_ours: Callable[[Audience], bool] = lambda audience: False
     ) -> dict[str, Any]:
-        """Create the metadata of an external audience unless it exists; see :func:`~..adobe.audience_metadata.ensure_audience_metadata`."""
+        """Create the metadata of an external audience unless it exists; see
+        :func:`~..adobe.audience_metadata.ensure_audience_metadata`.
+        """
         with self.session() as session:
             return ensure_audience_metadata(session, wanted, is_ours=is_ours)
 
@@ -33,7 +38,9 @@ class AdobeExperiencePlatformHook(AdobeHook):
         return self.send(platform.get_batch(batch_id))
 
     def abort_batch(self, batch_id: str) -> None:
-        """Abort a batch that is not ingested yet, in seconds, since the task is being ended; a failure is logged, not raised."""
+        """Abort a batch that is not ingested yet, in seconds, since the task is being ended; a failure is
+        logged, not raised.
+        """
         with self.session(max_attempts=2, total_timeout=15, read_timeout=10) as session:
             abort_quietly(session, batch_id)
 
@@ -47,10 +54,13 @@ class AdobeExperiencePlatformHook(AdobeHook):
                 if len(page) < 100:
                     return files
 
-    def download_failed_file(self, batch_id: str, file_name: str, target: IO[bytes], length: int | None = None) -> int:
+    def download_failed_file(
+        self, batch_id: str, file_name: str, target: IO[bytes], length: int | None = None
+    ) -> int:
         """Write one file of failed rows to ``target``; return the number of bytes.
 
-        :param length: how many there must be, from :meth:`list_failed_files`; ``None`` when Adobe did not say.
+        :param length: how many there must be, from :meth:`list_failed_files`; ``None`` when Adobe did not
+            say.
         """
         with self.session() as session:
             return session.download(platform.get_failed_file(batch_id, file_name), target, length)

@@ -17,20 +17,34 @@ from airflow_provider_adobe_audiences.adobe.experience_platform import MOST_FILE
 
 Source = str | PathLike[str] | ObjectStoragePath | Sequence[str | PathLike[str] | ObjectStoragePath]
 
-_VERSION_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "mtime", "created")
+_VERSION_KEYS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "content_md5",
+    "generation",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "created",
+)
 _PARQUET_MAGIC = b"PAR1"
 
 
 def resolve(source: Source, file_format: str) -> list[SourceFile]:
     """Return the files that ``source`` names, checked as far as that is possible without reading them.
 
-    :param source: a path or glob, or a list of them. Paths may carry a connection: ``s3://my_conn@bucket/key``.
+    :param source: a path or glob, or a list of them. Paths may carry a connection:
+        ``s3://my_conn@bucket/key``.
     :param file_format: ``json``, ``csv`` or ``parquet``.
-    :raises AdobeConfigurationError: naming the path that is missing, empty, a directory, or not of the format.
+    :raises AdobeConfigurationError: naming the path that is missing, empty, a directory, or not of the
+        format.
     """
     items: Iterable[Any] = [source] if isinstance(source, (str, PathLike, ObjectStoragePath)) else source
     if not isinstance(items, (list, tuple)) and not hasattr(items, "__iter__"):
-        raise AdobeConfigurationError(f"source is {type(source).__name__}: give a path, a glob, or a list of them")
+        raise AdobeConfigurationError(
+            f"source is {type(source).__name__}: give a path, a glob, or a list of them"
+        )
     found: dict[str, ObjectStoragePath] = {}
     for item in items:
         for path in _expand(item):
@@ -40,7 +54,10 @@ def resolve(source: Source, file_format: str) -> list[SourceFile]:
     if len(found) > MOST_FILES:
         raise AdobeConfigurationError(
             f"source names {len(found)} files; a batch takes at most {MOST_FILES}",
-            hint="Merge small files, or ingest several batches. Adobe recommends fewer than 10,000 files a batch.",
+            hint=(
+                "Merge small files, or ingest several batches. Adobe recommends fewer than 10,000 files a "
+                "batch."
+            ),
         )
     return [_checked(path, file_format) for _, path in sorted(found.items())]
 
@@ -72,17 +89,21 @@ def _checked(path: ObjectStoragePath, file_format: str) -> SourceFile:
         raise AdobeConfigurationError(f"source {str(path)!r} may not be read by this worker") from None
     if info.get("type") == "directory":
         raise AdobeConfigurationError(
-            f"source {str(path)!r} is a directory", hint=f"Name its files with a glob, such as {str(path).rstrip('/')}/*."
+            f"source {str(path)!r} is a directory",
+            hint=f"Name its files with a glob, such as {str(path).rstrip('/')}/*.",
         )
     size = int(info.get("size") or 0)
     if size == 0:
         raise AdobeConfigurationError(
-            f"source {str(path)!r} is empty", hint="Adobe refuses an empty file; skip the task when there is nothing to send."
+            f"source {str(path)!r} is empty",
+            hint="Adobe refuses an empty file; skip the task when there is nothing to send.",
         )
     if file_format == "parquet":
         _check_parquet(path, size)
     version = next((f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key) is not None), "")
-    return SourceFile(name=_name(path), size=size, version=version, open_at=lambda offset: _open_at(path, offset))
+    return SourceFile(
+        name=_name(path), size=size, version=version, open_at=lambda offset: _open_at(path, offset)
+    )
 
 
 def _check_parquet(path: ObjectStoragePath, size: int) -> None:
@@ -94,14 +115,18 @@ def _check_parquet(path: ObjectStoragePath, size: int) -> None:
             tail = file.read(4)
     if head != _PARQUET_MAGIC or tail != _PARQUET_MAGIC:
         raise AdobeConfigurationError(
-            f"source {str(path)!r} is not a complete Parquet file", hint="Check file_format, and that the file was closed."
+            f"source {str(path)!r} is not a complete Parquet file",
+            hint="Check file_format, and that the file was closed.",
         )
 
 
 def _name(path: ObjectStoragePath) -> str:
-    # Two folders may hold files of one name, and mapped tasks do not know each other's: the path decides, alike in every try.
+    # Two folders may hold files of one name, and mapped tasks do not know each other's: the path decides,
+    # alike in every try.
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    name = "".join(sign if sign.isalnum() or sign in "._-=" else "_" for sign in posixpath.basename(path.path))
+    name = "".join(
+        sign if sign.isalnum() or sign in "._-=" else "_" for sign in posixpath.basename(path.path)
+    )
     return f"{digest}-{name}"
 
 

@@ -11,7 +11,12 @@ from airflow.providers.common.compat.sdk import mask_secret
 from airflow_provider_adobe_audiences.adobe import target
 from airflow_provider_adobe_audiences.adobe.call import Call, Content
 from airflow_provider_adobe_audiences.adobe.errors import AdobeAuthenticationError, AdobeError
-from airflow_provider_adobe_audiences.adobe.target import ProfileBatch, ProfileBatchStatus, ProfileToken, TokenScope
+from airflow_provider_adobe_audiences.adobe.target import (
+    ProfileBatch,
+    ProfileBatchStatus,
+    ProfileToken,
+    TokenScope,
+)
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
@@ -26,26 +31,32 @@ class AdobeTargetHook(AdobeHook):
     """Profile token, settings and profiles of the tenant that the connection names.
 
     :param adobe_conn_id: connection of type ``adobe``, with Target tenant and Target client code.
-    :param store: where the profile token is; needed for the profile API while Target requires one. Read at each call.
+    :param store: where the profile token is; needed for the profile API while Target requires one. Read at
+        each call.
     """
 
     hook_name = "Adobe Target"
 
-    def __init__(self, adobe_conn_id: str = DEFAULT_CONN_ID, store: SecretStore | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, adobe_conn_id: str = DEFAULT_CONN_ID, store: SecretStore | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(adobe_conn_id, **kwargs)
         self.store = store
 
     # -- Admin API
 
     def get_profile_token(self, scope: TokenScope = "profile_api") -> ProfileToken | None:
-        """Return the token that exists, which Adobe gives in clear; it is masked in logs. ``None`` when there is none."""
+        """Return the token that exists, which Adobe gives in clear; it is masked in logs. ``None`` when there
+        is none.
+        """
         token = self._admin(target.get_profile_token(self.settings.tenant(), scope))
         if token is not None:
             mask_secret(token.value)
         return token
 
     def create_profile_token(self, scope: TokenScope = "profile_api") -> ProfileToken:
-        """Create a token. **The previous one stops working at once**; use ``AdobeRotateProfileTokenOperator`` if you can.
+        """Create a token. **The previous one stops working at once**; use ``AdobeRotateProfileTokenOperator``
+        if you can.
 
         :raises AdobeUnknownOutcomeError: when it is not known whether it was created: read it and compare.
         """
@@ -60,7 +71,8 @@ class AdobeTargetHook(AdobeHook):
     def change_settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change these settings and no other; return all of them, read back.
 
-        Where Adobe knows no PATCH yet (it was added in 2026), all settings are read and replaced; nobody else should change any then.
+        Where Adobe knows no PATCH yet (it was added in 2026), all settings are read and replaced; nobody else
+        should change any then.
         """
         tenant = self.settings.tenant()
         try:
@@ -83,19 +95,25 @@ class AdobeTargetHook(AdobeHook):
 
     # -- profile API
 
-    def submit_profile_batch(self, session: AdobeSession, content: Content, version: Literal[1, 2] = 2) -> ProfileBatch:
+    def submit_profile_batch(
+        self, session: AdobeSession, content: Content, version: Literal[1, 2] = 2
+    ) -> ProfileBatch:
         """Submit one file of profiles; ``content`` begins with ``batch=``.
 
         :raises AdobeUnknownOutcomeError: when it is not known whether Adobe took it.
         """
         code = self.settings.client_code()
-        return self.send_with_token(session, lambda token: target.submit_profile_batch(code, content, token, version))
+        return self.send_with_token(
+            session, lambda token: target.submit_profile_batch(code, content, token, version)
+        )
 
     def get_profile_batch_status(self, session: AdobeSession, status_url: str) -> ProfileBatchStatus:
         """Return how far a batch is, with its counts."""
         return self.send_with_token(session, lambda token: target.get_profile_batch_status(status_url, token))
 
-    async def get_profile_batch_status_async(self, session: AsyncAdobeSession, status_url: str) -> ProfileBatchStatus:
+    async def get_profile_batch_status_async(
+        self, session: AsyncAdobeSession, status_url: str
+    ) -> ProfileBatchStatus:
         """The same for an event loop."""
         from asgiref.sync import sync_to_async
 
@@ -118,27 +136,38 @@ class AdobeTargetHook(AdobeHook):
     ) -> str:
         """Set attributes of one profile that exists; return Adobe's message.
 
-        :param path_name: the word after ``/m2/``; by default the client code. Adobe's page prints the literal word ``client``.
+        :param path_name: the word after ``/m2/``; by default the client code. Adobe's page prints the literal
+            word ``client``.
         """
         code = self.settings.client_code()
         with self.session() as session:
             return self.send_with_token(
                 session,
                 lambda token: target.update_profile(
-                    code, parameters, third_party_id=third_party_id, mbox_pc=mbox_pc, bearer=token, path_name=path_name
+                    code,
+                    parameters,
+                    third_party_id=third_party_id,
+                    mbox_pc=mbox_pc,
+                    bearer=token,
+                    path_name=path_name,
                 ),
             )
 
     def fetch_profile(
-        self, profile_id: str, kind: Literal["thirdPartyId", "tntId", "marketingCloudVisitorId"] = "thirdPartyId"
+        self,
+        profile_id: str,
+        kind: Literal["thirdPartyId", "tntId", "marketingCloudVisitorId"] = "thirdPartyId",
     ) -> dict[str, Any] | None:
         """Return a profile, ``None`` when there is none."""
         code = self.settings.client_code()
         with self.session() as session:
-            return self.send_with_token(session, lambda token: target.fetch_profile(code, profile_id, kind, token))
+            return self.send_with_token(
+                session, lambda token: target.fetch_profile(code, profile_id, kind, token)
+            )
 
     def send_with_token(self, session: AdobeSession, call_with: Callable[[str | None], Call[T]]) -> T:
-        """Send a call with the token as it is in the store now; when it is refused, look once whether the store has another.
+        """Send a call with the token as it is in the store now; when it is refused, look once whether the
+        store has another.
 
         :raises AdobeAuthenticationError: when the store has no other, or that one is refused, too.
         """
@@ -162,12 +191,18 @@ class AdobeTargetHook(AdobeHook):
     def _judge_refusal(self, error: AdobeAuthenticationError, token: str | None, again: str | None) -> None:
         """Raise ``error`` unless the store has another token by now."""
         if self.store is None:
-            error.hint = "Target requires a profile authentication token: pass the store that holds it (store=…)."
+            error.hint = (
+                "Target requires a profile authentication token: pass the store that holds it (store=…)."
+            )
             raise error
-        # A rotation that is under way, or edge nodes that have not heard of it, are over when the task is retried.
+        # A rotation that is under way, or edge nodes that have not heard of it, are over when the task is
+        # retried.
         error.transient = True
         if not again:
-            error.hint = f"There is no token in {self.store}. Run AdobeRotateProfileTokenOperator with that store first."
+            error.hint = (
+                f"There is no token in {self.store}. Run AdobeRotateProfileTokenOperator with that store "
+                "first."
+            )
             raise error
         if again == token:
             error.hint = f"{target.TOKEN_REFUSED} The store ({self.store}) has no other."

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of Adobe Audience Manager: one operator per call, and the sync of declared groups in one task or with an approval between."""
+"""Groups of Adobe Audience Manager: one operator per call, and the sync of declared groups in one task or
+with an approval between.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_adobe_audiences.adobe.audience_manager import BulkDeleteMethod, Permission, checked_id, checked_name
+from airflow_provider_adobe_audiences.adobe.audience_manager import (
+    BulkDeleteMethod,
+    Permission,
+    checked_id,
+    checked_name,
+)
 from airflow_provider_adobe_audiences.adobe.call import Service
 from airflow_provider_adobe_audiences.groups import apply as run
 from airflow_provider_adobe_audiences.groups.document import DesiredStateError
 from airflow_provider_adobe_audiences.groups.guards import GuardError, Limits, check
 from airflow_provider_adobe_audiences.groups.plan import Plan, PlanRefusedError, Scope, name_pattern
 from airflow_provider_adobe_audiences.groups.report import markdown, report, result_line, table
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_name, load_file, load_permissions, load_value
+from airflow_provider_adobe_audiences.groups.spec import (
+    DesiredState,
+    canonical_name,
+    load_file,
+    load_permissions,
+    load_value,
+)
 from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
 
 if TYPE_CHECKING:
@@ -39,12 +52,13 @@ class _GroupsOperator(AdobeOperator):
 class AdobeCreateGroupOperator(_GroupsOperator):
     """Create a group (Adobe: "Group Management API Methods", create a group), unless one of this name exists.
 
-    A retry looks first, so it never makes a second group of the same name. Returns ``{"groupId", "name", "description",
-    "membershipCount", "created"}``.
+    A retry looks first, so it never makes a second group of the same name. Returns ``{"groupId", "name",
+    "description", "membershipCount", "created"}``.
 
     :param name: name of the group (templated).
     :param description: description, or ``None`` (templated).
-    :param if_exists: ``skip`` leaves a group of this name as it is, ``update`` sets its description, ``fail`` fails the task.
+    :param if_exists: ``skip`` leaves a group of this name as it is, ``update`` sets its description, ``fail``
+        fails the task.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
@@ -66,15 +80,21 @@ class AdobeCreateGroupOperator(_GroupsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with no_retry_when_useless():
             group, created = self.hook.create_group(self.name, self.description, if_exists=self.if_exists)
-        self.log.info("Group %r %s with groupId %d.", group.name, "was created" if created else "exists already", group.group_id)
+        self.log.info(
+            "Group %r %s with groupId %d.",
+            group.name,
+            "was created" if created else "exists already",
+            group.group_id,
+        )
         return {**_brief(group.as_json()), "created": created}
 
 
 class AdobeUpdateGroupOperator(_GroupsOperator):
     """Set name and description of a group (Adobe: "Group Management API Methods", update a group).
 
-    Adobe wants both each time, and does not say whether members and wildcards stay: they are compared before and after, and the task
-    fails when they moved. Returns ``{"groupId", "name", "description", "membershipCount"}``.
+    Adobe wants both each time, and does not say whether members and wildcards stay: they are compared before
+    and after, and the task fails when they moved. Returns ``{"groupId", "name", "description",
+    "membershipCount"}``.
 
     :param group_id: which group (templated).
     :param name: its name from now on (templated).
@@ -92,7 +112,9 @@ class AdobeUpdateGroupOperator(_GroupsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with no_retry_when_useless():
-            group = self.hook.update_group(checked_id(self.group_id, "group_id"), checked_name(self.name), self.description)
+            group = self.hook.update_group(
+                checked_id(self.group_id, "group_id"), checked_name(self.name), self.description
+            )
         return _brief(group.as_json())
 
 
@@ -116,10 +138,13 @@ class AdobeListGroupsOperator(_GroupsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with no_retry_when_useless():
             pattern = name_pattern(self.name_pattern or ".*", "name_pattern")
-            groups = [group for group in self.hook.list_groups() if pattern.fullmatch(canonical_name(group.name))]
+            groups = [
+                group for group in self.hook.list_groups() if pattern.fullmatch(canonical_name(group.name))
+            ]
         if len(groups) > self.max_groups:
             raise AirflowFailException(
-                f"{len(groups)} groups match, more than max_groups={self.max_groups}. What to do: narrow name_pattern, or raise max_groups."
+                f"{len(groups)} groups match, more than max_groups={self.max_groups}. What to do: narrow "
+                "name_pattern, or raise max_groups."
             )
         return {"count": len(groups), "groups": [_brief(group.as_json()) for group in groups]}
 
@@ -171,8 +196,9 @@ class AdobeDeleteGroupOperator(_GroupsOperator):
 class AdobeBulkDeleteGroupsOperator(_GroupsOperator):
     """Delete several groups with one request (Adobe: "Group Management API Methods", delete groups in bulk).
 
-    Adobe documents neither the body nor what happens when one of the groups cannot be deleted. Groups that are gone already are left out
-    of the request, and after an error the list tells what is left. Returns ``{"deleted": [ids], "missing": [ids]}``.
+    Adobe documents neither the body nor what happens when one of the groups cannot be deleted. Groups that
+    are gone already are left out of the request, and after an error the list tells what is left. Returns
+    ``{"deleted": [ids], "missing": [ids]}``.
 
     :param group_ids: which groups (templated).
     :param method: ``DELETE`` as on Adobe's page, or ``POST`` as for Adobe's other resources.
@@ -181,7 +207,9 @@ class AdobeBulkDeleteGroupsOperator(_GroupsOperator):
 
     template_fields: Sequence[str] = ("adobe_conn_id", "group_ids")
 
-    def __init__(self, *, group_ids: Sequence[int | str], method: BulkDeleteMethod = "DELETE", **kwargs: Any) -> None:
+    def __init__(
+        self, *, group_ids: Sequence[int | str], method: BulkDeleteMethod = "DELETE", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.group_ids = group_ids
         self.method = method
@@ -192,7 +220,10 @@ class AdobeBulkDeleteGroupsOperator(_GroupsOperator):
                 raise ValueError(f"group_ids must be a list, not the text {self.group_ids!r}")
             wanted = [checked_id(group_id, "group_ids") for group_id in self.group_ids]
             deleted = self.hook.bulk_delete_groups(wanted, self.method)
-        return {"deleted": list(deleted), "missing": [group_id for group_id in dict.fromkeys(wanted) if group_id not in deleted]}
+        return {
+            "deleted": list(deleted),
+            "missing": [group_id for group_id in dict.fromkeys(wanted) if group_id not in deleted],
+        }
 
 
 class AdobeListGroupPermissionsOperator(_GroupsOperator):
@@ -212,7 +243,10 @@ class AdobeListGroupPermissionsOperator(_GroupsOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         with no_retry_when_useless():
-            return [row.as_json() for row in self.hook.list_group_permissions(checked_id(self.group_id, "group_id"))]
+            return [
+                row.as_json()
+                for row in self.hook.list_group_permissions(checked_id(self.group_id, "group_id"))
+            ]
 
 
 class AdobeSetGroupPermissionsOperator(_GroupsOperator):
@@ -245,8 +279,14 @@ class AdobeSetGroupPermissionsOperator(_GroupsOperator):
         with no_retry_when_useless():
             rows: tuple[Permission, ...] = load_permissions(self.permissions)
             if not rows and not self.allow_empty:
-                raise GuardError("an empty list would take away every permission of the group (allowed by allow_empty=True)")
-            return [row.as_json() for row in self.hook.set_group_permissions(checked_id(self.group_id, "group_id"), rows)]
+                raise GuardError(
+                    "an empty list would take away every permission of the group (allowed by "
+                    "allow_empty=True)"
+                )
+            return [
+                row.as_json()
+                for row in self.hook.set_group_permissions(checked_id(self.group_id, "group_id"), rows)
+            ]
 
 
 class _PlanningOperator(_GroupsOperator):
@@ -303,35 +343,43 @@ class _PlanningOperator(_GroupsOperator):
 
 
 class AdobeSyncGroupsOperator(_PlanningOperator):
-    """Make the groups of Audience Manager what a file (or a value) declares: plan, guard, apply, verify, in one task.
+    """Make the groups of Audience Manager what a file (or a value) declares: plan, guard, apply, verify, in
+    one task.
 
-    Groups are matched by name; what is not declared is not touched unless ``prune`` says so; nothing is written when any guard trips, and
-    the task then fails without a retry. A retry plans again from what is true, so a half-applied first try is finished by the next. A
-    second run writes nothing. Returns small JSON: ``mode``, ``counts``, ``groups`` (each change with before, after, outcome and request
-    id), ``findings``, ``guards``, ``drift``.
+    Groups are matched by name; what is not declared is not touched unless ``prune`` says so; nothing is
+    written when any guard trips, and the task then fails without a retry. A retry plans again from what is
+    true, so a half-applied first try is finished by the next. A second run writes nothing. Returns small
+    JSON: ``mode``, ``counts``, ``groups`` (each change with before, after, outcome and request id),
+    ``findings``, ``guards``, ``drift``.
 
-    :param desired: a path or URL that :class:`ObjectStoragePath` reads (YAML or JSON), or the value itself: ``{"groups": [...]}``
-        (templated).
-    :param mode: ``apply`` writes. ``plan`` shows what would be written. ``check`` looks for drift. There is no default: whether a task
-        writes is said in the DAG (templated).
+    :param desired: a path or URL that :class:`ObjectStoragePath` reads (YAML or JSON), or the value itself:
+        ``{"groups": [...]}`` (templated).
+    :param mode: ``apply`` writes. ``plan`` shows what would be written. ``check`` looks for drift. There is
+        no default: whether a task writes is said in the DAG (templated).
     :param on_drift: with ``check``, what to do when something differs: ``fail``, ``skip`` or ``succeed``.
     :param prune: whether to delete groups of the managed scope that are not declared.
-    :param managed_groups: the managed scope: a regular expression for whole names, or a list of ids. Needed to prune (templated).
+    :param managed_groups: the managed scope: a regular expression for whole names, or a list of ids. Needed
+        to prune (templated).
     :param protected: names of groups that are never changed or deleted (templated).
     :param max_deletes: most groups that may be deleted.
-    :param max_delete_ratio: largest share (0 to 1) of the declared or managed live groups that may be deleted.
-    :param max_permission_removal_ratio: largest share (0 to 1) of the live grants of groups with declared permissions that may be removed.
+    :param max_delete_ratio: largest share (0 to 1) of the declared or managed live groups that may be
+        deleted.
+    :param max_permission_removal_ratio: largest share (0 to 1) of the live grants of groups with declared
+        permissions that may be removed.
     :param allow_empty: whether a group may lose all permissions.
     :param allow_empty_desired: whether pruning may run although nothing is declared.
     :param allow_non_empty_delete: whether groups with members may be deleted.
-    :param require_self: whether the groups of the calling user are spared from deletion and from loss of permissions.
+    :param require_self: whether the groups of the calling user are spared from deletion and from loss of
+        permissions.
     :param concurrency: most reads under way at the same time.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
     template_fields: Sequence[str] = (*_PlanningOperator.template_fields, "mode")
 
-    def __init__(self, *, mode: Mode, on_drift: Literal["fail", "skip", "succeed"] = "fail", **kwargs: Any) -> None:
+    def __init__(
+        self, *, mode: Mode, on_drift: Literal["fail", "skip", "succeed"] = "fail", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.mode = mode
         self.on_drift = on_drift
@@ -346,7 +394,12 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
             hook = self.hook
             with hook.session() as session:
                 plan, live = run.plan(
-                    session.send, desired, target=target_of(hook.settings), scope=scope, limits=limits, concurrency=self.concurrency
+                    session.send,
+                    desired,
+                    target=target_of(hook.settings),
+                    scope=scope,
+                    limits=limits,
+                    concurrency=self.concurrency,
                 )
                 self.log.info("%s", table(plan))
                 if self.mode == "check":
@@ -367,19 +420,24 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         found = report(plan, mode="check")
         if plan.drift and self.on_drift != "succeed":
             drifted = sum(finding.drift for finding in plan.findings)
-            message = f"drift: {len(plan.changes)} changes would be made and {drifted} differences can only be reported; the log shows them"
+            message = (
+                f"drift: {len(plan.changes)} changes would be made and {drifted} differences can only be "
+                "reported; the log shows them"
+            )
             raise (AirflowFailException if self.on_drift == "fail" else AirflowSkipException)(message)
         return found
 
 
 class AdobePlanGroupsOperator(_PlanningOperator):
-    """Plan what :class:`AdobeSyncGroupsOperator` would do, for a person to approve and :class:`AdobeApplyGroupsPlanOperator` to apply.
+    """Plan what :class:`AdobeSyncGroupsOperator` would do, for a person to approve and
+    :class:`AdobeApplyGroupsPlanOperator` to apply.
 
-    Returns ``{"plan", "markdown", "counts", "changes"}``: the applying task takes it as it is, ``markdown`` is the text to approve. A
-    tripped guard fails the task without a retry.
+    Returns ``{"plan", "markdown", "counts", "changes"}``: the applying task takes it as it is, ``markdown``
+    is the text to approve. A tripped guard fails the task without a retry.
 
     :param desired: as in :class:`AdobeSyncGroupsOperator`, like all parameters that are not named here.
-    :param skip_if_unchanged: whether to skip the task (and with it the approval) when there is nothing to change.
+    :param skip_if_unchanged: whether to skip the task (and with it the approval) when there is nothing to
+        change.
     """
 
     def __init__(self, *, desired: Desired, skip_if_unchanged: bool = True, **kwargs: Any) -> None:
@@ -392,31 +450,44 @@ class AdobePlanGroupsOperator(_PlanningOperator):
             hook = self.hook
             with hook.session() as session:
                 plan, _ = run.plan(
-                    session.send, desired, target=target_of(hook.settings), scope=scope, limits=limits, concurrency=self.concurrency
+                    session.send,
+                    desired,
+                    target=target_of(hook.settings),
+                    scope=scope,
+                    limits=limits,
+                    concurrency=self.concurrency,
                 )
             self.log.info("%s", table(plan))
             check(plan)
             if not plan.changes and self.skip_if_unchanged:
                 raise AirflowSkipException("nothing to change")
             sealed = plan.seal(_key(hook.settings))
-        return {"plan": sealed, "markdown": markdown(plan), "counts": plan.counts(), "changes": len(plan.changes)}
+        return {
+            "plan": sealed,
+            "markdown": markdown(plan),
+            "counts": plan.counts(),
+            "changes": len(plan.changes),
+        }
 
 
 class AdobeApplyGroupsPlanOperator(_GroupsOperator):
     """Apply exactly the plan of :class:`AdobePlanGroupsOperator`, or nothing.
 
-    The plan is refused, without a retry, when it was altered, was made for another Audience Manager or with another credential, or when
-    anything that it changes is no longer as it was planned. A retry goes on with what is left. Returns the same as
-    :class:`AdobeSyncGroupsOperator`.
+    The plan is refused, without a retry, when it was altered, was made for another Audience Manager or with
+    another credential, or when anything that it changes is no longer as it was planned. A retry goes on with
+    what is left. Returns the same as :class:`AdobeSyncGroupsOperator`.
 
-    :param plan: the result of the planning task, as in ``plan=plan.output``, or what is below ``plan`` in it (templated).
+    :param plan: the result of the planning task, as in ``plan=plan.output``, or what is below ``plan`` in it
+        (templated).
     :param concurrency: most reads under way at the same time.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
     template_fields: Sequence[str] = ("adobe_conn_id", "plan")
 
-    def __init__(self, *, plan: Mapping[str, Any], concurrency: int = run.DEFAULT_CONCURRENCY, **kwargs: Any) -> None:
+    def __init__(
+        self, *, plan: Mapping[str, Any], concurrency: int = run.DEFAULT_CONCURRENCY, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
         self.concurrency = concurrency
@@ -426,9 +497,15 @@ class AdobeApplyGroupsPlanOperator(_GroupsOperator):
             _check_concurrency(self.concurrency)
             hook = self.hook
             given = self.plan
-            plan = Plan.unseal(given["plan"] if isinstance(given, Mapping) and "plan" in given else given, _key(hook.settings))
+            plan = Plan.unseal(
+                given["plan"] if isinstance(given, Mapping) and "plan" in given else given,
+                _key(hook.settings),
+            )
             if plan.target != target_of(hook.settings):
-                raise PlanRefusedError(f"the plan was made for {plan.target}, but the connection leads to {target_of(hook.settings)}")
+                raise PlanRefusedError(
+                    f"the plan was made for {plan.target}, but the connection leads to "
+                    f"{target_of(hook.settings)}"
+                )
             check(plan)
             self.log.info("%s", table(plan))
             with hook.session() as session:
@@ -453,11 +530,14 @@ def load_desired(desired: Desired) -> DesiredState:
     if isinstance(desired, Mapping):
         return load_value(desired)
     if not isinstance(desired, str) or not desired.strip():
-        raise DesiredStateError(f"desired must be a path, a URL, or a mapping with the key 'groups', not {desired!r:.80}")
+        raise DesiredStateError(
+            f"desired must be a path, a URL, or a mapping with the key 'groups', not {desired!r:.80}"
+        )
     if desired.lstrip()[:1] in ("{", "[") or "\n" in desired:
         raise DesiredStateError(
             "desired is a text with the groups in it, where a path or a mapping is expected",
-            hint="Pass the value itself, as in desired=upstream.output; templates turn values into text unless the DAG has "
+            hint="Pass the value itself, as in desired=upstream.output; templates turn "
+            "values into text unless the DAG has "
             "render_template_as_native_obj=True.",
         )
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -465,11 +545,15 @@ def load_desired(desired: Desired) -> DesiredState:
     try:
         file = ObjectStoragePath(desired).open("rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        why = {FileNotFoundError: "it does not exist", IsADirectoryError: "it is a folder"}.get(type(error), "access is denied")
+        why = {FileNotFoundError: "it does not exist", IsADirectoryError: "it is a folder"}.get(
+            type(error), "access is denied"
+        )
         raise DesiredStateError(f"{desired} cannot be read: {why}") from None
     except (ImportError, ValueError) as error:
         # A scheme that no installed provider knows.
-        raise DesiredStateError(f"{desired} cannot be read: {error}", hint="Install the provider of that storage.") from None
+        raise DesiredStateError(
+            f"{desired} cannot be read: {error}", hint="Install the provider of that storage."
+        ) from None
     with file:
         return load_file(file, desired)
 

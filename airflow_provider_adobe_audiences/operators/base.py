@@ -29,7 +29,9 @@ class AdobeOperator(BaseOperator):
 
 @contextmanager
 def no_retry_when_useless() -> Iterator[None]:
-    """Let an error that a retry cannot mend fail the task at once, and every other one be retried as the task says."""
+    """Let an error that a retry cannot mend fail the task at once, and every other one be retried as the task
+    says.
+    """
     try:
         yield
     except AdobeError as error:
@@ -37,4 +39,6 @@ def no_retry_when_useless() -> Iterator[None]:
             raise
         raise AirflowFailException(str(error)) from error
     except ValueError as error:
-        raise AirflowFailException(f"{error} What to do: correct the operator's arguments; nothing was sent with this value.") from error
+        raise AirflowFailException(
+            f"{error} What to do: correct the operator's arguments; nothing was sent with this value."
+        ) from error

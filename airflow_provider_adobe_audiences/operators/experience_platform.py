@@ -23,7 +23,12 @@ from airflow_provider_adobe_audiences.adobe.batch_ingestion import (
     judge,
     outcome,
 )
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeConflictError, AdobeError, AdobeSourceError
+from airflow_provider_adobe_audiences.adobe.errors import (
+    AdobeConfigurationError,
+    AdobeConflictError,
+    AdobeError,
+    AdobeSourceError,
+)
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
     LARGEST_PART,
     LARGEST_WHOLE_FILE,
@@ -58,24 +63,34 @@ class AdobeExperiencePlatformOperator(AdobeOperator):
 
 
 class AdobeCreateAudienceMetadataOperator(AdobeExperiencePlatformOperator):
-    """Register the metadata of an external audience whose members another service, such as batch ingestion, brings in.
+    """Register the metadata of an external audience whose members another service, such as batch ingestion,
+    brings in.
 
-    Looks the audience up first, creates it if it is not there, reads it back. Returns ``{"id", "audienceId", "name", "created"}``.
+    Looks the audience up first, creates it if it is not there, reads it back. Returns ``{"id", "audienceId",
+    "name", "created"}``.
 
-    .. seealso:: Adobe's page "Create Audience API Endpoint". Adobe does not document what a second request with the same
-        ``audienceId`` does; this operator never relies on it.
+    .. seealso:: Adobe's page "Create Audience API Endpoint". Adobe does not document what a second request
+        with the same ``audienceId`` does; this operator never relies on it.
 
     :param name: name of the audience (templated).
     :param namespace: namespace of the audience; Adobe documents no list of values (templated).
     :param origin_name: where the audience comes from; Adobe documents no list of values (templated).
-    :param audience_id: your id for the audience (templated). Without it the older request is sent, in which Adobe makes up the id,
-        and an existing audience is found by its name, namespace and origin.
+    :param audience_id: your id for the audience (templated). Without it the older request is sent, in which
+        Adobe makes up the id, and an existing audience is found by its name, namespace and origin.
     :param description: free text (templated).
-    :param if_exists: ``skip`` accepts an existing audience, ``update`` changes its name and description, ``fail`` fails.
+    :param if_exists: ``skip`` accepts an existing audience, ``update`` changes its name and description,
+        ``fail`` fails.
     :raises AdobeConfigurationError: on bad arguments, before any request.
     """
 
-    template_fields: Sequence[str] = (*AdobeOperator.template_fields, "name", "namespace", "origin_name", "audience_id", "description")
+    template_fields: Sequence[str] = (
+        *AdobeOperator.template_fields,
+        "name",
+        "namespace",
+        "origin_name",
+        "audience_id",
+        "description",
+    )
 
     def __init__(
         self,
@@ -110,7 +125,9 @@ class AdobeCreateAudienceMetadataOperator(AdobeExperiencePlatformOperator):
                 },
                 type(self).__name__,
             )
-            return self.hook().ensure_audience_metadata(wanted, is_ours=lambda audience: _made_by_this_run(audience, context))
+            return self.hook().ensure_audience_metadata(
+                wanted, is_ours=lambda audience: _made_by_this_run(audience, context)
+            )
 
 
 def _made_by_this_run(audience: Audience, context: Context) -> bool:
@@ -125,7 +142,9 @@ def _made_by_this_run(audience: Audience, context: Context) -> bool:
 
 
 class _BatchOperator(AdobeExperiencePlatformOperator):
-    """What the operators that create a batch share; see :class:`AdobeIngestBatchOperator` for the parameters."""
+    """What the operators that create a batch share; see :class:`AdobeIngestBatchOperator` for the
+    parameters.
+    """
 
     template_fields: Sequence[str] = (*AdobeOperator.template_fields, "dataset_id", "external_id", "tags")
 
@@ -181,29 +200,36 @@ def _external_id(context: Context, sandbox: str, dataset_id: str) -> str:
 class AdobeIngestBatchOperator(_BatchOperator):
     """Ingest files into a dataset as one batch, and wait for the outcome.
 
-    Exactly once: the batch carries an ``externalId`` made of Dag, run, task and map index, so that a retry finds it and goes on
-    from where it is. Files are streamed; up to 256 MB in one request, above that in parts.
+    Exactly once: the batch carries an ``externalId`` made of Dag, run, task and map index, so that a retry
+    finds it and goes on from where it is. Files are streamed; up to 256 MB in one request, above that in
+    parts.
 
-    Returns ``{"batch_id", "external_id", "dataset_id", "status", "records_in", "records_ingested", "records_failed", "files",
-    "bytes"}``, alike in blocking, deferred and resumed runs.
+    Returns ``{"batch_id", "external_id", "dataset_id", "status", "records_in", "records_ingested",
+    "records_failed", "files", "bytes"}``, alike in blocking, deferred and resumed runs.
 
     .. seealso:: Adobe's "Batch ingestion developer guide" and "Batch ingestion troubleshooting guide".
 
     :param dataset_id: id of the dataset (templated).
-    :param source: a path or glob, or a list of them, that ``ObjectStoragePath`` reads: local, ``s3://conn@bucket/key`` … (templated).
+    :param source: a path or glob, or a list of them, that ``ObjectStoragePath`` reads: local,
+        ``s3://conn@bucket/key`` … (templated).
     :param file_format: ``json``, ``csv`` or ``parquet``.
     :param is_multi_line_json: each JSON file is one array; otherwise every line is a record.
-    :param external_id: your own id for the batch, unique in the organisation (templated). Default: derived, as said above.
+    :param external_id: your own id for the batch, unique in the organisation (templated). Default: derived,
+        as said above.
     :param tags: tags of the batch, lists of strings by name (templated).
     :param enable_error_diagnostics: ask Adobe to keep what was wrong with rejected rows.
-    :param partial_ingestion_percent: share of rejected rows, 0 to 100, up to which Adobe still ingests the rest.
-    :param max_failed_rows: how many rejected rows are acceptable in a batch that succeeds; ``None`` for any number.
+    :param partial_ingestion_percent: share of rejected rows, 0 to 100, up to which Adobe still ingests the
+        rest.
+    :param max_failed_rows: how many rejected rows are acceptable in a batch that succeeds; ``None`` for any
+        number.
     :param part_size: bytes of a part, for files above 256 MB; at most 512,000,000.
-    :param wait_for_completion: wait until Adobe has ingested the batch; otherwise return when it is handed over.
+    :param wait_for_completion: wait until Adobe has ingested the batch; otherwise return when it is handed
+        over.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two looks at the batch.
     :param timeout: longest wait; the batch itself goes on, and a retry waits again.
-    :param abort_on_kill: abort the batch when the task is killed, or fails for good before the batch was handed over.
+    :param abort_on_kill: abort the batch when the task is killed, or fails for good before the batch was
+        handed over.
     :raises AdobeConfigurationError: on bad arguments and sources, before any request.
     """
 
@@ -244,7 +270,9 @@ class AdobeIngestBatchOperator(_BatchOperator):
             sent = {"files": len(files), "bytes": sum(file.size for file in files)}
             with hook.session() as session:
                 with self._aborted_if_final(context, session):
-                    ingestion = BatchIngestion(session, request, part_size=self.part_size, on_batch=self._remember)
+                    ingestion = BatchIngestion(
+                        session, request, part_size=self.part_size, on_batch=self._remember
+                    )
                     batch = ingestion.submit(files)
                 if self.wait_for_completion and not batch.state.is_terminal:
                     if self.deferrable:
@@ -256,7 +284,9 @@ class AdobeIngestBatchOperator(_BatchOperator):
                         self.log.info("Batch %s is %s.", current.id, current.status)
                         return current if wait.is_over(current) else None
 
-                    batch = poll_until(ask, poll_interval=self.poll_interval, timeout=self.timeout, what=f"batch {batch.id}")
+                    batch = poll_until(
+                        ask, poll_interval=self.poll_interval, timeout=self.timeout, what=f"batch {batch.id}"
+                    )
             if self.wait_for_completion:
                 judge(batch, self.max_failed_rows)
             return outcome(batch) | sent
@@ -289,7 +319,9 @@ class AdobeIngestBatchOperator(_BatchOperator):
             yield
         except Exception as error:
             ti = context["ti"]
-            retried = ti.try_number <= ti.max_tries and not (isinstance(error, AdobeError) and not error.transient)
+            retried = ti.try_number <= ti.max_tries and not (
+                isinstance(error, AdobeError) and not error.transient
+            )
             if self._batch_id and self.abort_on_kill and not retried:
                 abort_quietly(session, self._batch_id)
             raise
@@ -300,10 +332,16 @@ class AdobeIngestBatchOperator(_BatchOperator):
 
 
 def _check_limits(max_failed_rows: int | None, part_size: int) -> None:
-    if max_failed_rows is not None and (not isinstance(max_failed_rows, int) or isinstance(max_failed_rows, bool) or max_failed_rows < 0):
-        raise AdobeConfigurationError(f"argument 'max_failed_rows' is {max_failed_rows!r}: should be 0 or more, or None for any number")
+    if max_failed_rows is not None and (
+        not isinstance(max_failed_rows, int) or isinstance(max_failed_rows, bool) or max_failed_rows < 0
+    ):
+        raise AdobeConfigurationError(
+            f"argument 'max_failed_rows' is {max_failed_rows!r}: should be 0 or more, or None for any number"
+        )
     if not isinstance(part_size, int) or not 1 <= part_size <= LARGEST_PART:
-        raise AdobeConfigurationError(f"argument 'part_size' is {part_size!r}: should be between 1 and {LARGEST_PART} bytes")
+        raise AdobeConfigurationError(
+            f"argument 'part_size' is {part_size!r}: should be between 1 and {LARGEST_PART} bytes"
+        )
 
 
 def batch_of(event: Any, timeout: timedelta) -> Batch:
@@ -314,7 +352,8 @@ def batch_of(event: Any, timeout: timedelta) -> Batch:
 
 
 class AdobeCreateBatchOperator(_BatchOperator):
-    """Create a batch that other tasks fill; see :class:`AdobeIngestBatchOperator` for the parameters. Returns the batch's id.
+    """Create a batch that other tasks fill; see :class:`AdobeIngestBatchOperator` for the parameters. Returns
+    the batch's id.
 
     A retry finds the batch of the earlier try.
     """
@@ -328,14 +367,17 @@ class AdobeCreateBatchOperator(_BatchOperator):
 
 
 class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
-    """Send files into a batch; made for ``.partial(...).expand(files=...)``. A file sent twice replaces itself.
+    """Send files into a batch; made for ``.partial(...).expand(files=...)``. A file sent twice replaces
+    itself.
 
     Returns ``{"files", "bytes"}``.
 
     :param batch_id: the batch (templated).
     :param dataset_id: the dataset that the batch belongs to (templated).
-    :param files: a path or glob, or a list of them, as ``source`` of :class:`AdobeIngestBatchOperator` (templated).
-    :param file_format: what the files are, as the batch was created for; they are checked for it as far as possible.
+    :param files: a path or glob, or a list of them, as ``source`` of :class:`AdobeIngestBatchOperator`
+        (templated).
+    :param file_format: what the files are, as the batch was created for; they are checked for it as far as
+        possible.
     :param part_size: bytes of a part, for files above 256 MB.
     """
 
@@ -365,7 +407,11 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
             _check_limits(None, self.part_size)
             request = checked(
                 BatchRequest,
-                {"dataset_id": self.dataset_id, "external_id": str(self.batch_id), "file_format": self.file_format},
+                {
+                    "dataset_id": self.dataset_id,
+                    "external_id": str(self.batch_id),
+                    "file_format": self.file_format,
+                },
                 type(self).__name__,
             )
             where = get_batch(self.batch_id)  # refuses an id that would break out of the path
@@ -385,7 +431,8 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
 
 
 class AdobeCompleteBatchOperator(AdobeExperiencePlatformOperator):
-    """Say that all files of a batch are there, so that Adobe ingests it. Returns the batch's id; safe to repeat.
+    """Say that all files of a batch are there, so that Adobe ingests it. Returns the batch's id; safe to
+    repeat.
 
     :param batch_id: the batch (templated).
     """
@@ -427,12 +474,14 @@ class AdobeAbortBatchOperator(AdobeExperiencePlatformOperator):
 
 
 class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
-    """Fetch the rows of a batch that Adobe rejected, with its reasons, into a folder. Returns the files' paths.
+    """Fetch the rows of a batch that Adobe rejected, with its reasons, into a folder. Returns the files'
+    paths.
 
     .. seealso:: Adobe's "Retrieve failed batches" and "Error diagnostics".
 
     :param batch_id: the batch (templated).
-    :param target: folder that ``ObjectStoragePath`` writes to: local, ``s3://conn@bucket/prefix`` … (templated).
+    :param target: folder that ``ObjectStoragePath`` writes to: local, ``s3://conn@bucket/prefix`` …
+        (templated).
     """
 
     template_fields: Sequence[str] = (*AdobeOperator.template_fields, "batch_id", "target")
@@ -454,7 +503,8 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
             for name in (file.name for file in files):
                 if not _PLAIN_NAME.fullmatch(name) or name in {".", ".."}:
                     raise AdobeConfigurationError(
-                        f"Adobe lists a file of failed rows with the name {name[:200]!r}, which is not written",
+                        f"Adobe lists a file of failed rows with the name {name[:200]!r}, which is not "
+                        "written",
                         hint="Adobe has no such names: check what answers in its place.",
                     )
             for file in files:
@@ -468,7 +518,10 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
                     except OSError as error:
                         raise AdobeSourceError(
                             f"{folder / file.name} cannot be written: {error.strerror or error}",
-                            hint="Check that target is a folder that the worker may write to and that there is room, then run again.",
+                            hint=(
+                                "Check that target is a folder that the worker may write to and that there "
+                                "is room, then run again."
+                            ),
                         ) from error
                 self.log.info("Wrote %s (%d bytes).", folder / file.name, size)
                 written.append(str(folder / file.name))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adobe Target: the profile authentication token, whether it is required, and the bulk update that lives on it."""
+"""Adobe Target: the profile authentication token, whether it is required, and the bulk update that lives on
+it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,16 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeValidationError,
 )
 from airflow_provider_adobe_audiences.adobe.target import AUTHENTICATION_SETTING, ProfileBatch, judge, outcome
-from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Key, Part, Parts, SourceFormat, Table, table_of_file, table_of_rows
+from airflow_provider_adobe_audiences.adobe.target_bulk import (
+    Columns,
+    Key,
+    Part,
+    Parts,
+    SourceFormat,
+    Table,
+    table_of_file,
+    table_of_rows,
+)
 from airflow_provider_adobe_audiences.assets import profile_token_asset
 from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
 from airflow_provider_adobe_audiences.operators.waiting import check_waiting, poll_until, result_of
@@ -47,24 +58,30 @@ class AdobeTargetOperator(AdobeOperator):
 
 
 class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
-    """Keep the profile authentication token in a secret store fresh, and equal to the one that Target accepts.
+    """Keep the profile authentication token in a secret store fresh, and equal to the one that Target
+    accepts.
 
-    A new token kills the old one at once, so this only rolls forward: it compares Target's token with the store's, adopts, keeps or
-    rotates, writes, reads back, and asks the edge. Whatever crashes and whoever else rotates, a retry ends with the store holding
-    the token that works. See :mod:`airflow_provider_adobe_audiences.rotation.decision` for the whole table.
+    A new token kills the old one at once, so this only rolls forward: it compares Target's token with the
+    store's, adopts, keeps or rotates, writes, reads back, and asks the edge. Whatever crashes and whoever
+    else rotates, a retry ends with the store holding the token that works. See
+    :mod:`airflow_provider_adobe_audiences.rotation.decision` for the whole table.
 
-    Returns ``{"rotated", "adopted", "reason", "expires_at", "fingerprint", "outage_seconds", "verified", "needed"}``, never the
-    token. When the store got another token, the asset that :func:`..assets.profile_token_asset` returns gets an event.
+    Returns ``{"rotated", "adopted", "reason", "expires_at", "fingerprint", "outage_seconds", "verified",
+    "needed"}``, never the token. When the store got another token, the asset that
+    :func:`..assets.profile_token_asset` returns gets an event.
 
     .. seealso:: Adobe's pages "Profile API settings" and the Admin API reference, section "Authentication".
 
     :param store: where the token is kept; one of :mod:`airflow_provider_adobe_audiences.rotation.stores`.
     :param min_remaining: rotate when not more than this is left of the token.
     :param force: rotate even when more is left.
-    :param on_drift: when Target has another token than the store, because somebody pressed the button in the UI: ``adopt`` it, or ``fail``.
-    :param verify: ask the edge whether it accepts the token (it must be required at Target for that to tell anything).
+    :param on_drift: when Target has another token than the store, because somebody pressed the button in the
+        UI: ``adopt`` it, or ``fail``.
+    :param verify: ask the edge whether it accepts the token (it must be required at Target for that to tell
+        anything).
     :param verify_timeout: how long the edge may take to accept a new token.
-    :param mode: ``rotate``; ``adopt`` only puts Target's token into the store; ``check`` only says what would be done.
+    :param mode: ``rotate``; ``adopt`` only puts Target's token into the store; ``check`` only says what would
+        be done.
     :param announce: let the asset have an event when the store got another token.
     :raises AdobeConfigurationError: on bad arguments, before any request.
     """
@@ -90,7 +107,9 @@ class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
         _check_choice("on_drift", on_drift, ("adopt", "fail"))
         for name, value in (("min_remaining", min_remaining), ("verify_timeout", verify_timeout)):
             if not isinstance(value, timedelta) or value < timedelta(0):
-                raise AdobeConfigurationError(f"{name} is {value!r}: must be a timedelta that is not negative")
+                raise AdobeConfigurationError(
+                    f"{name} is {value!r}: must be a timedelta that is not negative"
+                )
         self.store = store
         self.min_remaining = min_remaining
         self.force = force
@@ -131,21 +150,33 @@ class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
                     verify=self.verify,
                     verify_timeout=self.verify_timeout.total_seconds(),
                 ).run()
-            if self.mode != "check" and rotation.needed == "nothing" and isinstance(intents, _StoredIntents) and intents.ended_before:
+            if (
+                self.mode != "check"
+                and rotation.needed == "nothing"
+                and isinstance(intents, _StoredIntents)
+                and intents.ended_before
+            ):
                 # Airflow took that attempt for failed, and forgot its event.
-                rotation = replace(rotation, rotated=True, reason="an earlier attempt created the token, stored and verified it")
+                rotation = replace(
+                    rotation,
+                    rotated=True,
+                    reason="an earlier attempt created the token, stored and verified it",
+                )
             result = asdict(rotation)
             self.log.info("%s", json.dumps(result))
             if self.announce and (rotation.rotated or rotation.adopted):
                 told = {name: result[name] for name in ("fingerprint", "expires_at", "rotated", "adopted")}
-                context["outlet_events"][self._alias()].add(profile_token_asset(self.adobe_conn_id), extra=told)
+                context["outlet_events"][self._alias()].add(
+                    profile_token_asset(self.adobe_conn_id), extra=told
+                )
             return result
 
 
 class _StoredIntents:
     """Keeps the intent where Airflow keeps it for the tries of one task: in clear, so never a token.
 
-    :ivar ended_before: an earlier attempt came to the end of its rotation; whether Airflow noted its success is not known.
+    :ivar ended_before: an earlier attempt came to the end of its rotation; whether Airflow noted its success
+        is not known.
     """
 
     _KEY = "adobe_target_rotation"
@@ -179,13 +210,15 @@ def _intents(context: Context) -> IntentLog:
 
 
 class AdobeSetProfileAuthenticationOperator(AdobeTargetOperator):
-    """Require the profile token for the profile API, or require it no longer. Changes that setting and no other.
+    """Require the profile token for the profile API, or require it no longer. Changes that setting and no
+    other.
 
     Returns ``{"enabled", "changed"}``.
 
     .. seealso:: Adobe's page "Profile API settings"; it is the toggle "Require authentication".
 
-    :param enabled: whether the token is required. Without it, anybody who knows the client code can write profiles.
+    :param enabled: whether the token is required. Without it, anybody who knows the client code can write
+        profiles.
     """
 
     def __init__(self, *, enabled: bool, **kwargs: Any) -> None:
@@ -205,46 +238,63 @@ class AdobeSetProfileAuthenticationOperator(AdobeTargetOperator):
             after = hook.change_settings({AUTHENTICATION_SETTING: self.enabled}).get(AUTHENTICATION_SETTING)
             if after is not self.enabled:
                 raise AdobeJobFailedError(
-                    f"Target still has {AUTHENTICATION_SETTING} = {after!r} after it was set to {self.enabled!r}",
-                    hint="Somebody may have changed it back meanwhile; look at Administration > Implementation in Target.",
+                    f"Target still has {AUTHENTICATION_SETTING} = {after!r} after it was set to "
+                    f"{self.enabled!r}",
+                    hint=(
+                        "Somebody may have changed it back meanwhile; look at Administration > "
+                        "Implementation in Target."
+                    ),
                 )
             self.log.info("Target's setting 'Require authentication' was %s and is now %s.", before, after)
             return {"enabled": self.enabled, "changed": True}
 
 
 class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
-    """Set attributes of many profiles: check and encode the rows, upload them in as few batches as Adobe takes, wait for the outcome.
+    """Set attributes of many profiles: check and encode the rows, upload them in as few batches as Adobe
+    takes, wait for the outcome.
 
-    Every row is checked before the first request; a row that cannot be sent is named by its number (the first after the column
-    names is row 1). Batches hold at most 500,000 rows and less than 50 MB.
+    Every row is checked before the first request; a row that cannot be sent is named by its number (the first
+    after the column names is row 1). Batches hold at most 500,000 rows and less than 50 MB.
 
-    Returns ``{"rows", "successful", "not_found", "failed", "batches": [{"batch_id", "status_url", "rows", "status", …}]}``, alike in
-    blocking, deferred and resumed runs.
+    Returns ``{"rows", "successful", "not_found", "failed", "batches": [{"batch_id", "status_url", "rows",
+    "status", …}]}``, alike in blocking, deferred and resumed runs.
 
-    .. seealso:: Adobe's page "Bulk profile update API". An empty cell leaves an attribute as it is. Adobe may take up to 24 hours,
-        and may lose up to 0.1 % of a large batch.
+    .. seealso:: Adobe's page "Bulk profile update API". An empty cell leaves an attribute as it is. Adobe may
+        take up to 24 hours, and may lose up to 0.1 % of a large batch.
 
-    :param source: path or glob, or a list of them, that ``ObjectStoragePath`` reads: local, ``s3://conn@bucket/key`` … (templated).
-    :param rows: instead of ``source``: a list of mappings from column to value, such as an upstream task returns (templated).
-    :param file_format: ``csv`` with a first line of column names, ``json`` with one object per line, or ``parquet``.
+    :param source: path or glob, or a list of them, that ``ObjectStoragePath`` reads: local,
+        ``s3://conn@bucket/key`` … (templated).
+    :param rows: instead of ``source``: a list of mappings from column to value, such as an upstream task
+        returns (templated).
+    :param file_format: ``csv`` with a first line of column names, ``json`` with one object per line, or
+        ``parquet``.
     :param delimiter: between the cells of a CSV file.
     :param key: ``thirdPartyId``, or ``pcId`` (not with Experience Cloud ids).
     :param key_column: the column that holds it; by default the one of that name (templated).
-    :param parameters: the columns to send, or column -> attribute name; by default all, under their own names (templated).
+    :param parameters: the columns to send, or column -> attribute name; by default all, under their own names
+        (templated).
     :param store: where the profile token is. Read at each call; when the token is refused, once more.
     :param api_version: 2 creates profiles that are unknown; 1 counts them as not found.
     :param max_failed: how many rows may fail, in all batches together; ``None`` for any number.
     :param max_not_found: how many profiles may be unknown; ``None`` for any number.
-    :param on_unknown_outcome: when an upload was sent and its answer was lost: ``send_again`` (the rows set values, so the same rows
-        twice leave the same profiles) or ``fail`` without a retry, for those who write the same attributes from elsewhere at the same time.
-    :param wait_for_completion: wait until Adobe has taken in every batch; otherwise return when they are accepted.
+    :param on_unknown_outcome: when an upload was sent and its answer was lost: ``send_again`` (the rows set
+        values, so the same rows twice leave the same profiles) or ``fail`` without a retry, for those who
+        write the same attributes from elsewhere at the same time.
+    :param wait_for_completion: wait until Adobe has taken in every batch; otherwise return when they are
+        accepted.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param poll_interval: seconds between two looks at the status.
     :param timeout: longest wait; Adobe goes on, and from Airflow 3.3 a retry waits for the same batches.
     :raises AdobeConfigurationError: on bad arguments or rows, before any request.
     """
 
-    template_fields: Sequence[str] = (*AdobeOperator.template_fields, "source", "rows", "key_column", "parameters")
+    template_fields: Sequence[str] = (
+        *AdobeOperator.template_fields,
+        "source",
+        "rows",
+        "key_column",
+        "parameters",
+    )
 
     def __init__(
         self,
@@ -307,9 +357,13 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
                 parts = writer.write(self._tables())
                 if self.wait_for_completion and len(parts) > _MOST_PARTS_TO_WAIT_FOR:
                     raise AdobeConfigurationError(
-                        f"{sum(part.rows for part in parts)} rows are {len(parts)} uploads, but Adobe remembers the status of "
+                        f"{sum(part.rows for part in parts)} rows are {len(parts)} uploads, but Adobe "
+                        "remembers the status of "
                         f"{_MOST_PARTS_TO_WAIT_FOR} only",
-                        hint="Split the source over several tasks that run one after the other, or set wait_for_completion=False.",
+                        hint=(
+                            "Split the source over several tasks that run one after the other, or set "
+                            "wait_for_completion=False."
+                        ),
                     )
                 accepted = _Accepted(context, f"{code}/v{self.api_version}")
                 batches = [self._upload(hook, session, part, accepted) for part in parts]
@@ -362,7 +416,10 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         parameters = self.parameters
         if parameters is not None and not isinstance(parameters, Mapping):
             if isinstance(parameters, str):
-                raise AdobeConfigurationError(f"parameters is the text {parameters!r}: give a list of columns, or column -> attribute name")
+                raise AdobeConfigurationError(
+                    f"parameters is the text {parameters!r}: give a list of columns, or column -> attribute "
+                    "name"
+                )
             parameters = {name: name for name in parameters}
         return Columns(self.key, self.key_column or self.key, parameters)
 
@@ -371,18 +428,32 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
 
         if self.rows is not None:
             if isinstance(self.rows, (str, bytes, Mapping)) or not isinstance(self.rows, Iterable):
-                raise AdobeConfigurationError(f"rows is of type {type(self.rows).__name__}: give a list of mappings")
+                raise AdobeConfigurationError(
+                    f"rows is of type {type(self.rows).__name__}: give a list of mappings"
+                )
             return [table_of_rows(self.rows)]
         assert self.source is not None
         return [
-            table_of_file(lambda file=file: file.open_at(0), self.file_format, file.name.partition("-")[2], delimiter=self.delimiter)  # type: ignore[misc]
+            table_of_file(
+                lambda file=file: file.open_at(0),  # type: ignore[misc]
+                self.file_format,
+                file.name.partition("-")[2],
+                delimiter=self.delimiter,
+            )
             for file in resolve(self.source, self.file_format)
         ]
 
-    def _upload(self, hook: AdobeTargetHook, session: AdobeSession, part: Part, accepted: _Accepted) -> dict[str, Any]:
+    def _upload(
+        self, hook: AdobeTargetHook, session: AdobeSession, part: Part, accepted: _Accepted
+    ) -> dict[str, Any]:
         """Upload one part, unless an earlier try has."""
         if (known := accepted.batch_of(part)) and self._is_remembered(hook, session, known, accepted):
-            self.log.info("Rows %d and following (%d) were uploaded before, as batch %s.", part.first_row, part.rows, known["batch_id"])
+            self.log.info(
+                "Rows %d and following (%d) were uploaded before, as batch %s.",
+                part.first_row,
+                part.rows,
+                known["batch_id"],
+            )
             return known
         if accepted.may_have_been_sent(part) and self.on_unknown_outcome == "fail":
             accepted.done_with(part)
@@ -397,33 +468,51 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
                     raise self._not_again(part) from error
                 if not again:
                     raise
-                self.log.warning("The answer to the upload was lost (%s); sending the same rows again.", error.message)
+                self.log.warning(
+                    "The answer to the upload was lost (%s); sending the same rows again.", error.message
+                )
             else:
-                self.log.info("%d rows (%d bytes) are accepted as batch %s.", part.rows, part.size, batch.batch_id)
+                self.log.info(
+                    "%d rows (%d bytes) are accepted as batch %s.", part.rows, part.size, batch.batch_id
+                )
                 return accepted.take(part, batch)
         raise AssertionError("unreachable")
 
-    def _is_remembered(self, hook: AdobeTargetHook, session: AdobeSession, batch: Mapping[str, Any], accepted: _Accepted) -> bool:
-        """Whether Adobe can still tell of a batch of an earlier try: after ten others, or a day, it cannot."""
+    def _is_remembered(
+        self, hook: AdobeTargetHook, session: AdobeSession, batch: Mapping[str, Any], accepted: _Accepted
+    ) -> bool:
+        """Whether Adobe can still tell of a batch of an earlier try: after ten others, or a day, it
+        cannot.
+        """
         try:
             hook.get_profile_batch_status(session, batch["status_url"])
         except (AdobeNotFoundError, AdobeValidationError) as error:
             if self.on_unknown_outcome == "fail":
                 accepted.forget()
                 raise
-            self.log.warning("Batch %s was uploaded before (%s); sending the same rows again.", batch["batch_id"], error.message)
+            self.log.warning(
+                "Batch %s was uploaded before (%s); sending the same rows again.",
+                batch["batch_id"],
+                error.message,
+            )
             return False
         return True
 
     def _not_again(self, part: Part) -> AdobeJobFailedError:
         return AdobeJobFailedError(
-            f"rows {part.first_row} to {part.first_row + part.rows - 1} were sent, and it is not known whether Adobe took them",
-            hint="Clear the task to send them again; parts that Adobe accepted are not repeated (from Airflow 3.3).",
+            f"rows {part.first_row} to {part.first_row + part.rows - 1} were sent, and it is not known "
+            "whether Adobe took them",
+            hint=(
+                "Clear the task to send them again; parts that Adobe accepted are not repeated (from Airflow "
+                "3.3)."
+            ),
         )
 
 
 class _Accepted:
-    """Which uploads Adobe has accepted in this or an earlier try of the task, by the hash of their bytes. Airflow 3.3 remembers it."""
+    """Which uploads Adobe has accepted in this or an earlier try of the task, by the hash of their bytes.
+    Airflow 3.3 remembers it.
+    """
 
     _KEY = "adobe_target_bulk_update"
 
@@ -467,11 +556,21 @@ class _Accepted:
             self._states.delete(self._KEY)
 
 
-_UNKNOWN: dict[str, Any] = {"status": "submitted", "successful": None, "not_found": None, "failed": None, "failed_ids": []}
+_UNKNOWN: dict[str, Any] = {
+    "status": "submitted",
+    "successful": None,
+    "not_found": None,
+    "failed": None,
+    "failed_ids": [],
+}
 
 
 def wait_for_batches(
-    hook: AdobeTargetHook, session: AdobeSession, batches: Sequence[Mapping[str, Any]], poll_interval: float, timeout: timedelta
+    hook: AdobeTargetHook,
+    session: AdobeSession,
+    batches: Sequence[Mapping[str, Any]],
+    poll_interval: float,
+    timeout: timedelta,
 ) -> list[dict[str, Any]]:
     """Wait until every batch has ended; return what is known of each."""
     outcomes: dict[str, dict[str, Any]] = {}
@@ -481,12 +580,18 @@ def wait_for_batches(
             url = batch["status_url"]
             if url not in outcomes and (ended := ended_batch(hook, session, batch)):
                 outcomes[url] = ended
-        return [outcomes[batch["status_url"]] for batch in batches] if len(outcomes) == len({b["status_url"] for b in batches}) else None
+        return (
+            [outcomes[batch["status_url"]] for batch in batches]
+            if len(outcomes) == len({b["status_url"] for b in batches})
+            else None
+        )
 
     return poll_until(ask, poll_interval=poll_interval, timeout=timeout, what="the bulk profile update")
 
 
-def ended_batch(hook: AdobeTargetHook, session: AdobeSession, batch: Mapping[str, Any]) -> dict[str, Any] | None:
+def ended_batch(
+    hook: AdobeTargetHook, session: AdobeSession, batch: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Return what is known of a batch if it has ended, else ``None``."""
     status = hook.get_profile_batch_status(session, batch["status_url"])
     if status.state.is_terminal:
@@ -515,7 +620,9 @@ def check_limits(max_failed: int | None, max_not_found: int | None) -> None:
     """Raise :class:`AdobeConfigurationError` unless these are counts."""
     for name, most in (("max_failed", max_failed), ("max_not_found", max_not_found)):
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 0):
-            raise AdobeConfigurationError(f"{name} is {most!r}: must be a whole number that is not negative, or None")
+            raise AdobeConfigurationError(
+                f"{name} is {most!r}: must be a whole number that is not negative, or None"
+            )
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -526,6 +633,7 @@ def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
 def _check_store(store: Any) -> None:
     if not isinstance(store, SecretStore):
         raise AdobeConfigurationError(
-            f"store is of type {type(store).__name__}: must be a store of airflow_provider_adobe_audiences.rotation.stores",
+            f"store is of type {type(store).__name__}: must be a store of "
+            "airflow_provider_adobe_audiences.rotation.stores",
             hint="For instance AirflowVariableStore('adobe_target_profile_token').",
         )

@@ -10,7 +10,11 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError, AdobeJobTimeoutError
+from airflow_provider_adobe_audiences.adobe.errors import (
+    AdobeConfigurationError,
+    AdobeError,
+    AdobeJobTimeoutError,
+)
 
 T = TypeVar("T")
 
@@ -19,15 +23,21 @@ class AdobeTriggerError(AdobeError):
     """The triggerer could not find out, or said something that is not understood."""
 
     transient = True
-    default_hint = "Read the triggerer's log. A retry of the task finds what was already done at Adobe and waits again."
+    default_hint = (
+        "Read the triggerer's log. A retry of the task finds what was already done at Adobe and waits again."
+    )
 
 
 def check_waiting(poll_interval: float, timeout: timedelta) -> None:
     """Raise :class:`AdobeConfigurationError` unless both are positive."""
     if not isinstance(poll_interval, (int, float)) or not poll_interval > 0:
-        raise AdobeConfigurationError(f"argument 'poll_interval' is {poll_interval!r}: should be a number of seconds greater than 0")
+        raise AdobeConfigurationError(
+            f"argument 'poll_interval' is {poll_interval!r}: should be a number of seconds greater than 0"
+        )
     if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
-        raise AdobeConfigurationError(f"argument 'timeout' is {timeout!r}: should be a timedelta greater than 0")
+        raise AdobeConfigurationError(
+            f"argument 'timeout' is {timeout!r}: should be a timedelta greater than 0"
+        )
 
 
 def poll_until(ask: Callable[[], T | None], *, poll_interval: float, timeout: timedelta, what: str) -> T:

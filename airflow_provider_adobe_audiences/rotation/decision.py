@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What to do about the token. Pure: no clock, no network. This is the whole decision logic of the rotation.
 
-A new token kills the old one at once, and Adobe returns the token that lives in clear. So the token is never lost, it can only be
-out of step with the store; and every run begins by comparing the two. What follows from that, wherever an earlier run has died:
+A new token kills the old one at once, and Adobe returns the token that lives in clear. So the token is never
+lost, it can only be out of step with the store; and every run begins by comparing the two. What follows from
+that, wherever an earlier run has died:
 
 ================================  =============  =====  ====================================
 the earlier run died              old token      store  this run
@@ -49,7 +50,8 @@ def key_id(key: str) -> str:
 class Intent:
     """Written down before a token is created; tells a later attempt that a change at Adobe is its own.
 
-    :param key_id: tells which key the fingerprint was made with, see :func:`key_id`. With another key, every token looks changed.
+    :param key_id: tells which key the fingerprint was made with, see :func:`key_id`. With another key, every
+        token looks changed.
     """
 
     rotation_id: str
@@ -98,14 +100,23 @@ def decide(
     if live is None or live.expires_in <= 0:
         reason = "Target has no token" if live is None else "Target's token has expired"
         return Decision(Step.REFUSE if mode == "adopt" else Step.ROTATE, reason)
-    begun = intent is not None and intent.key_id == key_id(key) and intent.old_fingerprint != fingerprint(live.value, key)
+    begun = (
+        intent is not None
+        and intent.key_id == key_id(key)
+        and intent.old_fingerprint != fingerprint(live.value, key)
+    )
     if live.value != stored:
         if begun:
-            return Decision(Step.ADOPT, "an earlier attempt created the token, but did not store it", resumed=True)
+            return Decision(
+                Step.ADOPT, "an earlier attempt created the token, but did not store it", resumed=True
+            )
         if not stored:
             return Decision(Step.ADOPT, "the store had no token")
         if on_drift == "fail" and mode != "adopt":
-            return Decision(Step.REFUSE, "drift: Target's token is not the one in the store; somebody else has created one")
+            return Decision(
+                Step.REFUSE,
+                "drift: Target's token is not the one in the store; somebody else has created one",
+            )
         return Decision(Step.ADOPT, "drift: somebody else has created a token")
     if begun:
         return Decision(Step.NOTHING, "an earlier attempt created the token and stored it", resumed=True)
@@ -115,7 +126,9 @@ def decide(
     if force:
         return Decision(Step.ROTATE, "forced")
     if left <= min_remaining:
-        return Decision(Step.ROTATE, f"{_in_words(left)} left, which is not more than {_in_words(min_remaining)}")
+        return Decision(
+            Step.ROTATE, f"{_in_words(left)} left, which is not more than {_in_words(min_remaining)}"
+        )
     return Decision(Step.NOTHING, f"{_in_words(left)} left, which is more than {_in_words(min_remaining)}")
 
 

@@ -28,8 +28,21 @@ from airflow_provider_adobe_audiences.adobe.target import (
     get_settings,
     probe_profile_token,
 )
-from airflow_provider_adobe_audiences.rotation.decision import Decision, Intent, Mode, OnDrift, Step, decide, fingerprint, key_id
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreConflict, SecretStoreError
+from airflow_provider_adobe_audiences.rotation.decision import (
+    Decision,
+    Intent,
+    Mode,
+    OnDrift,
+    Step,
+    decide,
+    fingerprint,
+    key_id,
+)
+from airflow_provider_adobe_audiences.rotation.stores.base import (
+    SecretStore,
+    SecretStoreConflict,
+    SecretStoreError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
@@ -52,7 +65,9 @@ class IntentLog(Protocol):
 
 
 class NoIntentLog:
-    """For an Airflow without a task state store: each attempt then only has Adobe and the secret store to compare."""
+    """For an Airflow without a task state store: each attempt then only has Adobe and the secret store to
+    compare.
+    """
 
     def load(self) -> Intent | None:
         return None
@@ -69,11 +84,13 @@ class Rotation:
     """What was done. Holds no secret.
 
     :param rotated: this task, in this or an earlier attempt, created a token.
-    :param adopted: the store took over a token that was read from Adobe instead of from the answer to its creation.
-    :param outage_seconds: from sending the request that kills the old token until the store gave back the new one; ``None``
-        when this attempt sent none.
+    :param adopted: the store took over a token that was read from Adobe instead of from the answer to its
+        creation.
+    :param outage_seconds: from sending the request that kills the old token until the store gave back the new
+        one; ``None`` when this attempt sent none.
     :param verified: ``accepted``, or ``inconclusive`` with the reason, or ``not asked``.
-    :param needed: ``nothing``, ``adopt``, ``rotate`` or ``refuse``: what the comparison at the beginning called for.
+    :param needed: ``nothing``, ``adopt``, ``rotate`` or ``refuse``: what the comparison at the beginning
+        called for.
     """
 
     rotated: bool
@@ -119,7 +136,12 @@ class Rotator:
         """
         live, stored = self._live(), self._stored()
         decision = self._decide(live, stored)
-        log.info("Target's token %s, the store's %s: %s.", self._name(live), fingerprint(stored, self.key) or "none", decision.reason)
+        log.info(
+            "Target's token %s, the store's %s: %s.",
+            self._name(live),
+            fingerprint(stored, self.key) or "none",
+            decision.reason,
+        )
         if self.mode == "check":
             return self._result(live, decision, verified="not asked")
         if decision.step is Step.REFUSE:
@@ -138,7 +160,11 @@ class Rotator:
         assert live is not None
         live, verified = self._verify(live)
         self.intents.clear()
-        reason = needed if needed is decision else Decision(needed.step, f"{needed.reason}; then: {decision.reason}")
+        reason = (
+            needed
+            if needed is decision
+            else Decision(needed.step, f"{needed.reason}; then: {decision.reason}")
+        )
         return self._result(live, reason, rotated=rotated, adopted=adopted, outage=outage, verified=verified)
 
     def _decide(self, live: ProfileToken | None, stored: str | None) -> Decision:
@@ -168,7 +194,8 @@ class Rotator:
         token, stored_at = self._settle(token, old_fingerprint)
         if token.expires_in <= self.min_remaining.total_seconds():
             log.warning(
-                "The new token lives for %d s, not longer than min_remaining (%s): every run will rotate. Lower min_remaining.",
+                "The new token lives for %d s, not longer than min_remaining (%s): every run will rotate. "
+                "Lower min_remaining.",
                 token.expires_in,
                 self.min_remaining,
             )
@@ -185,7 +212,11 @@ class Rotator:
             except AdobeUnknownOutcomeError as error:
                 live = self._live()
                 if live is not None and fingerprint(live.value, self.key) != old_fingerprint:
-                    log.warning("The answer to the creation was lost (%s); the token was created and is read from Target.", error.message)
+                    log.warning(
+                        "The answer to the creation was lost (%s); the token was created and is read from "
+                        "Target.",
+                        error.message,
+                    )
                     return live, True
                 if not again:
                     raise
@@ -193,7 +224,8 @@ class Rotator:
         raise AssertionError("unreachable")
 
     def _settle(self, token: ProfileToken, old_fingerprint: str | None) -> tuple[ProfileToken, float]:
-        """Write until the store gives back the very token that Target has; return it and when the store first had it.
+        """Write until the store gives back the very token that Target has; return it and when the store first
+        had it.
 
         Whoever else rotates meanwhile does the same, so all end with what Target has.
         """
@@ -215,7 +247,9 @@ class Rotator:
             if back == token.value:
                 stored_at = stored_at or time.monotonic()
             live = self._live()
-            if live is None or (old_fingerprint is not None and fingerprint(live.value, self.key) == old_fingerprint):
+            if live is None or (
+                old_fingerprint is not None and fingerprint(live.value, self.key) == old_fingerprint
+            ):
                 live = token  # what was read is older than the answer that we hold
             if back == live.value:
                 return live, stored_at or time.monotonic()
@@ -224,13 +258,15 @@ class Rotator:
             else:
                 problem = problem or SecretStoreError(
                     f"{self.store} does not give back what was written to it",
-                    hint="Something that takes precedence hides it (a secrets backend, an environment variable), or somebody writes, too.",
+                    hint="Something that takes precedence hides it (a secrets backend, an environment "
+                    "variable), or somebody writes, too.",
                 )
             token = live
         message = problem.message if problem else "somebody else creates tokens without end"
         raise SecretStoreError(
             f"the token {self._name(token)} is live at Target but not in {self.store}: {message}",
-            hint="Users of the store are locked out until it has the token. Mend the store, then run this task again or with "
+            hint="Users of the store are locked out until it has the token. Mend the store, "
+            "then run this task again or with "
             "mode='adopt': that reads the token from Target and creates none.",
         )
 
@@ -241,7 +277,10 @@ class Rotator:
         if self.client_code is None:
             return token, "inconclusive: the connection has no Target client code"
         if not self._admin(get_settings(self.tenant)).get(AUTHENTICATION_SETTING):
-            return token, "inconclusive: Target does not require a token (its setting 'Require authentication' is off)"
+            return (
+                token,
+                "inconclusive: Target does not require a token (its setting 'Require authentication' is off)",
+            )
         if self.session.send(probe_profile_token(self.client_code, None)):
             return token, "inconclusive: the edge also answers without a token"
         deadline = time.monotonic() + self.verify_timeout
@@ -264,12 +303,14 @@ class Rotator:
 
     def _not_accepted(self, token: ProfileToken) -> AdobeError:
         error = AdobeAuthenticationError(
-            f"after {self.verify_timeout:.0f} s the edge still refuses the token {self._name(token)}, which is Target's own",
+            f"after {self.verify_timeout:.0f} s the edge still refuses the token {self._name(token)}, which "
+            "is Target's own",
             service=Service.TARGET_EDGE,
             call="fetch profile",
             method="GET",
             path="/rest/v1/profiles",
-            hint="The store has the right token. Let the task retry: it asks the edge again. If it lasts, ask Adobe's support.",
+            hint="The store has the right token. Let the task retry: it asks the edge again. "
+            "If it lasts, ask Adobe's support.",
         )
         error.transient = True
         return error
@@ -277,7 +318,10 @@ class Rotator:
     def _refusal(self, decision: Decision) -> AdobeError:
         if self.mode == "adopt":
             return AdobeNotFoundError(
-                f"{decision.reason}: nothing to adopt", service=Service.TARGET, call="get profile token", method="GET",
+                f"{decision.reason}: nothing to adopt",
+                service=Service.TARGET,
+                call="get profile token",
+                method="GET",
                 path=f"/{self.tenant}/target/authentication/token", hint="Create a token with mode='rotate'.",
             )  # fmt: skip
         return AdobeConflictError(
@@ -286,7 +330,8 @@ class Rotator:
             call="get profile token",
             method="GET",
             path=f"/{self.tenant}/target/authentication/token",
-            hint="Find out who did it. To put Target's token into the store, run with mode='adopt' or on_drift='adopt'.",
+            hint="Find out who did it. To put Target's token into the store, run with mode='adopt' "
+            "or on_drift='adopt'.",
         )
 
     def _live(self) -> ProfileToken | None:

@@ -20,10 +20,12 @@ from airflow_provider_adobe_audiences.operators.experience_platform import batch
 class AdobeBatchSensor(BaseSensorOperator):
     """Wait until Adobe has ingested a batch, and judge the outcome.
 
-    Returns ``{"batch_id", "external_id", "dataset_id", "status", "records_in", "records_ingested", "records_failed"}``.
+    Returns ``{"batch_id", "external_id", "dataset_id", "status", "records_in", "records_ingested",
+    "records_failed"}``.
 
     :param batch_id: the batch (templated).
-    :param max_failed_rows: how many rejected rows are acceptable in a batch that succeeds; ``None`` for any number.
+    :param max_failed_rows: how many rejected rows are acceptable in a batch that succeeds; ``None`` for any
+        number.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
 

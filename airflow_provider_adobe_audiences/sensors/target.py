@@ -22,9 +22,11 @@ from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
     """Wait until Target has taken in the batches of a bulk profile update, and judge their counts.
 
-    Returns the same as :class:`~airflow_provider_adobe_audiences.operators.target.AdobeBulkProfileUpdateOperator`.
+    Returns the same as
+    :class:`~airflow_provider_adobe_audiences.operators.target.AdobeBulkProfileUpdateOperator`.
 
-    :param batches: what that operator returned with ``wait_for_completion=False``, or one status URL, or a list of them (templated).
+    :param batches: what that operator returned with ``wait_for_completion=False``, or one status URL, or a
+        list of them (templated).
     :param store: where the profile token is.
     :param max_failed: how many rows may fail in all; ``None`` for any number.
     :param max_not_found: how many profiles may be unknown; ``None`` for any number.
@@ -88,11 +90,16 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
             hook = AdobeTargetHook(self.adobe_conn_id, self.store)
             with hook.session() as session:
                 for batch in batches:
-                    if batch["status_url"] not in self._outcomes and (ended := ended_batch(hook, session, batch)):
+                    if batch["status_url"] not in self._outcomes and (
+                        ended := ended_batch(hook, session, batch)
+                    ):
                         self._outcomes[batch["status_url"]] = ended
             if any(batch["status_url"] not in self._outcomes for batch in batches):
                 return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._judged([self._outcomes[batch["status_url"]] for batch in batches]))
+            return PokeReturnValue(
+                is_done=True,
+                xcom_value=self._judged([self._outcomes[batch["status_url"]] for batch in batches]),
+            )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Judge what the trigger saw."""
@@ -107,10 +114,21 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
     def _batches(self) -> list[dict[str, Any]]:
         given: Any = self.batches
         if isinstance(given, Mapping) and isinstance(given.get("batches"), Sequence):
-            return [{name: batch.get(name) for name in ("batch_id", "status_url", "rows")} for batch in given["batches"]]
+            return [
+                {name: batch.get(name) for name in ("batch_id", "status_url", "rows")}
+                for batch in given["batches"]
+            ]
         urls = [given] if isinstance(given, str) else given
         if not isinstance(urls, Sequence) or not all(isinstance(url, str) and url for url in urls):
             raise AdobeConfigurationError(
-                f"batches is {given!r}: give what AdobeBulkProfileUpdateOperator returned, or the status URL of a batch"
+                f"batches is {given!r}: give what AdobeBulkProfileUpdateOperator returned, or the status URL "
+                "of a batch"
             )
-        return [{"batch_id": url.rpartition("batchId=")[2].partition("&")[0] or None, "status_url": url, "rows": None} for url in urls]
+        return [
+            {
+                "batch_id": url.rpartition("batchId=")[2].partition("&")[0] or None,
+                "status_url": url,
+                "rows": None,
+            }
+            for url in urls
+        ]

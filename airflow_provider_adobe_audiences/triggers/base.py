@@ -26,7 +26,8 @@ class AdobePollTrigger(BaseTrigger):
     :param adobe_conn_id: connection of type ``adobe``.
     :param deadline: when to give up, in seconds since the epoch; a restarted triggerer keeps it.
     :param poll_interval: seconds between two questions.
-    :param max_consecutive_errors: how many failed questions in a row end the waiting; each has its own retries before.
+    :param max_consecutive_errors: how many failed questions in a row end the waiting; each has its own
+        retries before.
     """
 
     def __init__(

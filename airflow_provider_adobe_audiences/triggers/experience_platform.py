@@ -19,12 +19,15 @@ class AdobeBatchTrigger(AdobePollTrigger):
     """Waits until Adobe has ingested a batch or given it up.
 
     :param batch_id: the batch.
-    :param abort_on_kill: abort the batch when a person ends the waiting task (Airflow 3.3 and later tell a trigger so).
-    :param sent: what the task already knows of its result, given back with it. Not left to ``defer(kwargs=…)``, which
-        ``dag.test()`` drops.
+    :param abort_on_kill: abort the batch when a person ends the waiting task (Airflow 3.3 and later tell a
+        trigger so).
+    :param sent: what the task already knows of its result, given back with it. Not left to
+        ``defer(kwargs=…)``, which ``dag.test()`` drops.
     """
 
-    def __init__(self, *, batch_id: str, abort_on_kill: bool = False, sent: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, batch_id: str, abort_on_kill: bool = False, sent: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.batch_id = batch_id
         self.abort_on_kill = abort_on_kill

@@ -18,10 +18,13 @@ class AdobeBulkProfileUpdateTrigger(AdobePollTrigger):
     """Waits until Target has taken in every batch, or given it up. Target knows no way to cancel one.
 
     :param batches: ``batch_id``, ``status_url`` and ``rows`` of each.
-    :param store: reference of the store that has the profile token (:meth:`SecretStore.reference`), never the token; ``None`` for none.
+    :param store: reference of the store that has the profile token (:meth:`SecretStore.reference`), never the
+        token; ``None`` for none.
     """
 
-    def __init__(self, *, batches: Sequence[Mapping[str, Any]], store: Sequence[Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, batches: Sequence[Mapping[str, Any]], store: Sequence[Any] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.batches = [dict(batch) for batch in batches]
         self.store = list(store) if store is not None else None

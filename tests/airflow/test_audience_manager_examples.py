@@ -68,7 +68,9 @@ def test_sync_on_merge_then_no_drift(run_dag, xcom, emulator, world, example):
     assert emulator.journal.writes() == []
 
     # Somebody gives a group a wildcard by hand: nothing but the check would tell.
-    next(group for group in world.groups.values() if group.name == "EMEA Analysts").wildcards = ["VIEW_ALL_SEGMENTS"]
+    next(group for group in world.groups.values() if group.name == "EMEA Analysts").wildcards = [
+        "VIEW_ALL_SEGMENTS"
+    ]
     assert run_dag(example("adobe_audience_manager_drift_check")).state == "failed"
     assert emulator.journal.writes() == []
 
@@ -79,7 +81,9 @@ def test_the_drift_check_fails_and_writes_nothing(run_dag, emulator, world, exam
 
 
 def test_the_plan_waits_for_a_person(run_dag, xcom, emulator, world, example):
-    """``dag.test()`` answers no approval, so only the planning task is run here; a browser approves in ``tests/system``."""
+    """``dag.test()`` answers no approval, so only the planning task is run here; a browser approves in
+    ``tests/system``.
+    """
     dag = example("adobe_audience_manager_plan_approve_apply")
     (approve,) = dag.get_task("plan").downstream_task_ids - {"apply"}
     assert dag.get_task("apply").upstream_task_ids == {"plan", approve}

@@ -79,7 +79,12 @@ def test_create(emulator, aam):
     first = execute(AdobeCreateGroupOperator(task_id="t", name="A", description="d"))
     assert first == {"groupId": 1001, "name": "A", "description": "d", "membershipCount": 0, "created": True}
     assert execute(AdobeCreateGroupOperator(task_id="t", name="A")) == {**first, "created": False}
-    assert execute(AdobeCreateGroupOperator(task_id="t", name="A", description="e", if_exists="update"))["description"] == "e"
+    assert (
+        execute(AdobeCreateGroupOperator(task_id="t", name="A", description="e", if_exists="update"))[
+            "description"
+        ]
+        == "e"
+    )
     with pytest.raises(AirflowFailException, match="exists"):
         execute(AdobeCreateGroupOperator(task_id="t", name="A", if_exists="fail"))
     assert len(aam.groups) == 1
@@ -90,7 +95,9 @@ def test_update_get_list_and_delete(emulator, aam):
     for number in range(3):
         aam.add_group(f"B{number}")
 
-    updated = execute(AdobeUpdateGroupOperator(task_id="t", group_id=str(group_id), name="C", description=None))
+    updated = execute(
+        AdobeUpdateGroupOperator(task_id="t", group_id=str(group_id), name="C", description=None)
+    )
     assert updated == {"groupId": group_id, "name": "C", "description": None, "membershipCount": 0}
     found = execute(AdobeGetGroupOperator(task_id="t", group_id=group_id))
     assert (found["wildcards"], found["users"], found["pid"]) == (["VIEW_TAGS"], [], 1194)
@@ -98,15 +105,23 @@ def test_update_get_list_and_delete(emulator, aam):
     assert (listed["count"], [group["name"] for group in listed["groups"]]) == (3, ["B0", "B1", "B2"])
     with pytest.raises(AirflowFailException, match="max_groups=2"):
         execute(AdobeListGroupsOperator(task_id="t", max_groups=2))
-    assert execute(AdobeDeleteGroupOperator(task_id="t", group_id=group_id)) == {"groupId": group_id, "deleted": True}
-    assert execute(AdobeDeleteGroupOperator(task_id="t", group_id=group_id)) == {"groupId": group_id, "deleted": False}
+    assert execute(AdobeDeleteGroupOperator(task_id="t", group_id=group_id)) == {
+        "groupId": group_id,
+        "deleted": True,
+    }
+    assert execute(AdobeDeleteGroupOperator(task_id="t", group_id=group_id)) == {
+        "groupId": group_id,
+        "deleted": False,
+    }
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST"])
 def test_bulk_delete(aam, method):
     ids = [aam.add_group(name).group_id for name in "abc"]
 
-    result = execute(AdobeBulkDeleteGroupsOperator(task_id="t", group_ids=[ids[0], str(ids[1]), 9], method=method))
+    result = execute(
+        AdobeBulkDeleteGroupsOperator(task_id="t", group_ids=[ids[0], str(ids[1]), 9], method=method)
+    )
 
     assert result == {"deleted": ids[:2], "missing": [9]}
     assert list(aam.groups) == ids[2:]
@@ -116,14 +131,25 @@ def test_permissions(emulator, aam):
     group_id = aam.add_group("A", permissions=[READ]).group_id
 
     assert execute(AdobeListGroupPermissionsOperator(task_id="t", group_id=group_id)) == [READ]
-    assert execute(AdobeSetGroupPermissionsOperator(task_id="t", group_id=group_id, permissions=[WRITE, OTHER])) == [OTHER, WRITE]
+    assert execute(
+        AdobeSetGroupPermissionsOperator(task_id="t", group_id=group_id, permissions=[WRITE, OTHER])
+    ) == [OTHER, WRITE]
     emulator.journal.clear()
     with pytest.raises(AirflowFailException, match="allow_empty=True"):
         execute(AdobeSetGroupPermissionsOperator(task_id="t", group_id=group_id, permissions=[]))
     with pytest.raises(AirflowFailException, match=r"permissions.*VIEW_TAGS is a wildcard"):
-        execute(AdobeSetGroupPermissionsOperator(task_id="t", group_id=group_id, permissions=[{**READ, "permissions": ["VIEW_TAGS"]}]))
+        execute(
+            AdobeSetGroupPermissionsOperator(
+                task_id="t", group_id=group_id, permissions=[{**READ, "permissions": ["VIEW_TAGS"]}]
+            )
+        )
     assert emulator.journal.entries == []
-    assert execute(AdobeSetGroupPermissionsOperator(task_id="t", group_id=group_id, permissions=[], allow_empty=True)) == []
+    assert (
+        execute(
+            AdobeSetGroupPermissionsOperator(task_id="t", group_id=group_id, permissions=[], allow_empty=True)
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,12 +172,22 @@ def test_permissions(emulator, aam):
         lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="really"),
         lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="check", on_drift="cry"),
         lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", prune=True),
-        lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", managed_groups="("),
-        lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", managed_groups=["A"]),
-        lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", prune="no", managed_groups=".*"),
-        lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", require_self="yes"),
+        lambda: AdobeSyncGroupsOperator(
+            task_id="t", desired={"groups": []}, mode="apply", managed_groups="("
+        ),
+        lambda: AdobeSyncGroupsOperator(
+            task_id="t", desired={"groups": []}, mode="apply", managed_groups=["A"]
+        ),
+        lambda: AdobeSyncGroupsOperator(
+            task_id="t", desired={"groups": []}, mode="apply", prune="no", managed_groups=".*"
+        ),
+        lambda: AdobeSyncGroupsOperator(
+            task_id="t", desired={"groups": []}, mode="apply", require_self="yes"
+        ),
         lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", max_deletes=-1),
-        lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", max_delete_ratio=float("nan")),
+        lambda: AdobeSyncGroupsOperator(
+            task_id="t", desired={"groups": []}, mode="apply", max_delete_ratio=float("nan")
+        ),
         lambda: AdobeSyncGroupsOperator(task_id="t", desired={"groups": []}, mode="apply", concurrency=0),
         lambda: AdobeSyncGroupsOperator(task_id="t", desired=None, mode="apply"),
         lambda: AdobeSyncGroupsOperator(task_id="t", desired="{'groups': []}", mode="apply"),
@@ -176,14 +212,23 @@ def test_a_mode_must_be_said():
 
 BAD_FILES = {
     "duplicate names": b"groups:\n  - name: A\n  - name: A\n",
-    "unknown permission": b"groups:\n  - name: A\n    permissions: [{objectType: TRAIT, objectId: 1, permissions: [FLY]}]\n",
-    "unknown type": b"groups:\n  - name: A\n    permissions: [{objectType: KITE, objectId: 1, permissions: [READ]}]\n",
-    "string ids": b"groups:\n  - name: A\n    permissions: [{objectType: TRAIT, objectId: '1', permissions: [READ]}]\n",
+    "unknown permission": (
+        b"groups:\n  - name: A\n    permissions: [{objectType: TRAIT, objectId: 1, permissions: [FLY]}]\n"
+    ),
+    "unknown type": (
+        b"groups:\n  - name: A\n    permissions: [{objectType: KITE, objectId: 1, permissions: [READ]}]\n"
+    ),
+    "string ids": (
+        b"groups:\n  - name: A\n    permissions: [{objectType: TRAIT, objectId: '1', permissions: [READ]}]\n"
+    ),
     "wildcards as permissions": b"groups:\n  - name: A\n"
     b"    permissions:\n      - {objectType: TRAIT, objectId: 1, permissions: [VIEW_TAGS]}\n",
     "tabs": b"groups:\n\t- name: A\n",
     "anchor bomb": b"a: &a [x,x,x,x,x,x,x,x,x,x]\n"
-    + b"".join(b"%c: &%c [%s]\n" % (new, new, b",".join([b"*%c" % old] * 10)) for old, new in zip(b"abcdefgh", b"bcdefghi", strict=True)),
+    + b"".join(
+        b"%c: &%c [%s]\n" % (new, new, b",".join([b"*%c" % old] * 10))
+        for old, new in zip(b"abcdefgh", b"bcdefghi", strict=True)
+    ),
     "50 MB": b"groups:\n" + b"# " + b"x" * 50_000_000,
     "not UTF-8": b"groups:\n  - name: M\xfcller\n",
     "nested": b"[" * 100_000,
@@ -245,10 +290,14 @@ def test_apply_makes_it_true_and_the_second_run_writes_nothing(emulator, world, 
     groups = by_name(world)
     assert set(groups) == {"EMEA Analysts", "R&D", "Admins"}
     assert groups["EMEA Analysts"].permissions == [READ]
-    assert groups["R&D"].permissions == [{"objectType": "SEGMENT", "objectId": 2, "permissions": ["READ", "WRITE"]}]
+    assert groups["R&D"].permissions == [
+        {"objectType": "SEGMENT", "objectId": 2, "permissions": ["READ", "WRITE"]}
+    ]
     assert groups["R&D"].group_id == 1002
     assert world.members_of(1002) == [1001]
-    assert json.dumps(next(group for group in world.snapshot()["groups"] if group["name"] == "Admins")) == admins
+    assert (
+        json.dumps(next(group for group in world.snapshot()["groups"] if group["name"] == "Admins")) == admins
+    )
     assert result["counts"] == {
         "create": 1,
         "rename": 1,
@@ -284,7 +333,12 @@ def test_apply_makes_it_true_and_the_second_run_writes_nothing(emulator, world, 
     again = sync(file, prune=True, managed_groups="EMEA.*")
 
     assert emulator.journal.writes() == []
-    assert (again["written"], again["groups"], again["drift"], again["counts"]["unchanged"]) == (0, [], False, 2)
+    assert (again["written"], again["groups"], again["drift"], again["counts"]["unchanged"]) == (
+        0,
+        [],
+        False,
+        2,
+    )
 
 
 def test_a_value_from_upstream_and_a_mapping_do_the_same(emulator, aam):
@@ -301,8 +355,9 @@ def test_the_number_of_requests_is_the_least_possible(emulator, world, file):
     requests = [(entry.method, entry.path) for entry in emulator.journal.entries if "/groups" in entry.path]
     lists = [entry for entry in requests if entry == ("GET", "/api/v1/groups/")]
     reads = [entry for entry in requests if entry[0] == "GET" and entry[1].endswith("/permissions")]
-    # To plan: the list and one read per existing group that declares permissions. Stale checks: one read per replaced collection, one list
-    # before the deletions. One per change. To verify: the list and one read per replaced collection.
+    # To plan: the list and one read per existing group that declares permissions. Stale checks: one read per
+    # replaced collection, one list before the deletions. One per change. To verify: the list and one read per
+    # replaced collection.
     assert (len(lists), len(reads), len(emulator.journal.writes())) == (1 + 1 + 1, 1 + 2 + 2, 5)
     # Asked once, because something is taken away.
     assert len(emulator.journal.find(path="/users/self")) == 1
@@ -354,12 +409,21 @@ def test_sync_reads_either_shape(emulator, aam, shape):
 # -- guards: each trips, nothing is written, no retry, and the parameter is named
 
 GUARDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "max_deletes=2": ({"groups": []}, {"max_deletes": 1, "max_delete_ratio": 1.0, "allow_empty_desired": True, "managed_groups": "x.*"}),
+    "max_deletes=2": (
+        {"groups": []},
+        {"max_deletes": 1, "max_delete_ratio": 1.0, "allow_empty_desired": True, "managed_groups": "x.*"},
+    ),
     "max_delete_ratio=1.00": ({"groups": []}, {"allow_empty_desired": True, "managed_groups": "x.*"}),
     "max_permission_removal_ratio=0.50": ({"groups": [{"name": "rich", "permissions": [READ]}]}, {}),
-    "allow_empty=True": ({"groups": [{"name": "rich", "permissions": []}]}, {"max_permission_removal_ratio": 1.0}),
+    "allow_empty=True": (
+        {"groups": [{"name": "rich", "permissions": []}]},
+        {"max_permission_removal_ratio": 1.0},
+    ),
     "allow_empty_desired=True": ({"groups": []}, {"managed_groups": "nothing"}),
-    "allow_non_empty_delete=True": ({"groups": [{"name": "rich"}]}, {"managed_groups": "inhabited", "max_delete_ratio": 1.0}),
+    "allow_non_empty_delete=True": (
+        {"groups": [{"name": "rich"}]},
+        {"managed_groups": "inhabited", "max_delete_ratio": 1.0},
+    ),
     "require_self=False": (
         {"groups": [{"name": "rich"}]},
         {"managed_groups": "own", "max_delete_ratio": 1.0, "allow_non_empty_delete": True},
@@ -399,7 +463,13 @@ def test_a_failed_creation_blocks_deletions_but_not_the_rest_and_a_retry_converg
         sync(file, **options)
 
     assert caught.value.transient
-    assert [result.outcome for result in caught.value.results] == ["failed", "applied", "skipped", "applied", "skipped"]
+    assert [result.outcome for result in caught.value.results] == [
+        "failed",
+        "applied",
+        "skipped",
+        "applied",
+        "skipped",
+    ]
     assert "a group could not be created, so none is deleted" in str(caught.value)
     assert set(by_name(world)) == {"R&D", "EMEA Old", "Admins"}
     sync(file, **options)
@@ -462,7 +532,9 @@ def hold_and_change(emulator: Any, method: str, path: str, change: Callable[[], 
 def test_permissions_that_moved_since_they_were_read_stop_the_run(emulator, world, file):
     research = next(group for group in world.groups.values() if group.name == "Research")
     # The rename comes after the plan and before the permissions.
-    hold_and_change(emulator, "PUT", f"/groups/{research.group_id}$", lambda: research.permissions.append(WRITE))
+    hold_and_change(
+        emulator, "PUT", f"/groups/{research.group_id}$", lambda: research.permissions.append(WRITE)
+    )
 
     with pytest.raises(StalePlanError, match="permissions have changed since they were read") as caught:
         sync(file)
@@ -484,7 +556,15 @@ def test_a_member_who_joins_before_the_deletion_saves_the_group(emulator, world,
 
 
 def test_changes_that_do_not_come_true_are_noticed(emulator, aam):
-    answer = {"groupId": 77, "pid": 1, "name": "A", "description": None, "membershipCount": 0, "wildcards": [], "users": []}
+    answer = {
+        "groupId": 77,
+        "pid": 1,
+        "name": "A",
+        "description": None,
+        "membershipCount": 0,
+        "wildcards": [],
+        "users": [],
+    }
     emulator.faults.add(method="POST", path="/groups/$", status=201, body=answer)
 
     with pytest.raises(ApplyError, match="Adobe accepted the changes, but they are not true") as caught:
@@ -611,12 +691,24 @@ def test_a_plan_for_another_place_is_refused(emulator, world, file, adobe_connec
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda aam, groups: aam.add_group("EMEA Analysts", "another"), "exist now, and differ from the plan"),
-        (lambda aam, groups: setattr(groups["Research"], "name", "Renamed by hand"), "name or description is now"),
+        (
+            lambda aam, groups: aam.add_group("EMEA Analysts", "another"),
+            "exist now, and differ from the plan",
+        ),
+        (
+            lambda aam, groups: setattr(groups["Research"], "name", "Renamed by hand"),
+            "name or description is now",
+        ),
         (lambda aam, groups: aam.drop_group(groups["Research"].group_id), "no longer exists"),
-        (lambda aam, groups: groups["Research"].permissions.append(WRITE), "permissions have changed since they were read"),
+        (
+            lambda aam, groups: groups["Research"].permissions.append(WRITE),
+            "permissions have changed since they were read",
+        ),
         (lambda aam, groups: aam.join(1001, groups["EMEA Old"].group_id), "has 1 members now, not 0"),
-        (lambda aam, groups: setattr(groups["EMEA Old"], "name", "EMEA Needed"), "is now named 'EMEA Needed'"),
+        (
+            lambda aam, groups: setattr(groups["EMEA Old"], "name", "EMEA Needed"),
+            "is now named 'EMEA Needed'",
+        ),
     ],
 )
 def test_a_stale_plan_is_refused_as_a_whole(emulator, world, file, change, reason):
@@ -634,7 +726,9 @@ def test_a_stale_plan_is_refused_as_a_whole(emulator, world, file, change, reaso
 @pytest.mark.parametrize("number", range(1, 6))
 @pytest.mark.parametrize("phase", ["before", "after"])
 def test_a_retry_of_the_apply_goes_on_where_it_was(emulator, world, file, number, phase, adobe_connection):
-    """The k-th write is answered with an error, before or after it was carried out, and nothing is repeated within the try."""
+    """The k-th write is answered with an error, before or after it was carried out, and nothing is repeated
+    within the try.
+    """
     adobe_connection(max_attempts=1)
     plan = planned(file, prune=True, managed_groups="EMEA.*", max_delete_ratio=0.5)
     _fail_write(emulator, number, phase)
@@ -694,7 +788,13 @@ def test_a_tripped_guard_is_not_retried(run_dag, emulator, aam):
     aam.add_group("x")
     with DAG("aam_guard", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC")) as dag:
         AdobeSyncGroupsOperator(
-            task_id="sync", desired={"groups": []}, mode="apply", prune=True, managed_groups=".*", retries=3, retry_delay=0
+            task_id="sync",
+            desired={"groups": []},
+            mode="apply",
+            prune=True,
+            managed_groups=".*",
+            retries=3,
+            retry_delay=0,
         )
 
     run = run_dag(dag)

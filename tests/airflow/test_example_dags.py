@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example DAGs load without an error or a deprecation warning, and can be run by hand, without a logical date."""
+"""The example DAGs load without an error or a deprecation warning, and can be run by hand, without a logical
+date.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ pytest.importorskip("airflow.sdk", reason="the example DAGs are written for Airf
 
 # {{ ds }} and the like are not defined in a run that a person, an asset or the REST API has started.
 # As a value, that is: `{{ dag_run.run_after | ds }}` is fine.
-UNDEFINED_BY_HAND = re.compile(r"(?:{{|[(,])\s*(ds|ds_nodash|ts|ts_nodash|logical_date|data_interval_start|data_interval_end)\b(?=[^}]*}})")
+UNDEFINED_BY_HAND = re.compile(
+    r"(?:{{|[(,])\s*(ds|ds_nodash|ts|ts_nodash|logical_date|data_interval_start|data_interval_end)\b(?=[^}]*}})"
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,9 @@ def dagbag(airflow_db, repo):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         bag = DagBag(repo / "example_dags")
-    bag.warned = [warning for warning in caught if issubclass(warning.category, (DeprecationWarning, FutureWarning))]
+    bag.warned = [
+        warning for warning in caught if issubclass(warning.category, (DeprecationWarning, FutureWarning))
+    ]
     return bag
 
 
@@ -47,6 +53,9 @@ def test_every_example_explains_itself_and_has_tags(dagbag):
 
 
 def test_no_template_needs_a_logical_date(repo):
-    found = {file.name: UNDEFINED_BY_HAND.findall(file.read_text()) for file in (repo / "example_dags").glob("*.py")}
+    found = {
+        file.name: UNDEFINED_BY_HAND.findall(file.read_text())
+        for file in (repo / "example_dags").glob("*.py")
+    }
 
     assert {name: names for name, names in found.items() if names} == {}

@@ -38,7 +38,12 @@ ROWS = [{"customerId": f"c{number}", "spent": number} for number in range(1000)]
 
 @pytest.fixture
 def dag(request: pytest.FixtureRequest) -> DAG:
-    return DAG(f"dag_{abs(hash(request.node.nodeid))}", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), catchup=False)
+    return DAG(
+        f"dag_{abs(hash(request.node.nodeid))}",
+        schedule=None,
+        start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+        catchup=False,
+    )
 
 
 @pytest.fixture
@@ -47,7 +52,14 @@ def hook_run(emulator: Any) -> Run:
     emulator.switches.update({"batch_seconds": 0.0})
 
     def execute(operator: Any, *, run_id: str = "run", try_number: int = 1) -> Any:
-        ti = SimpleNamespace(dag_id="d", run_id=run_id, task_id=operator.task_id, map_index=-1, try_number=try_number, max_tries=2)
+        ti = SimpleNamespace(
+            dag_id="d",
+            run_id=run_id,
+            task_id=operator.task_id,
+            map_index=-1,
+            try_number=try_number,
+            max_tries=2,
+        )
         return operator.execute({"ti": ti, "dag_run": SimpleNamespace(start_date=pendulum.now("UTC"))})
 
     return execute
@@ -62,12 +74,21 @@ def json_lines(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_batch_is_ingested_and_its_audience_registered(
-    dag: DAG, run_dag: Callable[..., Any], xcom: Callable[..., Any], emulator: Any, json_lines: Path, deferrable: bool
+    dag: DAG,
+    run_dag: Callable[..., Any],
+    xcom: Callable[..., Any],
+    emulator: Any,
+    json_lines: Path,
+    deferrable: bool,
 ) -> None:
     emulator.switches.update({"batch_seconds": 0.3})
     with dag:
         ingest = AdobeIngestBatchOperator(
-            task_id="ingest", dataset_id="ds", source=str(json_lines), deferrable=deferrable, poll_interval=0.1
+            task_id="ingest",
+            dataset_id="ds",
+            source=str(json_lines),
+            deferrable=deferrable,
+            poll_interval=0.1,
         )
         audience = AdobeCreateAudienceMetadataOperator(
             task_id="audience", name="Buyers", namespace="shop", origin_name="Shop", audience_id="buyers"
@@ -131,7 +152,9 @@ def test_every_format_arrives(hook_run: Run, emulator: Any, tmp_path: Path, file
     )
     assert result["status"] == "success"
     assert result["records_in"] in (1000, None if file_format == "csv" else 1000)
-    assert [str(row["spent"]) for row in sorted(ingested_any(emulator), key=lambda row: int(row["spent"]))] == [str(n) for n in range(1000)]
+    assert [
+        str(row["spent"]) for row in sorted(ingested_any(emulator), key=lambda row: int(row["spent"]))
+    ] == [str(n) for n in range(1000)]
 
 
 def ingested_any(emulator: Any) -> list[dict[str, Any]]:
@@ -147,7 +170,11 @@ def test_a_list_and_a_glob_are_one_batch(hook_run: Run, emulator: Any, tmp_path:
         AdobeIngestBatchOperator(
             task_id="t",
             dataset_id="ds",
-            source=[f"file://{tmp_path}/day=[0-2]/*.json", str(tmp_path / "day=3" / "rows.json"), str(tmp_path / "day=4" / "rows.json")],
+            source=[
+                f"file://{tmp_path}/day=[0-2]/*.json",
+                str(tmp_path / "day=3" / "rows.json"),
+                str(tmp_path / "day=4" / "rows.json"),
+            ],
             poll_interval=0.1,
         )
     )
@@ -170,7 +197,10 @@ def test_a_source_that_changed_after_its_batch_was_ingested_is_said(hook_run: Ru
     hook_run(operator)
     with json_lines.open("a") as file:
         file.write('{"customerId": "late", "spent": 5000}\n')
-    with pytest.raises(AirflowFailException, match=r"other files or sizes now.*start a new Dag run, or pass another external_id"):
+    with pytest.raises(
+        AirflowFailException,
+        match=r"other files or sizes now.*start a new Dag run, or pass another external_id",
+    ):
         hook_run(operator, try_number=2)
 
 
@@ -180,24 +210,42 @@ def test_broken_rows_are_judged_and_fetched(hook_run: Run, emulator: Any, tmp_pa
 
     def ingest(run_id: str, **limits: Any) -> Any:
         operator = AdobeIngestBatchOperator(
-            task_id="t", dataset_id="ds", source=file, poll_interval=0.1, partial_ingestion_percent=5, **limits
+            task_id="t",
+            dataset_id="ds",
+            source=file,
+            poll_interval=0.1,
+            partial_ingestion_percent=5,
+            **limits,
         )
         return hook_run(operator, run_id=run_id)
 
     with pytest.raises(AirflowFailException, match="rejected 1 of 1001 rows and max_failed_rows is 0"):
         ingest("strict")
     result = ingest("lenient", max_failed_rows=1)
-    assert (result["status"], result["records_in"], result["records_ingested"], result["records_failed"]) == ("success", 1001, 1000, 1)
+    assert (result["status"], result["records_in"], result["records_ingested"], result["records_failed"]) == (
+        "success",
+        1001,
+        1000,
+        1,
+    )
     assert ingest("careless", max_failed_rows=None)["records_failed"] == 1
     target = tmp_path / "failed"
-    paths = hook_run(AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{target}"))
+    paths = hook_run(
+        AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{target}")
+    )
     assert paths
     assert '{\\"customerId\\":' in Path(paths[0].removeprefix("file://")).read_text()
-    with pytest.raises(AdobeSourceError, match=r"rows.jsonl.* cannot be written: .*What to do: Check that target is a folder"):
-        hook_run(AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{file}"))
+    with pytest.raises(
+        AdobeSourceError, match=r"rows.jsonl.* cannot be written: .*What to do: Check that target is a folder"
+    ):
+        hook_run(
+            AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{file}")
+        )
 
 
-def test_a_batch_that_adobe_fails_is_followed_by_a_new_one(hook_run: Run, emulator: Any, tmp_path: Path) -> None:
+def test_a_batch_that_adobe_fails_is_followed_by_a_new_one(
+    hook_run: Run, emulator: Any, tmp_path: Path
+) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text("not json\n")
     operator = AdobeIngestBatchOperator(task_id="t", dataset_id="ds", source=file, poll_interval=0.1)
@@ -230,19 +278,28 @@ BAD_INGESTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "negative part": ({"part_size": -1}, "'part_size' is -1"),
     "part above Adobe's limit": ({"part_size": 512_000_001}, "'part_size' is 512000001"),
     "percent above 100": ({"partial_ingestion_percent": 101}, "'partial_ingestion_percent' is 101"),
-    "JSON array that is CSV": ({"file_format": "csv", "is_multi_line_json": True}, "only goes with file_format 'json'"),
+    "JSON array that is CSV": (
+        {"file_format": "csv", "is_multi_line_json": True},
+        "only goes with file_format 'json'",
+    ),
     "blank external id": ({"external_id": " "}, "'external_id' is ' '"),
 }
 
 
 @pytest.mark.parametrize("name", list(BAD_INGESTIONS))
-def test_a_bad_ingestion_is_refused_before_any_request(hook_run: Run, emulator: Any, tmp_path: Path, json_lines: Path, name: str) -> None:
+def test_a_bad_ingestion_is_refused_before_any_request(
+    hook_run: Run, emulator: Any, tmp_path: Path, json_lines: Path, name: str
+) -> None:
     arguments, message = BAD_INGESTIONS[name]
     (tmp_path / "empty.json").touch()
     if isinstance(arguments.get("source"), str):
         arguments = {**arguments, "source": arguments["source"].replace("{tmp}", str(tmp_path))}
     with pytest.raises(AirflowFailException, match=message):
-        hook_run(AdobeIngestBatchOperator(task_id="t", **{"dataset_id": "ds", "source": str(json_lines), **arguments}))
+        hook_run(
+            AdobeIngestBatchOperator(
+                task_id="t", **{"dataset_id": "ds", "source": str(json_lines), **arguments}
+            )
+        )
     assert emulator.journal.entries == []
 
 
@@ -279,13 +336,17 @@ AUDIENCE = {"name": "Buyers", "namespace": "shop", "origin_name": "Shop", "audie
 
 @pytest.mark.parametrize("operator", [AdobeCompleteBatchOperator, AdobeAbortBatchOperator, AdobeBatchSensor])
 @pytest.mark.parametrize("batch_id", ["a/b", "..", "a\nb", "a%2fb", ""])
-def test_a_batch_id_that_breaks_out_is_refused_before_any_request(hook_run: Run, emulator: Any, operator: Any, batch_id: str) -> None:
+def test_a_batch_id_that_breaks_out_is_refused_before_any_request(
+    hook_run: Run, emulator: Any, operator: Any, batch_id: str
+) -> None:
     with pytest.raises(AirflowFailException, match="batch"):
         hook_run(operator(task_id="t", batch_id=batch_id))
     assert emulator.journal.entries == []
 
 
-def test_a_connection_of_another_type_is_said(hook_run: Run, emulator: Any, monkeypatch: pytest.MonkeyPatch, json_lines: Path) -> None:
+def test_a_connection_of_another_type_is_said(
+    hook_run: Run, emulator: Any, monkeypatch: pytest.MonkeyPatch, json_lines: Path
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ADOBE_DEFAULT", json.dumps({"conn_type": "http", "host": emulator.url}))
     with pytest.raises(AirflowFailException, match="has the type 'http', not 'adobe'"):
         hook_run(AdobeIngestBatchOperator(task_id="t", dataset_id="ds", source=json_lines))
@@ -295,12 +356,18 @@ def test_a_connection_of_another_type_is_said(hook_run: Run, emulator: Any, monk
 def test_an_audience_is_created_once_and_found_afterwards(hook_run: Run, emulator: Any) -> None:
     first = hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **AUDIENCE))
     assert first == {"id": first["id"], "audienceId": "buyers", "name": "Buyers", "created": True}
-    assert hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **AUDIENCE), run_id="2") == {**first, "created": False}
+    assert hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **AUDIENCE), run_id="2") == {
+        **first,
+        "created": False,
+    }
     with pytest.raises(AirflowFailException, match=r"exists already.*if_exists is 'fail'"):
         hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **AUDIENCE, if_exists="fail"))
     changed = {**AUDIENCE, "name": "Best buyers", "description": "d"}
     assert hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **changed))["name"] == "Buyers"
-    assert hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **changed, if_exists="update"))["name"] == "Best buyers"
+    assert (
+        hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **changed, if_exists="update"))["name"]
+        == "Best buyers"
+    )
     with pytest.raises(AirflowFailException, match="originName is 'Shop', not 'Other'"):
         hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **{**changed, "origin_name": "Other"}))
     assert len(emulator.platform.snapshot()["audiences"]) == 1
@@ -313,12 +380,16 @@ def test_the_older_request_lets_adobe_make_up_the_id(hook_run: Run, emulator: An
     assert first["audienceId"]
     again = hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **older), run_id="2")
     assert again == {**first, "created": False}
-    created = next(entry for entry in emulator.journal.entries if entry.method == "POST" and "/audiences" in entry.path)
+    created = next(
+        entry for entry in emulator.journal.entries if entry.method == "POST" and "/audiences" in entry.path
+    )
     assert "audienceId" not in str(created.request_body)
 
 
 @pytest.mark.parametrize("base_path", ["/data/core/ais", "/core/ais"])
-def test_the_base_path_of_audience_metadata_is_a_setting(hook_run: Run, emulator: Any, adobe_connection: Any, base_path: str) -> None:
+def test_the_base_path_of_audience_metadata_is_a_setting(
+    hook_run: Run, emulator: Any, adobe_connection: Any, base_path: str
+) -> None:
     adobe_connection(ais_base_path=base_path)
     assert hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **AUDIENCE))["created"]
     assert f"{base_path}/audiences" in {entry.path for entry in emulator.journal.entries}
@@ -347,10 +418,14 @@ def test_a_batch_is_filled_by_mapped_tasks(
     assert ingested(emulator, "ds") == ROWS
 
 
-def test_the_teardown_aborts_a_batch_whose_upload_failed(dag: DAG, run_dag: Callable[..., Any], emulator: Any, tmp_path: Path) -> None:
+def test_the_teardown_aborts_a_batch_whose_upload_failed(
+    dag: DAG, run_dag: Callable[..., Any], emulator: Any, tmp_path: Path
+) -> None:
     with dag:
         create = AdobeCreateBatchOperator(task_id="create", dataset_id="ds")
-        upload = AdobeUploadBatchFilesOperator(task_id="upload", batch_id=create.output, dataset_id="ds", files=str(tmp_path / "missing"))
+        upload = AdobeUploadBatchFilesOperator(
+            task_id="upload", batch_id=create.output, dataset_id="ds", files=str(tmp_path / "missing")
+        )
         abort = AdobeAbortBatchOperator(task_id="abort", batch_id=create.output)
         create >> upload >> abort.as_teardown(setups=create)
     assert run_dag(dag).state == "failed"

@@ -17,7 +17,11 @@ import yaml
 from packaging.version import parse
 
 import airflow_provider_adobe_audiences
-from airflow_provider_adobe_audiences.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
+from airflow_provider_adobe_audiences.get_provider_info import (
+    CONNECTION_FIELDS,
+    UI_FIELD_BEHAVIOUR,
+    get_provider_info,
+)
 from scripts import registry
 
 DISTRIBUTION = "airflow-provider-adobe-audiences"
@@ -46,7 +50,9 @@ def test_it_is_valid_for_this_airflow():
 
 def test_the_entry_point_leads_to_it():
     (entry_point,) = [
-        point for point in importlib.metadata.entry_points(group="apache_airflow_provider") if point.value.startswith(PACKAGE)
+        point
+        for point in importlib.metadata.entry_points(group="apache_airflow_provider")
+        if point.value.startswith(PACKAGE)
     ]
 
     assert entry_point.module == f"{PACKAGE}.get_provider_info"
@@ -70,7 +76,9 @@ def test_airflow_finds_the_provider_and_the_hook_of_its_connection():
     assert hook.hook_class_name == f"{PACKAGE}.hooks.adobe.AdobeHook"
 
 
-@pytest.mark.parametrize("connection_type", INFO["connection-types"], ids=lambda value: value["connection-type"])
+@pytest.mark.parametrize(
+    "connection_type", INFO["connection-types"], ids=lambda value: value["connection-type"]
+)
 def test_the_hook_class_agrees_with_its_connection_type(connection_type):
     hook = dotted(connection_type["hook-class-name"])
 
@@ -83,12 +91,15 @@ def test_the_hook_class_agrees_with_its_connection_type(connection_type):
 def test_the_behaviour_of_the_form_is_the_same_in_old_and_new_airflow():
     hook = dotted(INFO["connection-types"][0]["hook-class-name"])
 
-    assert {name.replace("_", "-"): value for name, value in hook.get_ui_field_behaviour().items()} == UI_FIELD_BEHAVIOUR
+    assert {
+        name.replace("_", "-"): value for name, value in hook.get_ui_field_behaviour().items()
+    } == UI_FIELD_BEHAVIOUR
 
 
 def test_the_fields_of_the_form_are_the_same_in_old_and_new_airflow():
     fab = pytest.importorskip(
-        "flask_appbuilder.fieldwidgets", reason="only Airflow 2, and 3 with the FAB auth manager, build the form with it"
+        "flask_appbuilder.fieldwidgets",
+        reason="only Airflow 2, and 3 with the FAB auth manager, build the form with it",
     )
     hook = dotted(INFO["connection-types"][0]["hook-class-name"])
 
@@ -98,10 +109,15 @@ def test_the_fields_of_the_form_are_the_same_in_old_and_new_airflow():
     for name, field in CONNECTION_FIELDS.items():
         assert widgets[name].kwargs["description"] == field["description"]
         assert str(widgets[name].kwargs["default"]) == str(field["schema"].get("default"))
-        assert isinstance(widgets[name].kwargs.get("widget"), fab.BS3PasswordFieldWidget) == (field["schema"].get("format") == "password")
+        assert isinstance(widgets[name].kwargs.get("widget"), fab.BS3PasswordFieldWidget) == (
+            field["schema"].get("format") == "password"
+        )
 
 
-@pytest.mark.skipif(not (parse("3.1") <= AIRFLOW < parse("3.2")), reason="other versions do not build the form from the hook in this way")
+@pytest.mark.skipif(
+    not (parse("3.1") <= AIRFLOW < parse("3.2")),
+    reason="other versions do not build the form from the hook in this way",
+)
 def test_airflow_without_fab_builds_the_form_from_the_hook():
     # In a process of its own: Airflow looks at hooks once only, and here other tests have made it do so.
     code = (
@@ -110,7 +126,9 @@ def test_airflow_without_fab_builds_the_form_from_the_hook():
         "import json; print(json.dumps(list(form.extra_fields)))"
     )
 
-    printed = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    ).stdout
 
     assert json.loads(printed.splitlines()[-1]) == list(CONNECTION_FIELDS)
 
@@ -127,19 +145,25 @@ def test_every_field_of_the_form_can_be_left_empty_and_says_what_it_is(name):
 @pytest.mark.parametrize("kind", ["operators", "sensors", "hooks", "triggers"])
 def test_every_module_is_listed_and_every_listed_module_exists(kind):
     listed = listed_modules(kind)
-    services = {f"{PACKAGE}.{kind}.{service}" for service in ("experience_platform", "audience_manager", "target")}
+    services = {
+        f"{PACKAGE}.{kind}.{service}" for service in ("experience_platform", "audience_manager", "target")
+    }
 
     for module in listed:
         importlib.import_module(module)
     assert {module for module in registry.modules(kind) if module in services} <= set(listed)
-    assert {group["integration-name"] for group in INFO.get(kind, ())} <= {group["integration-name"] for group in INFO["integrations"]}
+    assert {group["integration-name"] for group in INFO.get(kind, ())} <= {
+        group["integration-name"] for group in INFO["integrations"]
+    }
 
 
 def test_every_extra_link_is_listed():
     from airflow.providers.common.compat.sdk import BaseOperatorLink
 
     # Airflow 2 drops the links that are not.
-    assert set(registry.public_classes(BaseOperatorLink, registry.modules())) == set(INFO.get("extra-links", ()))
+    assert set(registry.public_classes(BaseOperatorLink, registry.modules())) == set(
+        INFO.get("extra-links", ())
+    )
 
 
 def test_every_other_dotted_path_leads_somewhere():

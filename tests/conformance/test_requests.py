@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every request that the client sends to batches, Catalog, Data Access and audiences is one that Adobe's OpenAPI files describe."""
+"""Every request that the client sends to batches, Catalog, Data Access and audiences is one that Adobe's
+OpenAPI files describe.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.audience_metadata import AudienceMetadata, ensure_audience_metadata
+from airflow_provider_adobe_audiences.adobe.audience_metadata import (
+    AudienceMetadata,
+    ensure_audience_metadata,
+)
 from airflow_provider_adobe_audiences.adobe.batch_ingestion import BatchIngestion, BatchRequest, SourceFile
 from airflow_provider_adobe_audiences.adobe.call import Call, Content
 from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
@@ -34,7 +39,11 @@ def specification(shared: Path) -> Specification:
 def session(emulator: Any) -> Any:
     emulator.switches.update({"batch_seconds": 0.0, "journal_bodies": 1_000_000})
     connection = connection_to(emulator.url)
-    fields = {**connection["extra"], "client_id": connection["login"], "client_secret": connection["password"]}
+    fields = {
+        **connection["extra"],
+        "client_id": connection["login"],
+        "client_secret": connection["password"],
+    }
     with AdobeSession(AdobeSettings.of(fields)) as session:
         yield session
 
@@ -57,12 +66,20 @@ class Recorder:
 
 
 def use_everything(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Go through all that the client can ask of Experience Platform, with every optional argument once given and once not."""
-    wanted = AudienceMetadata(name="n", namespace="agora", origin_name="o", audience_id="a", description="d", if_exists="update")
+    """Go through all that the client can ask of Experience Platform, with every optional argument once given
+    and once not.
+    """
+    wanted = AudienceMetadata(
+        name="n", namespace="agora", origin_name="o", audience_id="a", description="d", if_exists="update"
+    )
     ensure_audience_metadata(session, wanted, is_ours=lambda audience: False)
     changed = wanted.model_copy(update={"name": "m", "description": "e"})
     found = ensure_audience_metadata(session, changed, is_ours=lambda audience: False)
-    ensure_audience_metadata(session, AudienceMetadata(name="x", namespace="agora", origin_name="o"), is_ours=lambda audience: False)
+    ensure_audience_metadata(
+        session,
+        AudienceMetadata(name="x", namespace="agora", origin_name="o"),
+        is_ours=lambda audience: False,
+    )
     session.send(platform.get_audience(found["id"]))
     session.send(platform.list_audiences(limit=1))
 
@@ -76,7 +93,11 @@ def use_everything(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     rows = b"".join(json.dumps({"n": n}).encode() + b"\n" for n in range(100)) + b"broken\n"
     full = BatchRequest(
-        dataset_id="ds", external_id="one", tags={"mine": ["x"]}, enable_error_diagnostics=True, partial_ingestion_percent=50
+        dataset_id="ds",
+        external_id="one",
+        tags={"mine": ["x"]},
+        enable_error_diagnostics=True,
+        partial_ingestion_percent=50,
     )
     batch = BatchIngestion(session, full).submit([source(rows)])
     session.send(platform.get_batch(batch.id))
@@ -90,7 +111,9 @@ def use_everything(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     array = BatchRequest(dataset_id="ds", external_id="three", is_multi_line_json=True)
     session.send(platform.abort_batch(BatchIngestion(session, array).find_or_create().id))
     for file_format in ("csv", "parquet"):
-        BatchIngestion(session, BatchRequest(dataset_id="ds", external_id=file_format, file_format=file_format)).find_or_create()
+        BatchIngestion(
+            session, BatchRequest(dataset_id="ds", external_id=file_format, file_format=file_format)
+        ).find_or_create()
 
 
 def test_every_request_is_described_by_adobe(
@@ -107,17 +130,32 @@ def test_every_request_is_described_by_adobe(
     assert undescribed == {"/ims/token/v3", "/data/core/ais/audiences"}
 
 
-def test_no_call_of_the_client_is_left_out(session: Any, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_call_of_the_client_is_left_out(
+    session: Any, emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorder = Recorder(session)
     use_everything(recorder, monkeypatch)
     text = Content(open=lambda: io.BytesIO(b""), length=1)
-    example = {"content": text, "file_path": "f", "first_byte": 0, "input_format": "json", "limit": 1, "changes": {}}
-    functions = [function for _, function in inspect.getmembers(platform, inspect.isfunction) if function.__module__ == platform.__name__]
+    example = {
+        "content": text,
+        "file_path": "f",
+        "first_byte": 0,
+        "input_format": "json",
+        "limit": 1,
+        "changes": {},
+    }
+    functions = [
+        function
+        for _, function in inspect.getmembers(platform, inspect.isfunction)
+        if function.__module__ == platform.__name__
+    ]
     calls = [function for function in functions if not function.__name__.startswith("_")]
     names = set()
     for function in calls:
         required = [
-            name for name, parameter in inspect.signature(function).parameters.items() if parameter.default is inspect.Parameter.empty
+            name
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.default is inspect.Parameter.empty
         ]
         names.add(function(**{name: example.get(name, "x") for name in required}).name)
     assert set(recorder.names) == names

@@ -82,7 +82,9 @@ def ingest(
     act: Callable[[str, str], httpx.Response],
     look_up: Callable[[str], dict[str, Any]],
 ) -> Callable[..., dict[str, Any]]:
-    """``ingest(content, format="json", **body)`` ingests one file and returns the batch in its final state."""
+    """``ingest(content, format="json", **body)`` ingests one file and returns the batch in its final
+    state.
+    """
 
     def run(content: bytes | str, written: str = "json", **body: Any) -> dict[str, Any]:
         emulator.platform.switches.batch_polls = 0

@@ -38,7 +38,9 @@ def environment(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str
 def aam(emulator: Any) -> Any:
     aam = emulator.audience_manager
     ann = aam.add_user("ann")
-    aam.add_group("R&D", "all of it", permissions=[READ], wildcards=["VIEW_TAGS", "PTRREPORTS"], users=[ann.user_id])
+    aam.add_group(
+        "R&D", "all of it", permissions=[READ], wildcards=["VIEW_TAGS", "PTRREPORTS"], users=[ann.user_id]
+    )
     aam.add_group("empty")
     aam.add_group('quote " back \\ slash: # 😀', "two\nlines")
     aam.add_group("twin")
@@ -52,7 +54,11 @@ def groups(*arguments: object) -> int:
 
 def test_an_output_that_cannot_be_written_is_told(emulator, aam, environment, tmp_path: Path, capsys):
     assert groups("export", "--output", tmp_path / "missing" / "groups.yaml") == 1
-    assert re.search(r"groups.yaml cannot be written: No such file.*What to do: Name a file", capsys.readouterr().err, re.DOTALL)
+    assert re.search(
+        r"groups.yaml cannot be written: No such file.*What to do: Name a file",
+        capsys.readouterr().err,
+        re.DOTALL,
+    )
 
 
 def test_what_is_exported_plans_to_nothing(emulator, aam, environment, tmp_path: Path, capsys):
@@ -71,7 +77,9 @@ def test_what_is_exported_plans_to_nothing(emulator, aam, environment, tmp_path:
     assert "!" not in shown
 
 
-def test_a_group_that_the_user_cannot_access_is_exported_without_its_permissions(emulator, aam, environment, tmp_path: Path, capsys):
+def test_a_group_that_the_user_cannot_access_is_exported_without_its_permissions(
+    emulator, aam, environment, tmp_path: Path, capsys
+):
     aam.add_group("locked", inaccessible=True)
     file = tmp_path / "groups.yaml"
 
@@ -85,10 +93,14 @@ def test_a_group_that_the_user_cannot_access_is_exported_without_its_permissions
     assert "give it access, or leave the permissions of that group out" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl, which this machine does not have")
+@pytest.mark.skipif(
+    shutil.which("curl") is None, reason="the page uses curl, which this machine does not have"
+)
 def test_the_commands_of_the_page_do_what_it_says(emulator, repo: Path, tmp_path: Path):
     page = (repo / "docs" / "audience-manager.md").read_text()
-    (commands,) = re.findall(r"^```bash\n(export ADOBE_CLIENT_ID=emulator-client.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (commands,) = re.findall(
+        r"^```bash\n(export ADOBE_CLIENT_ID=emulator-client.*?)^```", page, re.DOTALL | re.MULTILINE
+    )
 
     finished = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands.replace("http://127.0.0.1:8765", emulator.url)],
@@ -108,7 +120,10 @@ def test_the_commands_of_the_page_do_what_it_says(emulator, repo: Path, tmp_path
 
 def test_a_part_can_be_exported(aam, environment, capsys):
     assert groups("export", "--names", "emp.*") == 0
-    assert capsys.readouterr().out == 'groups:\n  - name: "empty"\n    description: null\n    permissions: []\n    wildcards: []\n'
+    assert (
+        capsys.readouterr().out
+        == 'groups:\n  - name: "empty"\n    description: null\n    permissions: []\n    wildcards: []\n'
+    )
     assert groups("export", "--names", "none") == 0
     assert capsys.readouterr().out == "groups: []\n"
 
@@ -152,7 +167,9 @@ def test_an_airflow_connection_is_used(aam, adobe_connection, capsys):
         (["plan", "nowhere.yaml", "--prune"], "prune=True needs managed_groups"),
     ],
 )
-def test_errors_are_told_in_one_line_without_a_traceback(monkeypatch, tmp_path: Path, capsys, arguments, words):
+def test_errors_are_told_in_one_line_without_a_traceback(
+    monkeypatch, tmp_path: Path, capsys, arguments, words
+):
     monkeypatch.chdir(tmp_path)
     for name in ("ADOBE_CLIENT_ID", "ADOBE_CLIENT_SECRET", "ADOBE_ORG_ID"):
         monkeypatch.delenv(name, raising=False)
@@ -177,11 +194,14 @@ def test_the_command_needs_no_airflow_for_a_file(environment, repo: Path):
     code = (
         "import sys; from airflow_provider_adobe_audiences.cli import main; "
         f"code = main(['groups', 'validate', {str(repo / 'example_dags' / 'data' / 'groups.yaml')!r}]); "
-        "assert not [name for name in sys.modules if name.partition('.')[0] == 'airflow'], 'Airflow was imported'; sys.exit(code)"
+        "assert not [name for name in sys.modules if name.partition('.')[0] == 'airflow'], 'Airflow was "
+        "imported'; sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     module = [sys.executable, "-m", "airflow_provider_adobe_audiences.cli"]
     done = subprocess.run([*module, "groups", "schema"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((repo / "airflow_provider_adobe_audiences" / "groups" / "groups.schema.json").read_text())
+    assert json.loads(done.stdout) == json.loads(
+        (repo / "airflow_provider_adobe_audiences" / "groups" / "groups.schema.json").read_text()
+    )

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audience Manager's calls through the real transport: both list shapes, both spellings, lost answers, the legacy grant."""
+"""Audience Manager's calls through the real transport: both list shapes, both spellings, lost answers, the
+legacy grant.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def hook(adobe_connection: Any) -> AdobeAudienceManagerHook:
 def test_the_seven_documented_calls(emulator, session):
     made = session.send(aam.create_group("Analysts", None))
     assert made == Group(made.group_id, "Analysts", None, 0, (), (), 1194)
-    assert session.send(aam.update_group(made.group_id, "EMEA", "d")) == Group(made.group_id, "EMEA", "d", 0, (), (), 1194)
+    assert session.send(aam.update_group(made.group_id, "EMEA", "d")) == Group(
+        made.group_id, "EMEA", "d", 0, (), (), 1194
+    )
     assert [group.name for group in session.send(aam.list_groups()).items] == ["EMEA"]
     assert session.send(aam.set_group_permissions(made.group_id, [TRAIT])) == (TRAIT,)
     assert session.send(aam.list_group_permissions(made.group_id)) == (TRAIT,)
@@ -74,7 +78,9 @@ def test_the_seven_documented_calls(emulator, session):
         ("DELETE", "/api/v1/groups/bulk-delete"),
         ("POST", "/api/v1/groups/bulk-delete"),
     ]
-    assert {entry.headers["aam-disable-escaping-html"] for entry in emulator.journal.find(path="/groups")} == {"true"}
+    assert {
+        entry.headers["aam-disable-escaping-html"] for entry in emulator.journal.find(path="/groups")
+    } == {"true"}
 
 
 def test_the_documented_refusals(emulator, session):
@@ -115,14 +121,24 @@ def test_all_groups_are_read_in_either_shape(emulator, session, shape, count):
 
     assert len(aam.all_of(session.send, aam.list_groups)) == count
     assert len(aam.all_of(session.send, lambda page, size: aam.list_users(None, page, size))) == count
-    assert len(emulator.journal.find(path="/groups")) == (1 if shape != "envelope" else max(1, -(-count // 10)))
+    assert len(emulator.journal.find(path="/groups")) == (
+        1 if shape != "envelope" else max(1, -(-count // 10))
+    )
 
 
 def answer_with(emulator: Any, body: Any, path: str = "/groups", **more: Any) -> None:
     emulator.faults.add(path=path, status=200, body=body, **more)
 
 
-GROUP = {"groupId": 1, "pid": 1, "name": "A", "description": None, "membershipCount": 0, "wildcards": [], "users": []}
+GROUP = {
+    "groupId": 1,
+    "pid": 1,
+    "name": "A",
+    "description": None,
+    "membershipCount": 0,
+    "wildcards": [],
+    "users": [],
+}
 
 
 @pytest.mark.parametrize(
@@ -230,7 +246,10 @@ def test_a_group_is_created_once(emulator, hook):
         hook.create_group("A", if_exists="maybe")
 
 
-@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"drop": True}, {"status": 201, "body": "garbage"}, {"truncate": 5}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 500}, {"status": 503}, {"drop": True}, {"status": 201, "body": "garbage"}, {"truncate": 5}],
+)
 def test_a_creation_whose_answer_was_lost_is_found_again(emulator, hook, fault):
     emulator.faults.add(method="POST", path="/groups", times=1, phase="after", **fault)
 
@@ -263,7 +282,9 @@ def test_a_creation_that_found_twins_says_so(emulator, session):
 
 def test_an_update_that_moves_members_is_loud(emulator, hook):
     user = emulator.audience_manager.add_user("ann")
-    group_id = emulator.audience_manager.add_group("A", users=[user.user_id], wildcards=["VIEW_TAGS"]).group_id
+    group_id = emulator.audience_manager.add_group(
+        "A", users=[user.user_id], wildcards=["VIEW_TAGS"]
+    ).group_id
     assert hook.update_group(group_id, "B", "d").name == "B"
 
     emulator.switches["group_wipe_on_put"] = True
@@ -363,7 +384,12 @@ def test_the_legacy_token_is_refreshed_with_the_newest_refresh_token(emulator, s
                 emulator.expire_token(token)
         session.send(aam.list_groups())
 
-    assert emulator.audience_manager.legacy_token_requests == ["password", "refresh_token", "refresh_token", "refresh_token"]
+    assert emulator.audience_manager.legacy_token_requests == [
+        "password",
+        "refresh_token",
+        "refresh_token",
+        "refresh_token",
+    ]
     secrets = {*emulator.audience_manager.legacy_tokens, "emulator-password", "emulator-client-secret"}
     assert not [secret for secret in secrets if secret in caplog.text]
     assert set(emulator.audience_manager.legacy_tokens) <= set(told)
@@ -395,6 +421,9 @@ def test_the_401_that_echoes_the_token_is_redacted(emulator, settings, caplog):
 
 def test_a_wrong_legacy_password_is_explained(emulator, settings):
     wrong = settings(**LEGACY | {"user_password": "wrong-password"})
-    with AdobeSession(wrong) as session, pytest.raises(AdobeAuthenticationError, match="Bad credentials") as caught:
+    with (
+        AdobeSession(wrong) as session,
+        pytest.raises(AdobeAuthenticationError, match="Bad credentials") as caught,
+    ):
         session.send(aam.list_groups())
     assert "wrong-password" not in str(caught.value)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the in-memory model promises for generated worlds, promised for as many through HTTP, by what the emulator's journal says."""
+"""What the in-memory model promises for generated worlds, promised for as many through HTTP, by what the
+emulator's journal says.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,27 @@ LIMITS = Limits(10_000, 1.0, 1.0, allow_empty=True, allow_empty_desired=True, al
 
 @pytest.fixture
 def session(adobe_connection: Any) -> Iterator[AdobeSession]:
-    """One for all cases: with a token for each, Airflow's own list of secrets to mask would grow, and slow every case down."""
+    """One for all cases: with a token for each, Airflow's own list of secrets to mask would grow, and slow
+    every case down.
+    """
     with AdobeAudienceManagerHook().session() as opened:
         yield opened
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(worlds(), st.sampled_from(["array_unless_paged", "envelope"]), st.sampled_from(["off", "unless_header", "always"]))
-def test_one_apply_converges_through_the_emulator(emulator: Any, session: AdobeSession, world: Any, shape: str, escaping: str) -> None:
+@settings(
+    max_examples=500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    worlds(),
+    st.sampled_from(["array_unless_paged", "envelope"]),
+    st.sampled_from(["off", "unless_header", "always"]),
+)
+def test_one_apply_converges_through_the_emulator(
+    emulator: Any, session: AdobeSession, world: Any, shape: str, escaping: str
+) -> None:
     model, desired, scope = world
     emulator.audience_manager.reset()
     emulator.journal.clear()
@@ -66,6 +80,8 @@ def test_one_apply_converges_through_the_emulator(emulator: Any, session: AdobeS
         if group_id not in touched:
             assert after[group_id] == group
         elif group_id not in deleted:
-            assert [after[group_id][key] for key in ("users", "wildcards")] == [group[key] for key in ("users", "wildcards")]
+            assert [after[group_id][key] for key in ("users", "wildcards")] == [
+                group[key] for key in ("users", "wildcards")
+            ]
     names = {canonical_name(group["name"]) for group in after.values()}
     assert {canonical_name(wanted.name) for wanted in desired.groups} <= names

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulator's Audience Manager as Adobe's page "Group Management API Methods" describes it, and each switch where the page is silent."""
+"""The emulator's Audience Manager as Adobe's page "Group Management API Methods" describes it, and each
+switch where the page is silent.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,13 @@ def test_the_seven_documented_calls_field_by_field(emulator, adobe):
     assert set(group) == {"groupId", "pid", "name", "description", "membershipCount", "wildcards", "users"}
     assert isinstance(group["groupId"], int)
     assert isinstance(group["pid"], int)
-    assert (group["name"], group["description"], group["membershipCount"], group["wildcards"], group["users"]) == (
+    assert (
+        group["name"],
+        group["description"],
+        group["membershipCount"],
+        group["wildcards"],
+        group["users"],
+    ) == (
         "Analysts",
         None,
         0,
@@ -69,7 +77,8 @@ def test_the_seven_documented_calls_field_by_field(emulator, adobe):
     answer = adobe.get(f"{one}/permissions")
     assert (answer.status_code, answer.json()) == (200, second)
 
-    # Set permissions: 400 for an invalid permission, 403 for an object that is out of reach; nothing has changed
+    # Set permissions: 400 for an invalid permission, 403 for an object that is out of reach; nothing has
+    # changed
     for bad in (
         {"objectType": "TRAIT", "objectId": 1, "permissions": ["FLY"]},
         {"objectType": "NOTHING", "objectId": 1, "permissions": ["READ"]},
@@ -103,7 +112,14 @@ def test_the_seven_documented_calls_field_by_field(emulator, adobe):
 
 def test_membership_is_one_relation_seen_from_two_sides(emulator, adobe):
     group_id = emulator.audience_manager.add_group("A").group_id
-    body = {"username": "ann", "firstName": "Ann", "lastName": "B", "email": "a@example.com", "groups": [group_id], "isAdmin": False}
+    body = {
+        "username": "ann",
+        "firstName": "Ann",
+        "lastName": "B",
+        "email": "a@example.com",
+        "groups": [group_id],
+        "isAdmin": False,
+    }
     ann = adobe.post("/api/v1/users/", json=body)
     assert ann.status_code == 201
     user_id = ann.json()["userId"]
@@ -122,7 +138,9 @@ def test_membership_is_one_relation_seen_from_two_sides(emulator, adobe):
     }
     seen = adobe.get(GROUPS).json()[0]
     assert (seen["users"], seen["membershipCount"]) == ([user_id], 1)
-    assert [user["userId"] for user in adobe.get("/api/v1/users/", params={"groupId": group_id}).json()] == [user_id]
+    assert [user["userId"] for user in adobe.get("/api/v1/users/", params={"groupId": group_id}).json()] == [
+        user_id
+    ]
     assert adobe.post("/api/v1/users/", json=body).status_code == 409
 
     left = adobe.put(f"/api/v1/users/{user_id}", json={**body, "groups": []})
@@ -174,7 +192,9 @@ def test_there_are_25_wildcards():
     assert sorted(ALL_WILDCARDS) == sorted(token for tokens in WILDCARDS.values() for token in tokens)
     from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS
 
-    assert {kind: sorted(tokens) for kind, tokens in PER_OBJECT.items() if tokens} == {k: sorted(v) for k, v in OBJECT_PERMISSIONS.items()}
+    assert {kind: sorted(tokens) for kind, tokens in PER_OBJECT.items() if tokens} == {
+        k: sorted(v) for k, v in OBJECT_PERMISSIONS.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -274,10 +294,18 @@ def test_switch_wipe_on_put(emulator, adobe):
     user = emulator.audience_manager.add_user("ann")
     path = one(emulator, users=[user.user_id], wildcards=["VIEW_TAGS"], permissions=[TRAIT])
     kept = adobe.put(path, json={"name": "A", "description": None}).json()
-    assert (kept["membershipCount"], kept["wildcards"], adobe.get(f"{path}/permissions").json()) == (1, ["VIEW_TAGS"], [TRAIT])
+    assert (kept["membershipCount"], kept["wildcards"], adobe.get(f"{path}/permissions").json()) == (
+        1,
+        ["VIEW_TAGS"],
+        [TRAIT],
+    )
     emulator.switches["group_wipe_on_put"] = True
     wiped = adobe.put(path, json={"name": "A", "description": None}).json()
-    assert (wiped["membershipCount"], wiped["wildcards"], adobe.get(f"{path}/permissions").json()) == (0, [], [])
+    assert (wiped["membershipCount"], wiped["wildcards"], adobe.get(f"{path}/permissions").json()) == (
+        0,
+        [],
+        [],
+    )
 
 
 def test_switch_name_taken(emulator, adobe):
@@ -310,7 +338,12 @@ def test_switch_list_shape(emulator, adobe):
     paged = {"page": 1, "pageSize": 2}
     assert isinstance(adobe.get(GROUPS).json(), list)
     envelope = adobe.get(GROUPS, params=paged).json()
-    assert (envelope["total"], envelope["page"], envelope["pageSize"], [g["name"] for g in envelope["list"]]) == (3, 1, 2, ["c"])
+    assert (
+        envelope["total"],
+        envelope["page"],
+        envelope["pageSize"],
+        [g["name"] for g in envelope["list"]],
+    ) == (3, 1, 2, ["c"])
     assert adobe.get(GROUPS, params={"page": -1}).status_code == 400
     emulator.switches["group_list_shape"] = "array"
     assert len(adobe.get(GROUPS, params=paged).json()) == 3
@@ -407,7 +440,13 @@ def test_the_legacy_grant_and_its_refresh(emulator):
         assert refused.status_code == 401
         assert f"Access token expired: {second['access_token']}" in refused.headers["www-authenticate"]
     shown = str([entry.as_dict() for entry in emulator.journal.entries])
-    for secret in (first.json()["access_token"], second["access_token"], second["refresh_token"], "emulator-password", PAIR[1]):
+    for secret in (
+        first.json()["access_token"],
+        second["access_token"],
+        second["refresh_token"],
+        "emulator-password",
+        PAIR[1],
+    ):
         assert secret not in shown
 
 
@@ -423,19 +462,26 @@ def test_the_legacy_grant_refuses(emulator):
         assert "refresh_token" not in answer
         assert answer["expires_in"] == -1
         emulator.clock.advance(10_000_000)
-        assert adobe.get(GROUPS, headers={"authorization": f"Bearer {answer['access_token']}"}).status_code == 200
+        assert (
+            adobe.get(GROUPS, headers={"authorization": f"Bearer {answer['access_token']}"}).status_code
+            == 200
+        )
 
 
 def test_the_control_api_sets_up_what_the_api_cannot(emulator, adobe):
     control = "/_emulator/audience_manager"
     user = adobe.post(f"{control}/users", json={"username": "ann"}).json()
     group = adobe.post(
-        f"{control}/groups", json={"name": "A", "users": [user["userId"]], "wildcards": ["VIEW_TAGS"], "conflicted": True}
+        f"{control}/groups",
+        json={"name": "A", "users": [user["userId"]], "wildcards": ["VIEW_TAGS"], "conflicted": True},
     ).json()
     assert (group["membershipCount"], group["wildcards"]) == (1, ["VIEW_TAGS"])
     assert adobe.delete(f"{GROUPS}{group['groupId']}").status_code == 409
     assert adobe.put(f"{control}/unreachable", json={"TRAIT": [1]}).status_code == 204
-    assert adobe.put(f"{GROUPS}{group['groupId']}/permissions", json=[{**TRAIT, "objectId": 1}]).status_code == 403
+    assert (
+        adobe.put(f"{GROUPS}{group['groupId']}/permissions", json=[{**TRAIT, "objectId": 1}]).status_code
+        == 403
+    )
     assert adobe.post(f"{control}/groups", json={"colour": "red"}).status_code == 400
     state = adobe.get("/_emulator/state").json()["audience_manager"]
     assert state["groups"][0]["users"] == [user["userId"]]

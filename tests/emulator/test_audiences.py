@@ -13,7 +13,12 @@ CREATE = "/data/core/ais/audiences"
 UPS = "/data/core/ups/audiences"
 FLAG = {"createAudienceMetaOnly": "true"}
 ACCEPT = {"accept": "application/vnd.adobe.external.audiences+json; version=2"}
-AUDIENCE = {"name": "Frequent buyers", "audienceId": "cdnow-1", "namespace": "agora", "originName": "Agora_Collaboration"}
+AUDIENCE = {
+    "name": "Frequent buyers",
+    "audienceId": "cdnow-1",
+    "namespace": "agora",
+    "originName": "Agora_Collaboration",
+}
 
 
 def create(adobe: httpx.Client, **change: Any) -> httpx.Response:
@@ -58,7 +63,9 @@ def test_the_same_id_in_another_namespace_is_no_duplicate(adobe: httpx.Client) -
     assert [create(adobe).status_code, create(adobe, namespace="other").status_code] == [200, 200]
 
 
-@pytest.mark.parametrize("change", ({"name": " "}, {"name": None}, {"namespace": None}, {"originName": 3}, {"audienceId": ""}))
+@pytest.mark.parametrize(
+    "change", ({"name": " "}, {"name": None}, {"namespace": None}, {"originName": 3}, {"audienceId": ""})
+)
 def test_bad_bodies(adobe: httpx.Client, change: dict[str, Any]) -> None:
     answer = create(adobe, **change)
     assert answer.status_code == 400
@@ -106,7 +113,12 @@ def test_filters(adobe: httpx.Client) -> None:
 
 def test_inactive_ones_show_by_audience_id_only(adobe: httpx.Client) -> None:
     number = create(adobe).json()["id"]
-    assert adobe.patch(f"{UPS}/{number}", json=[{"op": "add", "path": "/lifecycleState", "value": "inactive"}]).status_code == 200
+    assert (
+        adobe.patch(
+            f"{UPS}/{number}", json=[{"op": "add", "path": "/lifecycleState", "value": "inactive"}]
+        ).status_code
+        == 200
+    )
     assert adobe.get(UPS).json()["children"] == []
     assert len(adobe.get(UPS, params={"property": "audienceId==cdnow-1"}).json()["children"]) == 1
 

@@ -23,7 +23,9 @@ LookUp = Callable[[str], dict[str, Any]]
 
 
 def test_create(adobe: httpx.Client) -> None:
-    answer = adobe.post(f"{IMPORT}/batches", json=BODY | {"replay": {"predecessors": ["${old}"], "reason": "replace"}})
+    answer = adobe.post(
+        f"{IMPORT}/batches", json=BODY | {"replay": {"predecessors": ["${old}"], "reason": "replace"}}
+    )
     assert answer.status_code == 201
     batch = answer.json()
     assert len(batch["id"]) == 26
@@ -49,8 +51,12 @@ def test_bad_create(adobe: httpx.Client, change: dict[str, Any]) -> None:
     assert adobe.post(f"{IMPORT}/batches", json=body).status_code == 400
 
 
-@pytest.mark.parametrize(("mode", "status"), (("conflict", 409), ("bad_request", 400), ("accept", 201), ("existing", 201)))
-def test_an_external_id_is_unique(emulator: RunningEmulator, adobe: httpx.Client, mode: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("mode", "status"), (("conflict", 409), ("bad_request", 400), ("accept", 201), ("existing", 201))
+)
+def test_an_external_id_is_unique(
+    emulator: RunningEmulator, adobe: httpx.Client, mode: str, status: int
+) -> None:
     emulator.switches["external_id_duplicate"] = mode
     first = adobe.post(f"{IMPORT}/batches", json=BODY | {"externalId": "mine"}).json()["id"]
     again = adobe.post(f"{IMPORT}/batches", json=BODY | {"externalId": "mine"})
@@ -60,7 +66,9 @@ def test_an_external_id_is_unique(emulator: RunningEmulator, adobe: httpx.Client
         assert again.json()["id"] == first
 
 
-def test_the_external_id_of_an_aborted_batch_stays_taken_unless_switched(emulator: RunningEmulator, create_batch: Any, act: Act) -> None:
+def test_the_external_id_of_an_aborted_batch_stays_taken_unless_switched(
+    emulator: RunningEmulator, create_batch: Any, act: Act
+) -> None:
     assert act(create_batch(externalId="mine"), "ABORT").status_code == 200
     with pytest.raises(AssertionError, match="exists"):
         create_batch(externalId="mine")
@@ -71,7 +79,10 @@ def test_the_external_id_of_an_aborted_batch_stays_taken_unless_switched(emulato
 def test_an_unknown_dataset(emulator: RunningEmulator, adobe: httpx.Client) -> None:
     emulator.switches["any_dataset"] = False
     assert adobe.post(f"{IMPORT}/batches", json=BODY).status_code == 400
-    assert httpx.post(f"{emulator.url}/_emulator/datasets", json={"id": "ds", "required": ["a"]}).status_code == 201
+    assert (
+        httpx.post(f"{emulator.url}/_emulator/datasets", json={"id": "ds", "required": ["a"]}).status_code
+        == 201
+    )
     assert adobe.post(f"{IMPORT}/batches", json=BODY).status_code == 201
     assert adobe.get("/data/foundation/catalog/dataSets/ds").status_code == 200
     assert adobe.get("/data/foundation/catalog/dataSets/other").status_code == 404
@@ -86,7 +97,9 @@ def test_a_put_replaces_the_file(emulator: RunningEmulator, create_batch: Any, u
     assert len(list(file.path.parent.iterdir())) == 1
 
 
-def test_refused_files(emulator: RunningEmulator, adobe: httpx.Client, create_batch: Any, upload: Upload) -> None:
+def test_refused_files(
+    emulator: RunningEmulator, adobe: httpx.Client, create_batch: Any, upload: Upload
+) -> None:
     batch = create_batch()
     url = f"{IMPORT}/batches/{batch}/datasets/ds/files/a.json"
     assert adobe.put(url, files={"file": b"x"}).status_code == 415
@@ -110,15 +123,23 @@ def test_a_file_cut_in_the_middle_is_not_there(
     upload(batch, b"whole\n")
     place = urlsplit(emulator.url)
     with socket.create_connection((place.hostname, place.port)) as connection:
-        head = "".join(f"{name}: {value}\r\n" for name, value in (headers | OCTETS | {"host": "x", "content-length": "1000000"}).items())
-        connection.sendall(f"PUT {IMPORT}/batches/{batch}/datasets/ds/files/a.json HTTP/1.1\r\n{head}\r\n".encode() + b"x" * 1000)
+        head = "".join(
+            f"{name}: {value}\r\n"
+            for name, value in (headers | OCTETS | {"host": "x", "content-length": "1000000"}).items()
+        )
+        connection.sendall(
+            f"PUT {IMPORT}/batches/{batch}/datasets/ds/files/a.json HTTP/1.1\r\n{head}\r\n".encode()
+            + b"x" * 1000
+        )
     for name in ("b.json", "c.json"):  # by the time that these are through, the cut has been seen
         upload(batch, b"x\n", name)
     files = emulator.platform.batches.batches[batch].files
     assert {name: file.size for name, file in files.items()} == {"a.json": 6, "b.json": 2, "c.json": 2}
 
 
-def test_statuses_move_with_time(emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp) -> None:
+def test_statuses_move_with_time(
+    emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp
+) -> None:
     emulator.switches["batch_seconds"] = 100
     batch = create_batch()
     assert look_up(batch)["status"] == "loading"
@@ -131,7 +152,9 @@ def test_statuses_move_with_time(emulator: RunningEmulator, create_batch: Any, u
     assert seen == ["loaded", "queued", "processing", "staging", "staged", "success"]
 
 
-def test_statuses_move_with_polls(emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp) -> None:
+def test_statuses_move_with_polls(
+    emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp
+) -> None:
     emulator.switches.update({"batch_polls": 2, "success_word": "active"})
     batch = create_batch()
     upload(batch, b"{}\n")
@@ -139,7 +162,9 @@ def test_statuses_move_with_polls(emulator: RunningEmulator, create_batch: Any, 
     assert [look_up(batch)["status"] for _ in range(4)] == ["loaded", "processing", "active", "active"]
 
 
-def test_complete_may_be_repeated(emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp) -> None:
+def test_complete_may_be_repeated(
+    emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp
+) -> None:
     emulator.switches["batch_polls"] = 0
     batch = create_batch()
     upload(batch, b"{}\n")
@@ -149,7 +174,9 @@ def test_complete_may_be_repeated(emulator: RunningEmulator, create_batch: Any, 
     assert upload(batch, b"late\n").status_code == 400
 
 
-def test_abort(emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp) -> None:
+def test_abort(
+    emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp
+) -> None:
     emulator.switches["batch_seconds"] = 100
     batch = create_batch()
     assert [act(batch, "ABORT").status_code, act(batch, "ABORT").status_code] == [200, 200]
@@ -165,7 +192,9 @@ def test_abort(emulator: RunningEmulator, create_batch: Any, upload: Upload, act
     assert look_up(loaded)["status"] == "aborted"
 
 
-def test_fail_revert_and_unknown_actions(emulator: RunningEmulator, create_batch: Any, act: Act, look_up: LookUp, ingest: Any) -> None:
+def test_fail_revert_and_unknown_actions(
+    emulator: RunningEmulator, create_batch: Any, act: Act, look_up: LookUp, ingest: Any
+) -> None:
     batch = create_batch()
     assert act(batch, "REVERT").status_code == 400
     assert act(batch, "EXPLODE").status_code == 400
@@ -179,7 +208,9 @@ def test_fail_revert_and_unknown_actions(emulator: RunningEmulator, create_batch
     assert list(emulator.platform.rows("ds")) == []
 
 
-def test_a_batch_without_files(emulator: RunningEmulator, create_batch: Any, act: Act, look_up: LookUp) -> None:
+def test_a_batch_without_files(
+    emulator: RunningEmulator, create_batch: Any, act: Act, look_up: LookUp
+) -> None:
     emulator.switches["batch_polls"] = 0
     batch = create_batch()
     act(batch, "COMPLETE")
@@ -191,7 +222,9 @@ def test_a_batch_without_files(emulator: RunningEmulator, create_batch: Any, act
 def test_stalled_abandoned_and_too_many_files(
     emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp
 ) -> None:
-    emulator.switches.update({"batch_polls": 0, "batch_stalls": True, "most_files": 1, "batch_abandon_seconds": 60})
+    emulator.switches.update(
+        {"batch_polls": 0, "batch_stalls": True, "most_files": 1, "batch_abandon_seconds": 60}
+    )
     batch = create_batch()
     upload(batch, b"{}\n")
     upload(batch, b"{}\n", "b.json")
@@ -230,8 +263,13 @@ def test_what_arrived_can_be_read_and_compared(emulator: RunningEmulator, ingest
 def test_preview(adobe: httpx.Client, create_batch: Any, upload: Upload) -> None:
     batch = create_batch("csv")
     upload(batch, "a,b\n1,2\n3,4\n")
-    body = adobe.get(f"{IMPORT}/batches/{batch}/datasets/ds/preview", params={"format": "csv", "nrow": 1}).json()
-    assert body["preview"] == {"columns": [{"cid": "0", "name": "a"}, {"cid": "1", "name": "b"}], "rows": [{"0": "1", "1": "2"}]}
+    body = adobe.get(
+        f"{IMPORT}/batches/{batch}/datasets/ds/preview", params={"format": "csv", "nrow": 1}
+    ).json()
+    assert body["preview"] == {
+        "columns": [{"cid": "0", "name": "a"}, {"cid": "1", "name": "b"}],
+        "rows": [{"0": "1", "1": "2"}],
+    }
 
 
 def test_the_sink_counts_bytes_and_keeps_none(emulator: RunningEmulator) -> None:

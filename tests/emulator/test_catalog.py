@@ -17,13 +17,19 @@ def three(emulator: RunningEmulator, create_batch: Any, act: Any) -> list[str]:
     """Three batches, a second apart; the last one is aborted."""
     ids = []
     for number in range(3):
-        ids.append(create_batch(externalId=f"run-{number}", datasetId="other" if number == 1 else "ds", tags={"mine": ["x"]}))
+        ids.append(
+            create_batch(
+                externalId=f"run-{number}", datasetId="other" if number == 1 else "ds", tags={"mine": ["x"]}
+            )
+        )
         emulator.clock.advance(1)
     act(ids[2], "ABORT")
     return ids
 
 
-def test_one_batch_is_keyed_by_its_id(emulator: RunningEmulator, adobe: httpx.Client, three: list[str]) -> None:
+def test_one_batch_is_keyed_by_its_id(
+    emulator: RunningEmulator, adobe: httpx.Client, three: list[str]
+) -> None:
     answer = adobe.get(f"{BATCHES}/{three[0]}")
     assert list(answer.json()) == [three[0]]
     batch = answer.json()[three[0]]
@@ -60,7 +66,9 @@ def test_projection_and_bad_limits(adobe: httpx.Client, three: list[str]) -> Non
         assert adobe.get(BATCHES, params=params).status_code == 400
 
 
-def test_other_sandboxes_do_not_see_them(emulator: RunningEmulator, adobe: httpx.Client, three: list[str]) -> None:
+def test_other_sandboxes_do_not_see_them(
+    emulator: RunningEmulator, adobe: httpx.Client, three: list[str]
+) -> None:
     emulator.switches["sandboxes"] = []
     dev = {"x-sandbox-name": "dev"}
     assert adobe.get(BATCHES, headers=dev).json() == {}

@@ -39,17 +39,28 @@ def test_a_service_that_is_not_set_up_is_no_failure(adobe_connection: Point, emu
 
 
 @pytest.mark.parametrize(
-    ("path", "service"), [("/data/core/ups", "Experience Platform"), ("/emulator/target", "Target"), ("permissionable", "Audience Manager")]
+    ("path", "service"),
+    [
+        ("/data/core/ups", "Experience Platform"),
+        ("/emulator/target", "Target"),
+        ("permissionable", "Audience Manager"),
+    ],
 )
-def test_a_service_that_refuses_is_named(adobe_connection: Point, emulator: Any, path: str, service: str) -> None:
-    emulator.faults.add(path=path, status=403, body={"error_code": "403025", "message": "Profile is not valid"})
+def test_a_service_that_refuses_is_named(
+    adobe_connection: Point, emulator: Any, path: str, service: str
+) -> None:
+    emulator.faults.add(
+        path=path, status=403, body={"error_code": "403025", "message": "Profile is not valid"}
+    )
     works, message = AdobeHook().test_connection()
     assert not works
     assert f"{service}: FAILED." in message
     assert "add it to a product profile in the Admin Console" in message
 
 
-def test_a_wrong_secret_is_told_once_and_not_shown(adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_secret_is_told_once_and_not_shown(
+    adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = {**adobe_connection(), "password": "not-the-secret"}
     monkeypatch.setenv("AIRFLOW_CONN_ADOBE_DEFAULT", json.dumps(connection))
     works, message = AdobeHook().test_connection()

@@ -39,7 +39,12 @@ def parquet(*rows: dict[str, Any]) -> bytes:
 )
 def test_good_files(ingest: Any, written: dict[str, Any], content: bytes) -> None:
     batch = ingest(content, inputFormat=written)
-    assert (batch["status"], batch["recordCount"], batch["failedRecordCount"], batch["errors"]) == ("success", 2, 0, [])
+    assert (batch["status"], batch["recordCount"], batch["failedRecordCount"], batch["errors"]) == (
+        "success",
+        2,
+        0,
+        [],
+    )
     assert batch["metrics"]["inputByteSize"] == batch["size"] == len(content)
     assert batch["metrics"]["outputRecordCount"] == 2
 
@@ -56,9 +61,15 @@ def test_good_files(ingest: Any, written: dict[str, Any], content: bytes) -> Non
         (ARRAY, b'{"a": 1}', "INGEST-1401-400"),
     ),
 )
-def test_broken_files(emulator: RunningEmulator, ingest: Any, written: dict[str, Any], content: bytes, code: str) -> None:
+def test_broken_files(
+    emulator: RunningEmulator, ingest: Any, written: dict[str, Any], content: bytes, code: str
+) -> None:
     batch = ingest(content, inputFormat=written)
-    assert (batch["status"], batch["errors"][0]["code"], batch["metrics"]["outputRecordCount"]) == ("failed", code, 0)
+    assert (batch["status"], batch["errors"][0]["code"], batch["metrics"]["outputRecordCount"]) == (
+        "failed",
+        code,
+        0,
+    )
     assert list(emulator.platform.rows("ds")) == []
 
 
@@ -74,12 +85,18 @@ def test_diagnostics_name_the_rows(ingest: Any) -> None:
     batch = ingest(BAD_ROWS, enableErrorDiagnostics=True)
     summary, corrupt = batch["errors"]
     assert summary["code"] == "INGEST-1212-400"
-    assert (corrupt["code"], corrupt["recordCount"], corrupt["rows"]) == ("INGEST-1401-400", 4, ["2-3", "5-6"])
+    assert (corrupt["code"], corrupt["recordCount"], corrupt["rows"]) == (
+        "INGEST-1401-400",
+        4,
+        ["2-3", "5-6"],
+    )
     assert batch["tags"]["acp_enableErrorDiagnostics"] == ["true"]
 
 
 @pytest.mark.parametrize(("percent", "status", "out"), ((66, "failed", 0), (67, "success", 2)))
-def test_partial_ingestion(emulator: RunningEmulator, ingest: Any, percent: int, status: str, out: int) -> None:
+def test_partial_ingestion(
+    emulator: RunningEmulator, ingest: Any, percent: int, status: str, out: int
+) -> None:
     batch = ingest(BAD_ROWS, partialIngestionPercent=percent)
     assert (batch["status"], batch["recordCount"], batch["metrics"]["outputRecordCount"]) == (status, 6, out)
     assert batch["failedRecordCount"] == batch["metrics"]["failedRecordCount"] == 6 - out
@@ -90,14 +107,25 @@ def test_required_fields(emulator: RunningEmulator, ingest: Any) -> None:
     emulator.platform.batches.add_dataset("ds", required=("person.id",))
     content = '{"person": {"id": "x"}}\n{"person": {"id": null}}\n{}\n'
     batch = ingest(content, enableErrorDiagnostics=True, partialIngestionPercent=90)
-    assert (batch["status"], batch["errors"][1]["code"], batch["errors"][1]["rows"]) == ("success", "INGEST-1555-400", ["2-3"])
+    assert (batch["status"], batch["errors"][1]["code"], batch["errors"][1]["rows"]) == (
+        "success",
+        "INGEST-1555-400",
+        ["2-3"],
+    )
     assert [row for _, row in emulator.platform.rows("ds")] == [{"person": {"id": "x"}}]
 
 
-def test_a_large_batch_is_read_in_the_background(emulator: RunningEmulator, create_batch: Any, upload: Any, act: Any, look_up: Any) -> None:
+def test_a_large_batch_is_read_in_the_background(
+    emulator: RunningEmulator, create_batch: Any, upload: Any, act: Any, look_up: Any
+) -> None:
     emulator.switches["batch_polls"] = 0
     batch = create_batch()
-    upload(batch, json.dumps({"text": "x" * 90}).encode() + b"\n" + (json.dumps({"text": "y" * 90}).encode() + b"\n") * 60_000)
+    upload(
+        batch,
+        json.dumps({"text": "x" * 90}).encode()
+        + b"\n"
+        + (json.dumps({"text": "y" * 90}).encode() + b"\n") * 60_000,
+    )
     act(batch, "COMPLETE")
     for reading in list(emulator.platform.batches._reading):
         while not reading.done():

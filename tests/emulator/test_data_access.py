@@ -13,7 +13,9 @@ EXPORT = "/data/foundation/export"
 BAD = '{"a": 1}\nnot json\n'
 
 
-def test_failed_rows_are_listed_with_links_that_work(emulator: RunningEmulator, adobe: httpx.Client, ingest: Any) -> None:
+def test_failed_rows_are_listed_with_links_that_work(
+    emulator: RunningEmulator, adobe: httpx.Client, ingest: Any
+) -> None:
     batch = ingest(BAD)["id"]
     body = adobe.get(f"{EXPORT}/batches/{batch}/failed").json()
     assert body["_page"] == {"limit": 100, "count": 2}
@@ -39,7 +41,9 @@ def test_a_good_batch_has_no_failed_rows(adobe: httpx.Client, ingest: Any) -> No
 def test_diagnostics(adobe: httpx.Client, ingest: Any) -> None:
     batch = ingest(BAD, enableErrorDiagnostics=True, partialIngestionPercent=50)["id"]
     meta = f"{EXPORT}/batches/{batch}/meta"
-    assert {entry["name"] for entry in adobe.get(meta, params={"path": "row_errors"}).json()["data"]} == {"parsing_errors_0.json"}
+    assert {entry["name"] for entry in adobe.get(meta, params={"path": "row_errors"}).json()["data"]} == {
+        "parsing_errors_0.json"
+    }
     assert len(adobe.get(meta, params={"path": "row_errors/parsing_errors_0.json"}).text.splitlines()) == 1
     assert "not json" in adobe.get(meta, params={"path": "row_errors_sample.json"}).text
     assert "a.json" in adobe.get(meta, params={"path": "input_files/part-00000.json"}).text
@@ -47,7 +51,10 @@ def test_diagnostics(adobe: httpx.Client, ingest: Any) -> None:
 
 
 def test_without_diagnostics_there_is_no_meta(adobe: httpx.Client, ingest: Any) -> None:
-    assert adobe.get(f"{EXPORT}/batches/{ingest(BAD)['id']}/meta", params={"path": "row_errors"}).status_code == 404
+    assert (
+        adobe.get(f"{EXPORT}/batches/{ingest(BAD)['id']}/meta", params={"path": "row_errors"}).status_code
+        == 404
+    )
 
 
 def test_files_of_a_dataset(adobe: httpx.Client, ingest: Any) -> None:

@@ -13,8 +13,18 @@ BASE = "/data/core/ais/external-audience"
 ASKED: dict[str, Any] = {
     "name": "Sample external audience",
     "customAudienceId": "custom-1",
-    "fields": [{"name": "email", "type": "string", "identityNs": "email"}, {"name": "age", "type": "integer"}],
-    "sourceSpec": {"params": {"path": "activation/sample.csv", "type": "file", "cloudType": "S3", "baseConnectionId": "c1"}},
+    "fields": [
+        {"name": "email", "type": "string", "identityNs": "email"},
+        {"name": "age", "type": "integer"},
+    ],
+    "sourceSpec": {
+        "params": {
+            "path": "activation/sample.csv",
+            "type": "file",
+            "cloudType": "S3",
+            "baseConnectionId": "c1",
+        }
+    },
     "ttlInDays": "40",
     "originName": "CUSTOM_UPLOAD",
 }
@@ -37,7 +47,9 @@ def test_creation_takes_time(emulator: RunningEmulator, adobe: httpx.Client) -> 
     first, second = adobe.get(url).json(), adobe.get(url).json()
     assert (first["status"], "audienceId" in first) == ("PROCESSING", False)
     assert (second["status"], second["audienceId"]) == ("SUCCESS", "custom-1")
-    listed = adobe.get("/data/core/ups/audiences", params={"property": "audienceId==custom-1"}).json()["children"]
+    listed = adobe.get("/data/core/ups/audiences", params={"property": "audienceId==custom-1"}).json()[
+        "children"
+    ]
     assert listed[0]["namespace"] == "CustomerAudienceUpload"
     assert adobe.post(f"{BASE}/", json=ASKED).status_code == 409
 
@@ -64,18 +76,25 @@ def test_runs(emulator: RunningEmulator, adobe: httpx.Client, audience: str) -> 
 def test_at_most_ten_runs(emulator: RunningEmulator, adobe: httpx.Client, audience: str) -> None:
     emulator.switches.update({"external_polls": None, "external_seconds": 0})
     runs = f"{BASE}/{audience}/runs"
-    assert [adobe.post(runs, json={"dataFilterStartTime": 1}).status_code for _ in range(11)] == [200] * 10 + [422]
+    assert [adobe.post(runs, json={"dataFilterStartTime": 1}).status_code for _ in range(11)] == [
+        200
+    ] * 10 + [422]
 
 
 def test_update_extend_delete(emulator: RunningEmulator, adobe: httpx.Client, audience: str) -> None:
     url = f"{BASE}/{audience}"
-    changed = adobe.patch(url, json={"description": "d", "ttlInDays": 5, "fields": [{"name": "age", "labels": ["core/C1"]}]}).json()
+    changed = adobe.patch(
+        url, json={"description": "d", "ttlInDays": 5, "fields": [{"name": "age", "labels": ["core/C1"]}]}
+    ).json()
     assert (changed["ttlInDays"], changed["fields"][1]["labels"]) == (5, ["core/C1"])
     assert changed["sourceSpec"]["path"] == "activation/sample.csv"
     assert adobe.patch(url, json={"ttlInDays": 91}).status_code == 400
     assert adobe.patch(url, json={"name": "no"}).status_code == 400
     before = emulator.platform.external_audiences.audiences[audience].expires
-    assert adobe.post(f"{BASE}/extend-ttl/{audience}").json() == {"audienceId": audience, "name": ASKED["name"]}
+    assert adobe.post(f"{BASE}/extend-ttl/{audience}").json() == {
+        "audienceId": audience,
+        "name": ASKED["name"],
+    }
     assert emulator.platform.external_audiences.audiences[audience].expires == before + 5 * 86_400
     assert adobe.delete(f"{url}/").status_code == 204
     assert adobe.delete(url).status_code == 404
@@ -92,7 +111,11 @@ def test_update_extend_delete(emulator: RunningEmulator, adobe: httpx.Client, au
         {"fields": [{"name": "a", "type": "text", "identityNs": "email"}]},
         {"ttlInDays": 0},
         {"sourceSpec": {"params": {"path": "a b", "type": "file", "cloudType": "DLZ"}}},
-        {"sourceSpec": {"params": {"path": "a", "type": "file", "cloudType": "DLZ", "baseConnectionId": "c"}}},
+        {
+            "sourceSpec": {
+                "params": {"path": "a", "type": "file", "cloudType": "DLZ", "baseConnectionId": "c"}
+            }
+        },
         {"sourceSpec": {"params": {"path": "a", "type": "file", "cloudType": "S3"}}},
     ),
 )

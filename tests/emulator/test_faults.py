@@ -24,7 +24,9 @@ def batches(emulator: RunningEmulator) -> int:
 
 @pytest.mark.parametrize("drop", (True, "close"))
 @pytest.mark.parametrize(("phase", "made"), (("before", 0), ("body", 0), ("after", 1)))
-def test_a_dropped_connection(emulator: RunningEmulator, adobe: httpx.Client, phase: str, made: int, drop: bool | str) -> None:
+def test_a_dropped_connection(
+    emulator: RunningEmulator, adobe: httpx.Client, phase: str, made: int, drop: bool | str
+) -> None:
     emulator.faults.add(method="POST", path="/import/batches", phase=phase, drop=drop, times=1)
     error = httpx.ReadError if drop is True else httpx.RemoteProtocolError
     with pytest.raises(error):
@@ -37,18 +39,35 @@ def test_a_dropped_connection(emulator: RunningEmulator, adobe: httpx.Client, ph
 
 @pytest.mark.parametrize(("phase", "made"), (("before", 0), ("body", 0), ("after", 1)))
 def test_an_answer_of_its_own(emulator: RunningEmulator, adobe: httpx.Client, phase: str, made: int) -> None:
-    emulator.faults.add(path="batches", phase=phase, status=503, headers={"Retry-After": "7"}, body={"message": "later"}, nth=1)
+    emulator.faults.add(
+        path="batches",
+        phase=phase,
+        status=503,
+        headers={"Retry-After": "7"},
+        body={"message": "later"},
+        nth=1,
+    )
     answer = adobe.post(CREATE, json=BODY)
-    assert (answer.status_code, answer.headers["retry-after"], answer.json()) == (503, "7", {"message": "later"})
+    assert (answer.status_code, answer.headers["retry-after"], answer.json()) == (
+        503,
+        "7",
+        {"message": "later"},
+    )
     assert batches(emulator) == made
     (entry,) = emulator.journal.writes()
     assert (entry.status, entry.committed) == (503, bool(made))
 
 
 def test_html_instead_of_json(emulator: RunningEmulator, adobe: httpx.Client) -> None:
-    emulator.faults.add(path="audiences", body="<html>Bad gateway</html>", headers={"content-type": "text/html"})
+    emulator.faults.add(
+        path="audiences", body="<html>Bad gateway</html>", headers={"content-type": "text/html"}
+    )
     answer = adobe.get(AUDIENCES)
-    assert (answer.status_code, answer.headers["content-type"], answer.text) == (200, "text/html", "<html>Bad gateway</html>")
+    assert (answer.status_code, answer.headers["content-type"], answer.text) == (
+        200,
+        "text/html",
+        "<html>Bad gateway</html>",
+    )
 
 
 def test_nth_times_and_method(emulator: RunningEmulator, adobe: httpx.Client) -> None:
@@ -135,7 +154,9 @@ def test_the_token_ends(emulator: RunningEmulator, adobe: httpx.Client, phase: s
     assert [adobe.get(AUDIENCES).status_code for _ in range(2)] == [first, 401]
 
 
-def test_a_drop_in_the_middle_of_an_upload(emulator: RunningEmulator, adobe: httpx.Client, create_batch: Any, upload: Any) -> None:
+def test_a_drop_in_the_middle_of_an_upload(
+    emulator: RunningEmulator, adobe: httpx.Client, create_batch: Any, upload: Any
+) -> None:
     batch = create_batch()
     emulator.faults.add(method="PUT", phase="body", drop=True, times=1)
     with pytest.raises(httpx.TransportError):
@@ -148,7 +169,9 @@ def test_a_drop_in_the_middle_of_an_upload(emulator: RunningEmulator, adobe: htt
     assert upload(batch, b"x" * 2_000_000).status_code == 200
 
 
-def test_a_delay_in_the_middle_of_an_upload_loses_nothing(emulator: RunningEmulator, create_batch: Any, upload: Any) -> None:
+def test_a_delay_in_the_middle_of_an_upload_loses_nothing(
+    emulator: RunningEmulator, create_batch: Any, upload: Any
+) -> None:
     batch = create_batch()
     emulator.faults.add(method="PUT", phase="body", delay=0.2)
     assert upload(batch, b"x" * 2_000_000).status_code == 200
@@ -157,7 +180,9 @@ def test_a_delay_in_the_middle_of_an_upload_loses_nothing(emulator: RunningEmula
 
 @pytest.mark.parametrize("fault", ({"truncate": 3}, {"drip": 0.001}))
 @pytest.mark.parametrize("phase", ("before", "body", "after"))
-def test_an_odd_answer_to_a_write_is_committed(emulator: RunningEmulator, adobe: httpx.Client, phase: str, fault: dict[str, float]) -> None:
+def test_an_odd_answer_to_a_write_is_committed(
+    emulator: RunningEmulator, adobe: httpx.Client, phase: str, fault: dict[str, float]
+) -> None:
     emulator.faults.add(method="POST", phase=phase, **fault)
     try:
         assert adobe.post(CREATE, json=BODY).status_code == 201
@@ -171,14 +196,25 @@ def test_rules_over_http(emulator: RunningEmulator, adobe: httpx.Client) -> None
     faults = f"{emulator.url}/_emulator/faults"
     number = httpx.post(faults, json={"path": "audiences", "status": 500}).json()["id"]
     assert adobe.get(AUDIENCES).status_code == 500
-    assert httpx.get(faults).json() == [{"id": number, "matched": 1, "applied": 1, "path": "audiences", "status": 500}]
+    assert httpx.get(faults).json() == [
+        {"id": number, "matched": 1, "applied": 1, "path": "audiences", "status": 500}
+    ]
     assert httpx.delete(f"{faults}/{number}").status_code == 204
     assert httpx.delete(f"{faults}/{number}").status_code == 404
     assert adobe.get(AUDIENCES).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "rule", ({}, {"path": "["}, {"path": "x"}, {"status": 5}, {"status": 500, "phase": "late"}, {"status": 500, "colour": "red"}, [])
+    "rule",
+    (
+        {},
+        {"path": "["},
+        {"path": "x"},
+        {"status": 5},
+        {"status": 500, "phase": "late"},
+        {"status": 500, "colour": "red"},
+        [],
+    ),
 )
 def test_bad_rules_are_refused(emulator: RunningEmulator, rule: Any) -> None:
     answer = httpx.post(f"{emulator.url}/_emulator/faults", json=rule)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is sent, Experience Platform's part of the emulator and the control API answer it; they never break (500)."""
+"""Whatever is sent, Experience Platform's part of the emulator and the control API answer it; they never
+break (500).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
 
 BATCH = {
     "datasetId": "ds",
-    "inputFormat": {"format": "csv", "delimiter": ",", "charset": "UTF-8", "isMultiLineJson": True, "header": "false"},
+    "inputFormat": {
+        "format": "csv",
+        "delimiter": ",",
+        "charset": "UTF-8",
+        "isMultiLineJson": True,
+        "header": "false",
+    },
     "externalId": "x",
     "tags": {"a": ["b"]},
     "enableErrorDiagnostics": True,
@@ -50,7 +58,11 @@ PLACES = (
     ("POST", "/data/foundation/import/batches", BATCH),
     ("POST", "/data/core/ais/audiences?createAudienceMetaOnly=true", AUDIENCE),
     ("POST", "/data/core/ais/external-audience/", EXTERNAL),
-    ("PATCH", "/data/core/ais/external-audience/c", {"description": "d", "fields": EXTERNAL["fields"], "ttlInDays": 3, "labels": []}),
+    (
+        "PATCH",
+        "/data/core/ais/external-audience/c",
+        {"description": "d", "fields": EXTERNAL["fields"], "ttlInDays": 3, "labels": []},
+    ),
     ("POST", "/data/core/ais/external-audience/c/runs", {"dataFilterStartTime": 1, "dataFilterEndTime": 2}),
     ("POST", "/data/core/ups/audiences", {**AUDIENCE, "lifecycleState": "draft", "labels": []}),
     ("PUT", "/data/core/ups/audiences/{id}", {**AUDIENCE, "lifecycleState": "published"}),
@@ -59,7 +71,15 @@ PLACES = (
     (
         "POST",
         "/_emulator/faults",
-        {"method": "GET", "path": "nowhere", "nth": [1], "times": 1, "status": 500, "delay": 0, "headers": {"a": "b"}},
+        {
+            "method": "GET",
+            "path": "nowhere",
+            "nth": [1],
+            "times": 1,
+            "status": 500,
+            "delay": 0,
+            "headers": {"a": "b"},
+        },
     ),
     ("PATCH", "/_emulator/switches", {"batch_polls": 1, "sandboxes": ["prod"], "ais_duplicate": "new"}),
     ("POST", "/_emulator/holds/release", {"then": "drop", "id": 1}),
@@ -121,11 +141,20 @@ def place(emulator: RunningEmulator, adobe: httpx.Client, create_batch: Any) -> 
     return {"id": audience, "batch": create_batch("csv")}
 
 
-FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+FUZZ = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
 
 
-@pytest.mark.parametrize(("method", "path", "body"), PLACES, ids=lambda value: value if isinstance(value, str) else "")
-def test_spoiled_bodies(emulator: RunningEmulator, adobe: httpx.Client, place: dict[str, str], method: str, path: str, body: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "body"), PLACES, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_spoiled_bodies(
+    emulator: RunningEmulator, adobe: httpx.Client, place: dict[str, str], method: str, path: str, body: Any
+) -> None:
     @FUZZ
     @given(st.sampled_from(paths(body)), JUNK)
     def send(way: list[Any], junk: Any) -> None:

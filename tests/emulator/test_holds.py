@@ -21,7 +21,9 @@ BODY = {"datasetId": "ds", "inputFormat": {"format": "json"}}
 
 @pytest.mark.parametrize("phase", ("before", "body", "after"))
 @pytest.mark.parametrize("then", ("continue", "drop"))
-def test_hold_and_release_over_http(emulator: RunningEmulator, adobe: httpx.Client, phase: str, then: str) -> None:
+def test_hold_and_release_over_http(
+    emulator: RunningEmulator, adobe: httpx.Client, phase: str, then: str
+) -> None:
     control = f"{emulator.url}/_emulator"
     httpx.post(f"{control}/faults", json={"method": "POST", "phase": phase, "hold": True})
     with ThreadPoolExecutor(1) as pool:
@@ -41,9 +43,13 @@ def test_hold_and_release_over_http(emulator: RunningEmulator, adobe: httpx.Clie
 
 
 @pytest.mark.parametrize(("phase", "made"), (("before", 0), ("body", 0), ("after", 1)))
-def test_a_client_killed_while_it_is_held(emulator: RunningEmulator, headers: dict[str, str], phase: str, made: int) -> None:
+def test_a_client_killed_while_it_is_held(
+    emulator: RunningEmulator, headers: dict[str, str], phase: str, made: int
+) -> None:
     emulator.faults.add(method="POST", phase=phase, hold=True)
-    program = f"import httpx; httpx.post({emulator.url + CREATE!r}, json={BODY!r}, headers={headers!r}, timeout=60)"
+    program = (
+        f"import httpx; httpx.post({emulator.url + CREATE!r}, json={BODY!r}, headers={headers!r}, timeout=60)"
+    )
     with subprocess.Popen([sys.executable, "-c", program]) as client:
         emulator.holds.wait()
         client.kill()
@@ -53,9 +59,13 @@ def test_a_client_killed_while_it_is_held(emulator: RunningEmulator, headers: di
     assert len(emulator.platform.batches.batches) == made
 
 
-def test_a_request_may_be_processed_after_its_client_was_killed(emulator: RunningEmulator, headers: dict[str, str]) -> None:
+def test_a_request_may_be_processed_after_its_client_was_killed(
+    emulator: RunningEmulator, headers: dict[str, str]
+) -> None:
     emulator.faults.add(method="POST", hold=True)
-    program = f"import httpx; httpx.post({emulator.url + CREATE!r}, json={BODY!r}, headers={headers!r}, timeout=60)"
+    program = (
+        f"import httpx; httpx.post({emulator.url + CREATE!r}, json={BODY!r}, headers={headers!r}, timeout=60)"
+    )
     with subprocess.Popen([sys.executable, "-c", program]) as client:
         emulator.holds.wait()
         client.kill()

@@ -19,7 +19,9 @@ ASKED = {
 
 @pytest.mark.parametrize("version", ("v2", "v3"))
 @pytest.mark.parametrize("place", ("data", "params"))
-def test_credentials_in_form_or_query_give_a_token(emulator: RunningEmulator, version: str, place: str) -> None:
+def test_credentials_in_form_or_query_give_a_token(
+    emulator: RunningEmulator, version: str, place: str
+) -> None:
     answer = httpx.post(f"{emulator.url}/ims/token/{version}", **{place: ASKED})  # type: ignore[arg-type]
     assert answer.status_code == 200
     token = answer.json()
@@ -66,7 +68,13 @@ def test_milliseconds_are_a_switch(emulator: RunningEmulator) -> None:
 
 
 def test_more_credentials_can_be_registered(emulator: RunningEmulator) -> None:
-    other = {"client_id": "other", "client_secret": "other-secret", "org_id": "FFFFFFFFFFFFFFFFFFFFFFFF@AdobeOrg"}
+    other = {
+        "client_id": "other",
+        "client_secret": "other-secret",
+        "org_id": "FFFFFFFFFFFFFFFFFFFFFFFF@AdobeOrg",
+    }
     assert httpx.post(f"{emulator.url}/_emulator/credentials", json=other).status_code == 201
-    answer = httpx.post(f"{emulator.url}/ims/token/v3", data=ASKED | {"client_id": "other", "client_secret": "other-secret"})
+    answer = httpx.post(
+        f"{emulator.url}/ims/token/v3", data=ASKED | {"client_id": "other", "client_secret": "other-secret"}
+    )
     assert answer.status_code == 200

@@ -45,7 +45,9 @@ def batch_of(file: LargeFile) -> str:
     return file.url.split("/")[5]
 
 
-def test_parts_in_any_order_make_the_file(emulator: RunningEmulator, large: LargeFile, act: Any, look_up: Any) -> None:
+def test_parts_in_any_order_make_the_file(
+    emulator: RunningEmulator, large: LargeFile, act: Any, look_up: Any
+) -> None:
     emulator.switches["batch_polls"] = 0
     assert large.range() is None
     assert large.part(5000, DATA[5000:]).status_code == 200
@@ -68,7 +70,9 @@ def test_parts_in_any_order_make_the_file(emulator: RunningEmulator, large: Larg
         ([(0, 100), (50, 200)], "bytes 50-99 were sent twice"),
     ),
 )
-def test_gaps_and_overlaps_are_found_at_complete(large: LargeFile, parts: list[tuple[int, int]], wrong: str) -> None:
+def test_gaps_and_overlaps_are_found_at_complete(
+    large: LargeFile, parts: list[tuple[int, int]], wrong: str
+) -> None:
     for first, end in parts:
         assert large.part(first, DATA[first:end]).status_code == 200
     answer = large.act("COMPLETE")
@@ -91,7 +95,9 @@ def test_the_same_part_again_overlaps_when_switched(emulator: RunningEmulator, l
     assert large.act("COMPLETE").status_code == 400
 
 
-@pytest.mark.parametrize("content_range", ("bytes 0-5", "bytes 0-50", "bytes 9-0", "0-9", "bytes=0-9", "bytes 0-600000000"))
+@pytest.mark.parametrize(
+    "content_range", ("bytes 0-5", "bytes 0-50", "bytes 9-0", "0-9", "bytes=0-9", "bytes 0-600000000")
+)
 def test_bad_ranges(emulator: RunningEmulator, large: LargeFile, content_range: str) -> None:
     assert large.part(0, b"x" * 10, content_range).status_code == 400
     assert large.range() is None
@@ -100,7 +106,11 @@ def test_bad_ranges(emulator: RunningEmulator, large: LargeFile, content_range: 
 def test_the_answers_of_the_specification(emulator: RunningEmulator, large: LargeFile) -> None:
     emulator.switches.update({"large_file_answers": "spec", "range_form": "bytes "})
     answer = large.part(0, b"x" * 10)
-    assert (answer.status_code, answer.json(), answer.headers["range"]) == (200, {"name": "big.json", "sizeInBytes": 10}, "bytes 0-9")
+    assert (answer.status_code, answer.json(), answer.headers["range"]) == (
+        200,
+        {"name": "big.json", "sizeInBytes": 10},
+        "bytes 0-9",
+    )
     assert (large.act("COMPLETE").status_code, large.act("COMPLETE").json()["sizeInBytes"]) == (200, 10)
 
 
@@ -121,7 +131,9 @@ def test_files_that_were_not_initialized(adobe: httpx.Client, create_batch: Call
     assert file.act("OTHER").status_code == 400
 
 
-def test_the_protocol_can_be_taken_away(emulator: RunningEmulator, adobe: httpx.Client, create_batch: Callable[..., str]) -> None:
+def test_the_protocol_can_be_taken_away(
+    emulator: RunningEmulator, adobe: httpx.Client, create_batch: Callable[..., str]
+) -> None:
     emulator.switches["large_files"] = False
     assert LargeFile(adobe, create_batch()).act("INITIALIZE").status_code == 404
 

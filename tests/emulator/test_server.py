@@ -32,7 +32,9 @@ def test_it_runs_and_leaves_nothing_behind() -> None:
         httpx.get(emulator.url)
 
 
-def test_a_restart_cuts_connections_and_keeps_state(emulator: Any, adobe: httpx.Client, create_batch: Any, headers: dict[str, str]) -> None:
+def test_a_restart_cuts_connections_and_keeps_state(
+    emulator: Any, adobe: httpx.Client, create_batch: Any, headers: dict[str, str]
+) -> None:
     batch = create_batch()
     emulator.faults.add(method="GET", path="audiences", hold=True)
     with ThreadPoolExecutor(1) as pool:
@@ -47,7 +49,9 @@ def test_a_restart_cuts_connections_and_keeps_state(emulator: Any, adobe: httpx.
     assert emulator.holds.as_list() == []
 
 
-def test_connections_are_refused_while_it_is_down(emulator: Any, adobe: httpx.Client, create_batch: Any) -> None:
+def test_connections_are_refused_while_it_is_down(
+    emulator: Any, adobe: httpx.Client, create_batch: Any
+) -> None:
     batch = create_batch()
     with emulator.down(), pytest.raises(httpx.ConnectError):
         httpx.get(f"{emulator.url}/_emulator/health")
@@ -75,7 +79,9 @@ def test_loopback_only(host: str) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    with subprocess.Popen([*COMMAND, "--port", "0", "--switch", "batch_polls=4"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, "--port", "0", "--switch", "batch_polls=4"], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         assert found is not None
@@ -102,7 +108,10 @@ def test_the_command_refuses_nonsense(arguments: list[str], message: str) -> Non
 
 
 def test_the_command_documents_the_switches() -> None:
-    assert "ais_duplicate" in subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30).stdout
+    assert (
+        "ais_duplicate"
+        in subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30).stdout
+    )
     table = subprocess.run([*COMMAND, "--switch-table"], capture_output=True, text=True, timeout=30).stdout
     assert table == Emulator().switches.markdown()
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 def test_every_switch_says_what_it_decides(emulator: RunningEmulator) -> None:
     rows = httpx.get(f"{emulator.url}/_emulator/switches").json()
     assert len(rows) > 40
-    assert [row["name"] for row in rows if not row["description"] or not row["type"] or row["value"] != row["default"]] == []
+    assert [
+        row["name"]
+        for row in rows
+        if not row["description"] or not row["type"] or row["value"] != row["default"]
+    ] == []
     table = emulator.switches.markdown()
     assert all(f"| `{row['name']}` |" in table for row in rows)
 
@@ -23,7 +27,10 @@ def test_every_switch_says_what_it_decides(emulator: RunningEmulator) -> None:
 def test_changing_them_over_http(emulator: RunningEmulator) -> None:
     url = f"{emulator.url}/_emulator/switches"
     assert httpx.patch(url, json={"batch_seconds": 5}).json()["batch_seconds"] == 5
-    assert httpx.patch(url, json={"batch_polls": 2}).json() | {"batch_seconds": 5, "batch_polls": 2} == emulator.switches.values()
+    assert (
+        httpx.patch(url, json={"batch_polls": 2}).json() | {"batch_seconds": 5, "batch_polls": 2}
+        == emulator.switches.values()
+    )
     assert httpx.put(url, json={"batch_polls": 3}).json()["batch_seconds"] == 1
     assert emulator.platform.switches.batch_polls == 3
 

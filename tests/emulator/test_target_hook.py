@@ -20,7 +20,9 @@ BODY = b"batch=thirdPartyId,tier\nu1,gold"
 
 
 class Readings:
-    """A store that is rotated while it is being used: each reading gives the next value, the last one for ever."""
+    """A store that is rotated while it is being used: each reading gives the next value, the last one for
+    ever.
+    """
 
     def __init__(self, *values: str | None) -> None:
         self.values, self.count = values, 0
@@ -63,7 +65,9 @@ def test_a_token_that_was_rotated_meanwhile_is_read_once_more(emulator: Any, use
 
 @pytest.mark.parametrize("values", [("stale",), ("stale", "stale too"), (None, None), ("stale", None)])
 @pytest.mark.parametrize("use", USES)
-def test_a_token_that_stays_refused_is_never_looped_over(emulator: Any, use: str, values: tuple[str | None, ...]) -> None:
+def test_a_token_that_stays_refused_is_never_looped_over(
+    emulator: Any, use: str, values: tuple[str | None, ...]
+) -> None:
     emulator.target.issue()
     hook, readings = hook_reading(*values)
     call, path = USES[use]
@@ -101,9 +105,15 @@ def test_a_single_profile_is_updated_and_read(emulator: Any, path_name: str | No
     token = emulator.target.issue().value
     hook = AdobeTargetHook(store=CallableStore(lambda: token))
     submit(hook)
-    assert hook.update_profile({"city": "São Paulo"}, third_party_id="u1", path_name=path_name) == "Request successfully submitted"
+    assert (
+        hook.update_profile({"city": "São Paulo"}, third_party_id="u1", path_name=path_name)
+        == "Request successfully submitted"
+    )
     assert emulator.journal.find("POST", f"/m2/{path_name or 'emulator'}/profile/update")
     profile = hook.fetch_profile("u1")
     assert profile is not None
-    assert {name: value["value"] for name, value in profile["profileAttributes"].items()} == {"tier": "gold", "city": "São Paulo"}
+    assert {name: value["value"] for name, value in profile["profileAttributes"].items()} == {
+        "tier": "gold",
+        "city": "São Paulo",
+    }
     assert hook.fetch_profile("nobody") is None

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rotation over real sockets: every row of its crash table, and everything that others can do meanwhile."""
+"""The rotation over real sockets: every row of its crash table, and everything that others can do
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ from airflow_provider_adobe_audiences.adobe.target import probe_profile_token
 from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
 from airflow_provider_adobe_audiences.rotation.decision import Intent, fingerprint, key_id
 from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
-from airflow_provider_adobe_audiences.rotation.stores import SecretStore, SecretStoreConflict, SecretStoreError
+from airflow_provider_adobe_audiences.rotation.stores import (
+    SecretStore,
+    SecretStoreConflict,
+    SecretStoreError,
+)
 from scripts.local_airflow import connection_to
 
 KEY = "emulator-client-secret"
@@ -40,7 +46,9 @@ class Crash(BaseException):
 
 
 class MemoryStore(SecretStore):
-    """A store whose every operation can fail or kill. ``faults`` maps an operation to what happens at its n-th call."""
+    """A store whose every operation can fail or kill. ``faults`` maps an operation to what happens at its
+    n-th call.
+    """
 
     def __init__(self, value: str | None = None) -> None:
         self.value = value
@@ -107,7 +115,12 @@ def session(emulator: Any) -> Iterator[AdobeSession]:
     connection = connection_to(emulator.url)
     limits = {"read_timeout": 2, "connect_timeout": 2, "total_timeout": 20, "max_attempts": 3}
     settings = AdobeSettings.of(
-        {**connection["extra"], **limits, "client_id": connection["login"], "client_secret": connection["password"]}
+        {
+            **connection["extra"],
+            **limits,
+            "client_id": connection["login"],
+            "client_secret": connection["password"],
+        }
     )
     with AdobeSession(settings) as adobe:
         yield adobe
@@ -145,13 +158,19 @@ def in_step(emulator: Any) -> MemoryStore:
     return MemoryStore(emulator.target.issue().value)
 
 
-# ---------------------------------------------------------------------------------------------------------------- what is decided
+# ------------------------------------------------------------------------------------------------------------
+# what is decided
 
 
 def test_plenty_left_changes_nothing(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
     before = in_step.value
     result = rotate(in_step)
-    assert (result.rotated, result.adopted, result.needed, result.verified) == (False, False, "nothing", "accepted")
+    assert (result.rotated, result.adopted, result.needed, result.verified) == (
+        False,
+        False,
+        "nothing",
+        "accepted",
+    )
     assert result.reason == "89 days left, which is more than 14 days"
     assert result.outage_seconds is None
     assert in_step.value == before
@@ -162,7 +181,12 @@ def test_little_left_rotates(emulator: Any, rotate: Rotate, in_step: MemoryStore
     before = in_step.value
     emulator.clock.advance(77 * 86_400)
     result = rotate(in_step)
-    assert (result.rotated, result.adopted, result.needed, result.verified) == (True, False, "rotate", "accepted")
+    assert (result.rotated, result.adopted, result.needed, result.verified) == (
+        True,
+        False,
+        "rotate",
+        "accepted",
+    )
     assert in_step.value == emulator.target.token() != before
     assert result.fingerprint == fingerprint(in_step.value, KEY)
     assert result.outage_seconds is not None
@@ -198,7 +222,9 @@ def test_an_expired_token_is_replaced(emulator: Any, rotate: Rotate, in_step: Me
     assert in_step.value == emulator.target.token()
 
 
-def test_an_expired_token_that_is_still_shown_is_replaced(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_an_expired_token_that_is_still_shown_is_replaced(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.switches["expired_token_shown"] = True
     emulator.clock.advance(91 * 86_400)
     assert rotate(in_step).reason == "Target's token has expired"
@@ -217,17 +243,23 @@ def test_somebody_pressed_the_button_and_it_is_adopted(
     assert posts(emulator) == 0
 
 
-def test_somebody_pressed_the_button_and_it_is_reported(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_somebody_pressed_the_button_and_it_is_reported(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     before = in_step.value
     emulator.target.issue()
-    with pytest.raises(AdobeConflictError, match="drift: Target's token is not the one in the store") as error:
+    with pytest.raises(
+        AdobeConflictError, match="drift: Target's token is not the one in the store"
+    ) as error:
         rotate(in_step, on_drift="fail")
     assert "mode='adopt'" in error.value.hint
     assert in_step.value == before
     assert posts(emulator) == 0
 
 
-def test_drift_with_little_left_adopts_and_then_rotates(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_drift_with_little_left_adopts_and_then_rotates(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.target.issue()
     emulator.clock.advance(80 * 86_400)
     result = rotate(in_step)
@@ -238,7 +270,12 @@ def test_drift_with_little_left_adopts_and_then_rotates(emulator: Any, rotate: R
 def test_check_only_looks(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
     emulator.target.issue()
     result = rotate(in_step, mode="check")
-    assert (result.needed, result.rotated, result.adopted, result.verified) == ("adopt", False, False, "not asked")
+    assert (result.needed, result.rotated, result.adopted, result.verified) == (
+        "adopt",
+        False,
+        False,
+        "not asked",
+    )
     assert in_step.calls == {"read": 1, "write": 0, "prove_writable": 0}
     assert emulator.journal.writes() == []
 
@@ -255,25 +292,35 @@ def test_min_remaining_beyond_the_life_of_a_token_is_told(
     assert "every run will rotate" in caplog.text
 
 
-# -------------------------------------------------------------------------------------------------- nothing before it can be kept
+# -------------------------------------------------------------------------------------------------- nothing
+# before it can be kept
 
 
-def test_a_store_that_cannot_be_written_means_no_post(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_a_store_that_cannot_be_written_means_no_post(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     in_step.faults["prove_writable", 1] = PermissionError("read-only")
-    with pytest.raises(SecretStoreError, match=r"the memory store could not be proven writable \(PermissionError: read-only\)"):
+    with pytest.raises(
+        SecretStoreError,
+        match=r"the memory store could not be proven writable \(PermissionError: read-only\)",
+    ):
         rotate(in_step, force=True)
     assert posts(emulator) == 0
     assert in_step.value == emulator.target.token()
 
 
-def test_a_store_that_cannot_be_read_means_no_post(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_a_store_that_cannot_be_read_means_no_post(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     in_step.faults["read", 1] = OSError("down")
     with pytest.raises(SecretStoreError, match="could not be read"):
         rotate(in_step, force=True)
     assert emulator.journal.writes() == []
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, AdobePermissionError), (403, AdobePermissionError), (500, AdobeServerError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, AdobePermissionError), (403, AdobePermissionError), (500, AdobeServerError)]
+)
 def test_a_missing_permission_in_each_of_its_disguises(
     emulator: Any, rotate: Rotate, in_step: MemoryStore, status: int, kind: type[AdobeError]
 ) -> None:
@@ -299,14 +346,19 @@ def test_a_right_to_read_but_not_to_create(
     assert in_step.value == emulator.target.token() == before
 
 
-def test_a_wrong_credential_is_not_taken_for_a_missing_permission(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
-    emulator.faults.add(path=TOKEN_PATH, status=401, body={"error_code": "401013", "message": "Oauth token is not valid"})
+def test_a_wrong_credential_is_not_taken_for_a_missing_permission(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
+    emulator.faults.add(
+        path=TOKEN_PATH, status=401, body={"error_code": "401013", "message": "Oauth token is not valid"}
+    )
     with pytest.raises(AdobeAuthenticationError) as error:
         rotate(in_step)
     assert "Approver" not in error.value.hint
 
 
-# ----------------------------------------------------------------------------------------------------------- the answer to POST
+# -----------------------------------------------------------------------------------------------------------
+# the answer to POST
 
 
 @pytest.mark.parametrize(
@@ -342,10 +394,16 @@ def test_a_post_that_was_not_processed_is_sent_once_more(
     assert len(emulator.target.issued["profile_api"]) == 2
     assert in_step.value == emulator.target.token()
     between = [e.method for e in emulator.journal.entries if TOKEN_PATH in e.path]
-    assert between.index("POST") < between.index("GET", between.index("POST")) < len(between) - 1 - between[::-1].index("POST")
+    assert (
+        between.index("POST")
+        < between.index("GET", between.index("POST"))
+        < len(between) - 1 - between[::-1].index("POST")
+    )
 
 
-def test_a_post_that_is_never_processed_ends_after_two(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_a_post_that_is_never_processed_ends_after_two(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.faults.add(method="POST", path=TOKEN_PATH, drop=True)
     with pytest.raises(AdobeUnknownOutcomeError):
         rotate(in_step, force=True)
@@ -353,13 +411,17 @@ def test_a_post_that_is_never_processed_ends_after_two(emulator: Any, rotate: Ro
     assert in_step.value == emulator.target.token()
 
 
-def test_a_throttled_post_is_repeated_because_it_was_not_processed(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_a_throttled_post_is_repeated_because_it_was_not_processed(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.faults.add(method="POST", path=TOKEN_PATH, nth=1, status=429, headers={"Retry-After": "0"})
     assert rotate(in_step, force=True).rotated
     assert len(emulator.target.issued["profile_api"]) == 2
 
 
-def test_throttled_for_too_long_leaves_everything_as_it_was(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_throttled_for_too_long_leaves_everything_as_it_was(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.faults.add(method="POST", path=TOKEN_PATH, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(AdobeRateLimitError):
         rotate(in_step, force=True)
@@ -373,7 +435,8 @@ def test_the_access_token_expires_in_the_middle(emulator: Any, rotate: Rotate, i
     assert in_step.value == emulator.target.token()
 
 
-# ---------------------------------------------------------------------------------------------------------------- the crash table
+# ------------------------------------------------------------------------------------------------------------
+# the crash table
 
 
 def kill() -> None:
@@ -392,9 +455,12 @@ CRASHES: dict[str, Callable[[Any, MemoryStore, Intents], Any]] = {
 
 
 @pytest.mark.parametrize(
-    ("crash", "with_intents"), [(crash, kept) for crash in CRASHES for kept in (True, False) if kept or "intent" not in crash]
+    ("crash", "with_intents"),
+    [(crash, kept) for crash in CRASHES for kept in (True, False) if kept or "intent" not in crash],
 )
-def test_a_crash_is_survived(emulator: Any, rotate: Rotate, in_step: MemoryStore, crash: str, with_intents: bool) -> None:
+def test_a_crash_is_survived(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, crash: str, with_intents: bool
+) -> None:
     emulator.clock.advance(80 * 86_400)  # due, so the retry needs no force
     intents = Intents()
     CRASHES[crash](emulator, in_step, intents)
@@ -415,9 +481,16 @@ def test_a_crash_is_survived(emulator: Any, rotate: Rotate, in_step: MemoryStore
 
 
 @pytest.mark.parametrize(
-    "crash", [crash for crash in CRASHES if crash.split(",")[0] not in ("reading the token", "proving the store writable")]
+    "crash",
+    [
+        crash
+        for crash in CRASHES
+        if crash.split(",")[0] not in ("reading the token", "proving the store writable")
+    ],
 )
-def test_a_forced_rotation_that_crashed_is_not_done_twice(emulator: Any, rotate: Rotate, in_step: MemoryStore, crash: str) -> None:
+def test_a_forced_rotation_that_crashed_is_not_done_twice(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, crash: str
+) -> None:
     intents = Intents()
     CRASHES[crash](emulator, in_step, intents)
     with pytest.raises(Crash):
@@ -433,20 +506,34 @@ def test_a_forced_rotation_that_crashed_is_not_done_twice(emulator: Any, rotate:
     assert posts(emulator) == 2
 
 
-def test_an_intent_of_another_credential_says_nothing(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_an_intent_of_another_credential_says_nothing(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     """With another key every fingerprint differs: that must not pass for a rotation of one's own."""
     emulator.clock.advance(80 * 86_400)
     intents = Intents()
-    intents.intent = Intent("id", fingerprint(in_step.value, "the key before"), "2026-01-01T00:00:00+00:00", key_id("the key before"))
+    intents.intent = Intent(
+        "id",
+        fingerprint(in_step.value, "the key before"),
+        "2026-01-01T00:00:00+00:00",
+        key_id("the key before"),
+    )
     assert rotate(in_step, intents=intents).rotated
     assert posts(emulator) == 1
-    intents.intent = Intent("id", fingerprint(in_step.value, "the key before"), "2026-01-01T00:00:00+00:00", key_id("the key before"))
+    intents.intent = Intent(
+        "id",
+        fingerprint(in_step.value, "the key before"),
+        "2026-01-01T00:00:00+00:00",
+        key_id("the key before"),
+    )
     emulator.target.issue()
     with pytest.raises(AdobeConflictError, match="drift"):
         rotate(in_step, intents=intents, on_drift="fail")
 
 
-def test_a_crash_while_post_is_on_its_way_is_adopted_even_if_drift_is_to_fail(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_a_crash_while_post_is_on_its_way_is_adopted_even_if_drift_is_to_fail(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.clock.advance(80 * 86_400)
     intents = Intents()
     in_step.faults["write", 1] = Crash()
@@ -457,17 +544,22 @@ def test_a_crash_while_post_is_on_its_way_is_adopted_even_if_drift_is_to_fail(em
     assert in_step.value == emulator.target.token()
 
 
-# ------------------------------------------------------------------------------------------------------------- a store that fails
+# ------------------------------------------------------------------------------------------------------------
+# a store that fails
 
 
-def test_a_store_that_fails_for_a_while(emulator: Any, rotate: Rotate, in_step: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_fails_for_a_while(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
     in_step.faults |= {("write", number): OSError("down") for number in (1, 2, 3)}
     assert rotate(in_step, force=True).rotated
     assert in_step.value == emulator.target.token()
     assert caplog.text.count("The store failed while a new token waits to be written") == 3
 
 
-def test_a_store_that_fails_for_good_says_what_to_do(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_a_store_that_fails_for_good_says_what_to_do(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     in_step.faults |= {("write", number): OSError(f"cannot take {'it'}") for number in range(1, 20)}
     with pytest.raises(SecretStoreError, match="is live at Target but not in the memory store") as error:
         rotate(in_step, force=True)
@@ -490,7 +582,9 @@ def test_a_store_that_gives_back_something_else(emulator: Any, rotate: Rotate) -
         rotate(Shadowed(emulator.target.issue().value), force=True)
 
 
-def test_the_text_of_a_stores_failure_never_carries_the_token(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_the_text_of_a_stores_failure_never_carries_the_token(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     class Chatty(MemoryStore):
         def _write(self, secret: str) -> None:
             raise RuntimeError(f"could not store {secret}")
@@ -503,7 +597,9 @@ def test_the_text_of_a_stores_failure_never_carries_the_token(emulator: Any, rot
         chain = chain.__cause__ or chain.__context__
 
 
-def test_compare_and_set_that_loses_follows_target(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_compare_and_set_that_loses_follows_target(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     class Careful(MemoryStore):
         def _write(self, secret: str) -> None:
             if self.calls["write"] == 0:
@@ -517,7 +613,8 @@ def test_compare_and_set_that_loses_follows_target(emulator: Any, rotate: Rotate
     assert store.value == emulator.target.token()
 
 
-# ------------------------------------------------------------------------------------------------------------------- in parallel
+# ------------------------------------------------------------------------------------------------------------
+# in parallel
 
 
 def test_somebody_rotates_between_post_and_write(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
@@ -527,7 +624,11 @@ def test_somebody_rotates_between_post_and_write(emulator: Any, rotate: Rotate, 
 
 
 def test_somebody_rotates_while_the_edge_is_asked(
-    emulator: Any, rotate: Rotate, session: AdobeSession, in_step: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    emulator: Any,
+    rotate: Rotate,
+    session: AdobeSession,
+    in_step: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     send, probes = session.send, []
 
@@ -545,7 +646,9 @@ def test_somebody_rotates_while_the_edge_is_asked(
     assert in_step.value == emulator.target.token()
 
 
-def test_rotators_at_once_all_end_with_targets_token(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_rotators_at_once_all_end_with_targets_token(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.clock.advance(80 * 86_400)
     problems: list[BaseException] = []
     start = threading.Barrier(4)
@@ -566,11 +669,14 @@ def test_rotators_at_once_all_end_with_targets_token(emulator: Any, rotate: Rota
     assert in_step.value == emulator.target.token()
 
 
-# ------------------------------------------------------------------------------------------------------------------------- verify
+# ------------------------------------------------------------------------------------------------------------
+# verify
 
 
 @pytest.mark.parametrize("answer", ["401", "403"])
-def test_the_edge_learns_of_the_token_later(emulator: Any, rotate: Rotate, in_step: MemoryStore, answer: str) -> None:
+def test_the_edge_learns_of_the_token_later(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, answer: str
+) -> None:
     emulator.switches.update({"propagation_delay": 0.6, "bad_token_answer": answer})
     emulator.target.issued["profile_api"][0].issued -= 60
     result = rotate(in_step, force=True, verify_timeout=10.0)
@@ -588,7 +694,9 @@ def test_edge_nodes_that_disagree_are_waited_for(emulator: Any, rotate: Rotate, 
     assert 403 in probes[1:-3]
 
 
-def test_an_edge_that_never_accepts_the_token_fails_but_the_store_is_right(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_an_edge_that_never_accepts_the_token_fails_but_the_store_is_right(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.switches["propagation_delay"] = 3600
     with pytest.raises(AdobeAuthenticationError, match="the edge still refuses the token") as error:
         rotate(in_step, force=True, verify_timeout=0.3)
@@ -605,7 +713,9 @@ def test_a_toggle_that_is_off_proves_nothing(emulator: Any, rotate: Rotate, in_s
 
 
 @pytest.mark.parametrize("checked", [False, True])
-def test_without_the_toggle_a_wrong_token_is_refused_only_on_demand(emulator: Any, session: AdobeSession, checked: bool) -> None:
+def test_without_the_toggle_a_wrong_token_is_refused_only_on_demand(
+    emulator: Any, session: AdobeSession, checked: bool
+) -> None:
     emulator.target.settings["enableProfileApiAuthentication"] = False
     emulator.switches["token_checked_without_toggle"] = checked
     right = emulator.target.issue().value
@@ -613,22 +723,32 @@ def test_without_the_toggle_a_wrong_token_is_refused_only_on_demand(emulator: An
     assert answers == [True, True, not checked]
 
 
-def test_an_edge_that_lets_everybody_in_proves_nothing(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_an_edge_that_lets_everybody_in_proves_nothing(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.switches["authentication_enforced_on"] = ["batchUpdate"]
     assert rotate(in_step).verified == "inconclusive: the edge also answers without a token"
 
 
-# ---------------------------------------------------------------------------------------------------------------- what it costs
+# ------------------------------------------------------------------------------------------------------------
+# what it costs
 
 
-def test_the_outage_is_the_two_calls_and_little_more(emulator: Any, rotate: Rotate, in_step: MemoryStore) -> None:
+def test_the_outage_is_the_two_calls_and_little_more(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
     emulator.faults.add(method="POST", path=TOKEN_PATH, phase="after", delay=0.05)
     outages = [rotate(in_step, force=True, verify=False).outage_seconds or 9.0 for _ in range(11)]
-    print(f"outage beyond the calls' own latency: median {1000 * (statistics.median(outages) - 0.05):.1f} ms of {len(outages)} rotations")
+    print(
+        f"outage beyond the calls' own latency: median {1000 * (statistics.median(outages) - 0.05):.1f} ms "
+        f"of {len(outages)} rotations"
+    )
     assert statistics.median(outages) - 0.05 < 0.1
 
 
-def test_no_log_line_carries_a_token(emulator: Any, rotate: Rotate, in_step: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_log_line_carries_a_token(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     first = in_step.value
     emulator.faults.add(method="POST", path=TOKEN_PATH, phase="after", drop=True)

@@ -43,13 +43,21 @@ def settings_for(url: str, **fields: Any) -> AdobeSettings:
     connection = connection_to(url)
     limits = {"read_timeout": 2, "connect_timeout": 2, "total_timeout": 20, "max_attempts": 3}
     return AdobeSettings.of(
-        {**connection["extra"], **limits, **fields, "client_id": connection["login"], "client_secret": connection["password"]}
+        {
+            **connection["extra"],
+            **limits,
+            **fields,
+            "client_id": connection["login"],
+            "client_secret": connection["password"],
+        }
     )
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Growing random waits are tenacity's; here only what is decided counts. A ``Retry-After`` is still obeyed."""
+    """Growing random waits are tenacity's; here only what is decided counts. A ``Retry-After`` is still
+    obeyed.
+    """
     monkeypatch.setattr(transport, "_backoff", lambda state: 0.0)
     monkeypatch.setattr(limiter, "_limiters", {})
 
@@ -95,25 +103,41 @@ def test_a_read_survives_failures_of_adobe(send: Send, emulator: Any, status: in
 
 
 def test_when_no_attempt_is_left_the_last_failure_is_told(send: Send, emulator: Any) -> None:
-    emulator.faults.add(path="/catalog/", status=503, headers={"x-request-id": "req-7"}, body={"message": "try later"})
+    emulator.faults.add(
+        path="/catalog/", status=503, headers={"x-request-id": "req-7"}, body={"message": "try later"}
+    )
     with pytest.raises(
-        AdobeServerError, match=r"answered 503: try later \(given up after 3 attempts in \d+ s\)\. Request id: req-7\."
+        AdobeServerError,
+        match=r"answered 503: try later \(given up after 3 attempts in \d+ s\)\. Request id: req-7\.",
     ) as raised:
         send(READ)
     assert raised.value.transient
     assert len(requests_to(emulator, "/catalog/")) == 3
 
 
-@pytest.mark.parametrize("fault", [{"drop": True}, {"drop": "close"}, {"drop": True, "phase": "after"}, {"truncate": 0}, {"delay": 3}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"drop": True}, {"drop": "close"}, {"drop": True, "phase": "after"}, {"truncate": 0}, {"delay": 3}],
+)
 def test_a_read_survives_broken_connections(send: Send, emulator: Any, fault: dict[str, Any]) -> None:
     emulator.faults.add(path="/catalog/", times=1, **fault)
     assert send(READ) == []
 
 
 @pytest.mark.parametrize(
-    "fault", [{"drop": True, "phase": "after"}, {"drop": True}, {"status": 500}, {"status": 504}, {"truncate": 3}, {"delay": 3}]
+    "fault",
+    [
+        {"drop": True, "phase": "after"},
+        {"drop": True},
+        {"status": 500},
+        {"status": 504},
+        {"truncate": 3},
+        {"delay": 3},
+    ],
 )
-def test_a_creating_call_whose_outcome_is_unknown_is_not_sent_twice(send: Send, emulator: Any, fault: dict[str, Any]) -> None:
+def test_a_creating_call_whose_outcome_is_unknown_is_not_sent_twice(
+    send: Send, emulator: Any, fault: dict[str, Any]
+) -> None:
     emulator.faults.add(method="POST", path="/import/batches", **fault)
     with pytest.raises(AdobeUnknownOutcomeError, match="not known whether Adobe processed"):
         send(CREATE)
@@ -150,7 +174,9 @@ def test_a_token_that_expired_on_the_way_is_renewed_once(send: Send, emulator: A
 
 
 def test_a_token_that_is_refused_for_ever_ends_the_call(send: Send, emulator: Any) -> None:
-    emulator.faults.add(path="/catalog/", status=401, body={"error_code": "401013", "message": "Oauth token is not valid"})
+    emulator.faults.add(
+        path="/catalog/", status=401, body={"error_code": "401013", "message": "Oauth token is not valid"}
+    )
     with pytest.raises(AdobeAuthenticationError, match="although it was just renewed"):
         send(READ)
     assert (len(requests_to(emulator, "/ims/token")), len(requests_to(emulator, "/catalog/"))) == (2, 2)
@@ -159,7 +185,12 @@ def test_a_token_that_is_refused_for_ever_ends_the_call(send: Send, emulator: An
 @pytest.mark.parametrize("fields", [{"client_secret": "wrong-secret-value"}, {"client_id": "nobody"}])
 def test_a_wrong_credential_is_told_without_showing_it(emulator: Any, fields: dict[str, str]) -> None:
     connection = connection_to(emulator.url)
-    values = {**connection["extra"], "client_id": connection["login"], "client_secret": connection["password"], **fields}
+    values = {
+        **connection["extra"],
+        "client_id": connection["login"],
+        "client_secret": connection["password"],
+        **fields,
+    }
     with (
         AdobeSession(AdobeSettings.of(values)) as session,
         pytest.raises(AdobeAuthenticationError, match="Client id or client secret is wrong") as raised,
@@ -176,9 +207,17 @@ def test_a_ready_made_token_is_used_and_never_renewed(send: Send, emulator: Any)
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(400, AdobeValidationError), (403, AdobePermissionError), (404, AdobeNotFoundError), (418, AdobeValidationError)]
+    ("status", "kind"),
+    [
+        (400, AdobeValidationError),
+        (403, AdobePermissionError),
+        (404, AdobeNotFoundError),
+        (418, AdobeValidationError),
+    ],
 )
-def test_what_cannot_be_mended_is_raised_at_once(send: Send, emulator: Any, status: int, kind: type[AdobeError]) -> None:
+def test_what_cannot_be_mended_is_raised_at_once(
+    send: Send, emulator: Any, status: int, kind: type[AdobeError]
+) -> None:
     emulator.faults.add(path="/catalog/", status=status, body={"title": "no"})
     with pytest.raises(kind):
         send(READ)
@@ -244,7 +283,11 @@ def test_a_url_that_leads_elsewhere_is_not_called(send: Send, emulator: Any) -> 
 
 
 def test_a_call_with_the_wrong_kind_of_authentication_is_not_sent(send: Send, emulator: Any) -> None:
-    fields = {"authentication": "audience_manager_password", "username": "u", "user_password": "the-user-password"}
+    fields = {
+        "authentication": "audience_manager_password",
+        "username": "u",
+        "user_password": "the-user-password",
+    }
     with pytest.raises(AdobeConfigurationError, match="which no other service accepts"):
         send(READ, **fields)
     assert emulator.journal.entries == []
@@ -255,7 +298,11 @@ def test_bytes_arrive_as_they_are_and_again_after_a_failure(send: Send, emulator
     data = bytes(range(256)) * 20_000
     emulator.faults.add(method="PUT", path="/files/", phase="body", drop=True, times=1)
     emulator.faults.add(method="PUT", path="/files/", status=503, times=1)
-    send(platform.upload_file(batch.id, "ds", "a.bin", Content(open=lambda: io.BytesIO(data), length=len(data))))
+    send(
+        platform.upload_file(
+            batch.id, "ds", "a.bin", Content(open=lambda: io.BytesIO(data), length=len(data))
+        )
+    )
     assert [file["size"] for file in emulator.platform.snapshot()["batches"][0]["files"]] == [len(data)]
 
 
@@ -284,7 +331,9 @@ def test_a_download_that_broke_off_begins_again_from_its_start(emulator: Any) ->
     assert target.getvalue() == b"head0123456789"
 
 
-def test_a_netrc_file_does_not_replace_the_token(emulator: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_netrc_file_does_not_replace_the_token(
+    emulator: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -310,7 +359,9 @@ def test_a_429_pauses_every_thread(emulator: Any) -> None:
     assert all(entry.time - refused.time < 0.25 or entry.time - refused.time >= 0.95 for entry in later)
 
 
-def test_requests_per_minute_hold_back_what_is_too_much(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_per_minute_hold_back_what_is_too_much(
+    emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept: list[float] = []
 
     def no_sleep(seconds: float) -> None:
@@ -326,7 +377,9 @@ def test_requests_per_minute_hold_back_what_is_too_much(emulator: Any, monkeypat
     assert 55 < slept[0] <= 60
 
 
-def test_no_secret_is_in_the_log_at_any_level(send: Send, emulator: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_in_the_log_at_any_level(
+    send: Send, emulator: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     emulator.faults.add(method="POST", path="/import/batches", expire_token=True, times=1)
     emulator.faults.add(path="/import/batches", status=429, times=1)
@@ -341,7 +394,14 @@ def test_no_secret_is_in_the_log_at_any_level(send: Send, emulator: Any, caplog:
 def test_no_secret_is_in_a_repr(emulator: Any) -> None:
     with AdobeSession(settings_for(emulator.url)) as session:
         token = session.tokens.get()
-        things = [session, session.settings, session.tokens, session.tokens._token, vars(session.tokens), session.settings.model_dump()]
+        things = [
+            session,
+            session.settings,
+            session.tokens,
+            session.tokens._token,
+            vars(session.tokens),
+            session.settings.model_dump(),
+        ]
         for text in map(repr, things):
             assert token not in text
             assert "emulator-client-secret" not in text

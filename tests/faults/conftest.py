@@ -36,8 +36,16 @@ def new_world(_emulator: RunningEmulator, processes: Any) -> Iterator[Callable[[
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-case", action="store_true", help="try every fault at every request, not a sample with a fixed seed")
-    parser.addoption("--fault-results", metavar="FILE", help="one line of JSON for each row and fault, for python -m tests.faults.table")
+    parser.addoption(
+        "--every-case",
+        action="store_true",
+        help="try every fault at every request, not a sample with a fixed seed",
+    )
+    parser.addoption(
+        "--fault-results",
+        metavar="FILE",
+        help="one line of JSON for each row and fault, for python -m tests.faults.table",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,7 +64,11 @@ class Results:
             self._file.write_text("")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        new = [value for name, value in report.user_properties if name == "fault_cases"] if report.when == "call" else []
+        new = (
+            [value for name, value in report.user_properties if name == "fault_cases"]
+            if report.when == "call"
+            else []
+        )
         self._cases += new
         if self._file is not None and new:
             with self._file.open("a") as file:

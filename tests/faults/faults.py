@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong: one entry for each fault, how it is brought about at a request, and what may come of it."""
+"""What goes wrong: one entry for each fault, how it is brought about at a request, and what may come of
+it.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ class Case:
 
 def clear(details: dict[str, Any]) -> bool:
     """Whether an error tells what to do next."""
-    return "What to do: " in details["error"] and any(kind in ("AdobeError", "AirflowFailException") for kind in details["kind"])
+    return "What to do: " in details["error"] and any(
+        kind in ("AdobeError", "AirflowFailException") for kind in details["kind"]
+    )
 
 
 Play = Callable[[Case], None]
@@ -128,7 +132,9 @@ def to_the_edge(requests: list[Request]) -> Iterator[tuple[Request, int]]:
 
 
 def downloads(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if request.path.endswith("/failed") and "path=" in request.query)
+    return (
+        (request, 0) for request in requests if request.path.endswith("/failed") and "path=" in request.query
+    )
 
 
 PHASES: tuple[Phase, ...] = ("execute", "trigger", "resume")
@@ -192,7 +198,8 @@ def fault(name: str, group: str, play: Play, places: Any = every_request) -> Non
     FAULTS[name] = Fault(name, group, play, places)
 
 
-# ---------------------------------------------------------------------------------------------- what the plays are made of
+# ---------------------------------------------------------------------------------------------- what the
+# plays are made of
 
 
 def survives(connection: dict[str, Any] | None = None, **rule: Any) -> Play:
@@ -220,7 +227,8 @@ def survives_or_says_so(**rule: Any) -> Play:
 
 
 def lasts(retried: bool | None = None, **rule: Any) -> Play:
-    """The fault strikes from this request on. The task fails with a clear error, and clearing it mends it when the cause is gone.
+    """The fault strikes from this request on. The task fails with a clear error, and clearing it mends it
+    when the cause is gone.
 
     :param retried: whether the task is worth retrying; ``None``: that depends.
     """
@@ -285,7 +293,9 @@ def killed_at_the_very_end(case: Case) -> None:
 
 
 def ended_by_a_person(phase: str) -> Play:
-    """Mark failed: Airflow sends SIGTERM, ``on_kill`` runs, and the interrupted work goes on for some seconds."""
+    """Mark failed: Airflow sends SIGTERM, ``on_kill`` runs, and the interrupted work goes on for some
+    seconds.
+    """
 
     def play(case: Case) -> None:
         case.rule(phase=phase, hold=True)
@@ -347,7 +357,9 @@ def zombie(phase: str) -> Play:
 
 
 def arrives_late(case: Case) -> None:
-    """The task is killed while a write is on its way, and Adobe processes it only when the next try has come to this moment."""
+    """The task is killed while a write is on its way, and Adobe processes it only when the next try has come
+    to this moment.
+    """
     late = case.rule(phase="before", hold=True)
     run = case.run()
     number: list[int] = []
@@ -390,7 +402,9 @@ def processed_late(case: Case) -> None:
 
 
 def process_now(case: Case, number: int) -> bool:
-    """Let the held request with this number be processed, wait until it has been, and return whether it was still held."""
+    """Let the held request with this number be processed, wait until it has been, and return whether it was
+    still held.
+    """
     holds = case.world.emulator.holds
     sequence = next((held["sequence"] for held in holds.as_list() if held["id"] == number), None)
     if sequence is None:
@@ -402,7 +416,9 @@ def process_now(case: Case, number: int) -> bool:
 
 
 def process_at_last(case: Case, number: int) -> None:
-    """The task is over when Adobe processes the request; for some operators it takes the Dag's next run to notice."""
+    """The task is over when Adobe processes the request; for some operators it takes the Dag's next run to
+    notice.
+    """
     if process_now(case, number) and case.row.needs_next_run:
         case.lift()
         case.run(run_id="run_2").to_the_end()
@@ -453,7 +469,9 @@ def hours_pass(case: Case) -> None:
 
 
 def profile_token_expires(case: Case) -> None:
-    """Target's profile token runs out while this request is on its way. Only a rotation helps: the task says so, and has it."""
+    """Target's profile token runs out while this request is on its way. Only a rotation helps: the task says
+    so, and has it.
+    """
     case.rule(expire_token=True)
     run = case.run()
     run.to_the_end()
@@ -517,7 +535,8 @@ def first_try_in(place: Surroundings) -> Play:
     return play
 
 
-# -------------------------------------------------------------------------------------------------------------- the faults
+# ------------------------------------------------------------------------------------------------------------
+# the faults
 
 SHORT = 0.3
 HTML = {"content-type": "text/html"}
@@ -534,7 +553,9 @@ fault("SIGKILL before Airflow notes the outcome", "SIGKILL", killed_at_the_very_
 fault("restart before the request is processed", "triggerer restart", killed("before"), of_the_triggerer)
 fault("restart after it is processed", "triggerer restart", killed("after"), of_the_triggerer)
 
-fault("SIGTERM before the request is processed", "SIGTERM (on_kill)", ended_by_a_person("before"), every_moment)
+fault(
+    "SIGTERM before the request is processed", "SIGTERM (on_kill)", ended_by_a_person("before"), every_moment
+)
 fault("SIGTERM after it is committed", "SIGTERM (on_kill)", ended_by_a_person("after"), every_moment)
 
 fault("reset before the request is processed", "connection", survives(drop=True))
@@ -548,25 +569,60 @@ fault("restart, refused for a while", "connection", restarted(0.15))
 fault("refused for a whole try", "network", first_try_in(surroundings.nobody_listens), first_request)
 fault("connect timeout", "network", first_try_in(surroundings.connect_times_out), first_request)
 fault("DNS failure", "network", first_try_in(surroundings.name_not_resolved), first_request)
-fault("TLS: certificate of a stranger", "network", first_try_in(surroundings.stranger_with_a_certificate), first_request)
+fault(
+    "TLS: certificate of a stranger",
+    "network",
+    first_try_in(surroundings.stranger_with_a_certificate),
+    first_request,
+)
 fault("TLS: plain text instead", "network", first_try_in(surroundings.plain_text_for_tls), first_request)
 fault("a proxy that refuses", "network", first_try_in(surroundings.proxy_refuses), first_request)
 fault("a proxy, reset before the request is processed", "network", through_a_proxy("before"))
 fault("a proxy, reset after it is committed", "network", through_a_proxy("after"))
 fault("disk full while downloading", "disk full", first_try_in(surroundings.disk_full), downloads)
 
-fault("read timeout before the request is processed", "timeouts", survives({"read_timeout": SHORT}, delay=2 * SHORT, drop=True))
-fault("read timeout after it is committed", "timeouts", survives({"read_timeout": SHORT}, delay=2 * SHORT, phase="after", drop=True))
+fault(
+    "read timeout before the request is processed",
+    "timeouts",
+    survives({"read_timeout": SHORT}, delay=2 * SHORT, drop=True),
+)
+fault(
+    "read timeout after it is committed",
+    "timeouts",
+    survives({"read_timeout": SHORT}, delay=2 * SHORT, phase="after", drop=True),
+)
 fault("read timeout, processed later", "timeouts", processed_late, each_write_with_the_next_moments)
 
 fault("slow drip within the deadline", "answers", survives(drip=0.0001), answered_with_body)
-fault("slow drip beyond the deadline", "answers", survives({"total_timeout": 0.4}, drip=0.02), answered_with_body)
+fault(
+    "slow drip beyond the deadline",
+    "answers",
+    survives({"total_timeout": 0.4}, drip=0.02),
+    answered_with_body,
+)
 fault("truncated answer", "answers", survives(truncate=5), answered_with_body)
-fault("HTML instead of JSON, not processed", "answers", survives_or_says_so(status=200, headers=HTML, body=LOGIN_PAGE))
-fault("HTML instead of JSON, committed", "answers", survives_or_says_so(status=200, headers=HTML, body=LOGIN_PAGE, phase="after"))
-fault("another JSON than documented", "answers", survives_or_says_so(status=200, body=["unexpected"]), answered_with_body)
+fault(
+    "HTML instead of JSON, not processed",
+    "answers",
+    survives_or_says_so(status=200, headers=HTML, body=LOGIN_PAGE),
+)
+fault(
+    "HTML instead of JSON, committed",
+    "answers",
+    survives_or_says_so(status=200, headers=HTML, body=LOGIN_PAGE, phase="after"),
+)
+fault(
+    "another JSON than documented",
+    "answers",
+    survives_or_says_so(status=200, body=["unexpected"]),
+    answered_with_body,
+)
 fault("an empty 200", "answers", survives_or_says_so(status=200, body=""), answered_with_body)
-fault("a redirect to another host", "answers", survives_or_says_so(status=302, headers={"location": "https://attacker.example/"}))
+fault(
+    "a redirect to another host",
+    "answers",
+    survives_or_says_so(status=302, headers={"location": "https://attacker.example/"}),
+)
 
 NO_TOKEN = {"error_code": "401013", "message": "Oauth token is not valid"}
 NO_RIGHT = {"error_code": "403025", "message": "Profile is not valid"}
@@ -574,11 +630,26 @@ fault("401 once", "401 and 403", survives(status=401, body=NO_TOKEN), with_an_im
 fault("401 once from the edge", "401 and 403", survives(status=401, body=NO_TOKEN), to_the_edge)
 fault("401 for ever", "401 and 403", lasts(False, status=401, body=NO_TOKEN), not_to_the_edge)
 # A rotation may be under way, so this is worth a retry.
-fault("401 for ever from the edge", "401 and 403", lasts(True, path=AT_THE_EDGE, status=401, body=NO_TOKEN), to_the_edge)
+fault(
+    "401 for ever from the edge",
+    "401 and 403",
+    lasts(True, path=AT_THE_EDGE, status=401, body=NO_TOKEN),
+    to_the_edge,
+)
 fault("403 once", "401 and 403", survives_or_says_so(status=403, body=NO_RIGHT))
 fault("403 for ever", "401 and 403", lasts(False, status=403, body=NO_RIGHT), not_to_the_edge)
-fault("403 for ever from the edge", "401 and 403", lasts(True, path=AT_THE_EDGE, status=403, body={"message": "Forbidden"}), to_the_edge)
-fault("IMS refuses once", "401 and 403", survives_or_says_so(status=400, body={"error": "invalid_client"}), to_ims)
+fault(
+    "403 for ever from the edge",
+    "401 and 403",
+    lasts(True, path=AT_THE_EDGE, status=403, body={"message": "Forbidden"}),
+    to_the_edge,
+)
+fault(
+    "IMS refuses once",
+    "401 and 403",
+    survives_or_says_so(status=400, body={"error": "invalid_client"}),
+    to_ims,
+)
 fault("IMS token expires in the middle", "tokens expire", survives(expire_token=True), with_an_ims_token)
 fault("all IMS tokens expire in the middle", "tokens expire", hours_pass)
 fault("profile token expires in the middle", "tokens expire", profile_token_expires, to_the_edge)
@@ -587,13 +658,25 @@ fault("400", "4xx", survives_or_says_so(status=400, body={"title": "BadRequestEr
 fault("404", "4xx", survives_or_says_so(status=404, body={"title": "NotFoundError", "detail": "no"}))
 fault("408", "4xx", survives(status=408, body="", headers=HTML))
 fault("409", "4xx", survives_or_says_so(status=409, body={"title": "ConflictError", "detail": "no"}))
-fault("409 after it is committed", "4xx", survives_or_says_so(status=409, body={"title": "ConflictError", "detail": "no"}, phase="after"))
+fault(
+    "409 after it is committed",
+    "4xx",
+    survives_or_says_so(status=409, body={"title": "ConflictError", "detail": "no"}, phase="after"),
+)
 
 TOO_MANY = {"error_code": "429050", "message": "Too many requests"}
 fault("429", "429", survives(status=429, body=TOO_MANY))
 fault("429 with seconds", "429", survives(status=429, body=TOO_MANY, headers={"retry-after": "2"}))
-fault("429 with a date", "429", survives(status=429, body=TOO_MANY, headers={"retry-after": formatdate(0, usegmt=True)}))
-fault("429 with an absurd wait", "429", survives(status=429, body=TOO_MANY, headers={"retry-after": "99999999999999999999"}))
+fault(
+    "429 with a date",
+    "429",
+    survives(status=429, body=TOO_MANY, headers={"retry-after": formatdate(0, usegmt=True)}),
+)
+fault(
+    "429 with an absurd wait",
+    "429",
+    survives(status=429, body=TOO_MANY, headers={"retry-after": "99999999999999999999"}),
+)
 fault("429 with nonsense", "429", survives(status=429, body=TOO_MANY, headers={"retry-after": "-soon"}))
 fault("429 for ever", "429", lasts(True, status=429, body=TOO_MANY, headers={"retry-after": "1"}))
 IMS_IS_BUSY = {"error": "too_many_requests", "error_description": "Try again later"}
@@ -602,7 +685,11 @@ fault("IMS throttles for ever", "429", lasts(True, path="^/ims/", status=429, bo
 
 for _status in (500, 502, 503, 504):
     fault(f"{_status}", "5xx", survives(status=_status, body=GATEWAY))
-    fault(f"{_status} after it is committed", "5xx", survives(status=_status, body=LOGIN_PAGE, headers=HTML, phase="after"))
+    fault(
+        f"{_status} after it is committed",
+        "5xx",
+        survives(status=_status, body=LOGIN_PAGE, headers=HTML, phase="after"),
+    )
 fault("503 in the middle of the body", "5xx", survives(status=503, body=GATEWAY, phase="body"), with_body)
 fault("500 for ever", "5xx", lasts(None, status=500, body=GATEWAY))
 
@@ -610,7 +697,9 @@ fault("clock jumps an hour forward", "clock", jumps(3600), every_moment)
 fault("clock jumps an hour back", "clock", jumps(-3600), every_moment)
 
 fault("two runs at once, interleaved before the request", "two at once", another_run("before"), every_moment)
-fault("two runs at once, interleaved after it is committed", "two at once", another_run("after"), every_moment)
+fault(
+    "two runs at once, interleaved after it is committed", "two at once", another_run("after"), every_moment
+)
 fault("the lost process comes back, before the request", "two at once", zombie("before"), every_moment)
 fault("the lost process comes back, after it is committed", "two at once", zombie("after"), every_moment)
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A secret store in a file. Before and after each operation it knocks at the emulator, so that a task can be killed right there."""
+"""A secret store in a file. Before and after each operation it knocks at the emulator, so that a task can be
+killed right there.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ class FileStore(SecretStore):
         return "the test's store"
 
     def _knock(self, moment: str) -> None:
-        with contextlib.suppress(OSError, HTTPException), contextlib.closing(HTTPConnection(urlsplit(self._url).netloc, timeout=5)) as http:
+        with (
+            contextlib.suppress(OSError, HTTPException),
+            contextlib.closing(HTTPConnection(urlsplit(self._url).netloc, timeout=5)) as http,
+        ):
             http.request("GET", f"{KNOCK}{moment}")
             http.getresponse().read()
 

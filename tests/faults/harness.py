@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The side of Airflow: starts the processes of a task's tries, may kill or disturb them at any request, and retries as Airflow does."""
+"""The side of Airflow: starts the processes of a task's tries, may kill or disturb them at any request, and
+retries as Airflow does.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ OnHold = Callable[["Run", dict[str, Any]], None]
 
 
 def forkserver() -> Any:
-    """Return the place that processes come from: one with Airflow and everything of ours loaded, and no thread or socket of ours."""
+    """Return the place that processes come from: one with Airflow and everything of ours loaded, and no
+    thread or socket of ours.
+    """
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPO), os.environ.get("PYTHONPATH"))))
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.faults.preload"])
@@ -66,7 +70,10 @@ class World:
             file.write(struct.pack("d", seconds))
 
     def task_environment(self) -> dict[str, str]:
-        return {"AIRFLOW_CONN_ADOBE_DEFAULT": json.dumps(connection_to(self.emulator.url, **self.connection)), **self.environment}
+        return {
+            "AIRFLOW_CONN_ADOBE_DEFAULT": json.dumps(connection_to(self.emulator.url, **self.connection)),
+            **self.environment,
+        }
 
     def hold(self, request: int, phase: str = "before", **more: Any) -> int:
         """Park the request with this number, counted from now."""
@@ -111,7 +118,8 @@ class Run:
     :param copy: the same task instance as another :class:`Run`, but with processes of its own.
     :ivar history: how each process ended.
     :ivar state: Airflow's state.
-    :ivar loses_outcome_of: the next process of this phase is killed when it has done its work, before it could say so.
+    :ivar loses_outcome_of: the next process of this phase is killed when it has done its work, before it
+        could say so.
     """
 
     def __init__(
@@ -198,7 +206,10 @@ class Run:
                     self._phase = "resume"
                     continue
                 case "trigger failed":
-                    self._deferred |= {"method": "__fail__", "method_arguments": {"error": ended.details["error"]}}
+                    self._deferred |= {
+                        "method": "__fail__",
+                        "method_arguments": {"error": ended.details["error"]},
+                    }
                     self._phase = "resume"
                     continue
                 case "success":
@@ -264,7 +275,8 @@ class Run:
                 except EOFError:
                     return Ended(self._phase, "on_kill" if was_told_to_end else "killed")
                 if outcome["state"] == "on_kill" and self._phase != "trigger":
-                    # Airflow's supervisor waits a few seconds now; what the task still does then is up to the test.
+                    # Airflow's supervisor waits a few seconds now; what the task still does then is up to the
+                    # test.
                     was_told_to_end = True
                     if on_hold is not None:
                         on_hold(self, {"phase": "on_kill"})
@@ -277,7 +289,9 @@ class Run:
                     if held["id"] not in seen:
                         seen.add(held["id"])
                         on_hold(self, held)
-        raise AssertionError(f"{self.row.name}, {self._phase}: not finished after {LONGEST_PHASE:.0f} s\n{self.world.log()}")
+        raise AssertionError(
+            f"{self.row.name}, {self._phase}: not finished after {LONGEST_PHASE:.0f} s\n{self.world.log()}"
+        )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ def resident() -> int:
 
 
 def measured(order: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """Ask, in a process of its own; return the error, the seconds it took and the bytes that memory grew by at most."""
+    """Ask, in a process of its own; return the error, the seconds it took and the bytes that memory grew by
+    at most.
+    """
     way, fields = order
     settings = AdobeSettings.of(fields)
     threading.Thread(target=lambda: None).start()
@@ -44,7 +46,12 @@ def measured(order: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     seconds = time.monotonic() - begun
     done.set()
     watcher.join()
-    return {"error": str(error), "kind": type(error).__name__, "seconds": seconds, "grown": highest[0] - before}
+    return {
+        "error": str(error),
+        "kind": type(error).__name__,
+        "seconds": seconds,
+        "grown": highest[0] - before,
+    }
 
 
 def _ask(way: str, settings: AdobeSettings) -> None:

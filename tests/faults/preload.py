@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that a task's process would otherwise load for itself; imported once, by the server that those are forked from."""
+"""Everything that a task's process would otherwise load for itself; imported once, by the server that those
+are forked from.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ import tests.faults.rows
 import tests.faults.task  # noqa: F401
 from airflow_provider_adobe_audiences.assets import profile_token_asset
 
-for _module in ("airflow.sdk.execution_time.supervisor", "airflow.sdk.execution_time.context"):  # where connections are looked up in 3.x
+for _module in (
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.context",
+):  # where connections are looked up in 3.x
     with contextlib.suppress(ImportError):
         importlib.import_module(_module)
 DAG("preload", schedule=None).get_template_env()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One row for each operator and sensor (more where it works in several ways): what it needs, and what must be true in the end.
+"""One row for each operator and sensor (more where it works in several ways): what it needs, and what must be
+true in the end.
 
-``prepare`` runs next to the emulator and sets the scene; ``build`` runs in the task's process, where the Dag would be parsed;
-``check`` looks at what Adobe holds after all tries. Nothing in a check depends on what went wrong on the way.
+``prepare`` runs next to the emulator and sets the scene; ``build`` runs in the task's process, where the Dag
+would be parsed; ``check`` looks at what Adobe holds after all tries. Nothing in a check depends on what went
+wrong on the way.
 """
 
 from __future__ import annotations
@@ -31,10 +33,12 @@ class Row:
     :param invariant: what must be true in the end, in words, for the table.
     :param prepare: sets Adobe's state and the source files; returns what ``build`` needs, as JSON.
     :param build: makes the operator.
-    :param check: raises :class:`AssertionError` unless the invariant holds for all these finished runs together.
+    :param check: raises :class:`AssertionError` unless the invariant holds for all these finished runs
+        together.
     :param check_ended: the same for one run that a person ended (Airflow called ``on_kill``).
     :param switches: of the emulator.
-    :param needs_next_run: why it takes the Dag's next run to notice a write that Adobe processes when the task is over, if it does.
+    :param needs_next_run: why it takes the Dag's next run to notice a write that Adobe processes when the
+        task is over, if it does.
     :param not_with: names of faults that say nothing about this operator, with the reason.
     """
 

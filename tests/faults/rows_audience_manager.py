@@ -52,7 +52,9 @@ def some_groups(world: World) -> Facts:
     aam = world.emulator.audience_manager
     user = aam.add_user("ann")
     ids = {
-        "research": aam.add_group("Research", "old", permissions=[OTHER], users=[user.user_id], wildcards=["VIEW_TAGS"]).group_id,
+        "research": aam.add_group(
+            "Research", "old", permissions=[OTHER], users=[user.user_id], wildcards=["VIEW_TAGS"]
+        ).group_id,
         "old": aam.add_group("EMEA Old").group_id,
         "older": aam.add_group("EMEA Older").group_id,
         "admins": aam.add_group("Admins", "do not touch", permissions=[WRITE], users=[user.user_id]).group_id,
@@ -97,7 +99,9 @@ row(
     name="AdobeUpdateGroupOperator",
     invariant="name and description are set; members, permissions and other groups are as before",
     prepare=some_groups,
-    build=lambda facts: AdobeUpdateGroupOperator(task_id="update", group_id=facts["ids"]["research"], name="Labs", description="new"),
+    build=lambda facts: AdobeUpdateGroupOperator(
+        task_id="update", group_id=facts["ids"]["research"], name="Labs", description="new"
+    ),
     check=updated,
 )
 
@@ -162,13 +166,17 @@ row(
     prepare=some_groups,
     build=lambda facts: AdobeDeleteGroupOperator(task_id="delete", group_id=facts["ids"]["old"]),
     check=gone("old"),
-    not_with={"404": "Audience Manager answers so when the group is gone already, which is what was asked for"},
+    not_with={
+        "404": "Audience Manager answers so when the group is gone already, which is what was asked for"
+    },
 )
 row(
     name="AdobeBulkDeleteGroupsOperator",
     invariant="the groups are gone; no other group changed",
     prepare=some_groups,
-    build=lambda facts: AdobeBulkDeleteGroupsOperator(task_id="delete", group_ids=[facts["ids"]["old"], facts["ids"]["older"]]),
+    build=lambda facts: AdobeBulkDeleteGroupsOperator(
+        task_id="delete", group_ids=[facts["ids"]["old"], facts["ids"]["older"]]
+    ),
     check=gone("old", "older"),
 )
 row(
@@ -192,17 +200,24 @@ row(
     name="AdobeSetGroupPermissionsOperator",
     invariant="the group has exactly these permissions; no other group changed",
     prepare=some_groups,
-    build=lambda facts: AdobeSetGroupPermissionsOperator(task_id="set", group_id=facts["ids"]["research"], permissions=[READ]),
+    build=lambda facts: AdobeSetGroupPermissionsOperator(
+        task_id="set", group_id=facts["ids"]["research"], permissions=[READ]
+    ),
     check=permitted,
 )
 
-# --------------------------------------------------------------------------------------------------------------------- sync
+# ------------------------------------------------------------------------------------------------------------
+# sync
 
 DESIRED = {
     "groups": [
         {"name": "EMEA Analysts", "description": "read only", "permissions": [READ]},
         {"name": "EMEA Two"},
-        {"name": "R&D", "previously": ["Research"], "permissions": [{**OTHER, "permissions": ["READ", "WRITE"]}]},
+        {
+            "name": "R&D",
+            "previously": ["Research"],
+            "permissions": [{**OTHER, "permissions": ["READ", "WRITE"]}],
+        },
     ]
 }
 OPTIONS: dict[str, Any] = {"prune": True, "managed_groups": "EMEA.*", "max_delete_ratio": 0.7}
@@ -211,7 +226,12 @@ OPTIONS: dict[str, Any] = {"prune": True, "managed_groups": "EMEA.*", "max_delet
 def synced(world: World, runs: list[Run]) -> None:
     facts = runs[0].facts
     new = untouched(world, facts, "research", "old", "older")
-    assert sorted(group["name"] for group in live(world).values()) == ["Admins", "EMEA Analysts", "EMEA Two", "R&D"]
+    assert sorted(group["name"] for group in live(world).values()) == [
+        "Admins",
+        "EMEA Analysts",
+        "EMEA Two",
+        "R&D",
+    ]
     research = facts["ids"]["research"]
     assert live(world)[research] == {
         **facts["before"][str(research)],
@@ -219,7 +239,10 @@ def synced(world: World, runs: list[Run]) -> None:
         "permissions": [{**OTHER, "permissions": ["READ", "WRITE"]}],
     }
     by_name = {group["name"]: group for group in new.values()}
-    assert (by_name["EMEA Analysts"]["description"], by_name["EMEA Analysts"]["permissions"]) == ("read only", [READ])
+    assert (by_name["EMEA Analysts"]["description"], by_name["EMEA Analysts"]["permissions"]) == (
+        "read only",
+        [READ],
+    )
 
 
 EQUAL = "live groups equal the declared ones; no twins, no lost permission, nothing else changed"
@@ -228,7 +251,9 @@ row(
     name="AdobeSyncGroupsOperator",
     invariant=EQUAL,
     prepare=some_groups,
-    build=lambda facts: AdobeSyncGroupsOperator(task_id="sync", desired=DESIRED, mode="apply", concurrency=1, **OPTIONS),
+    build=lambda facts: AdobeSyncGroupsOperator(
+        task_id="sync", desired=DESIRED, mode="apply", concurrency=1, **OPTIONS
+    ),
     check=synced,
     not_with=late_creates,
 )
@@ -293,6 +318,7 @@ row(
             "a proxy, reset before the request is processed",
             "a proxy, reset after it is committed",
         ),
-        "a plan names the host that it was made for, and these have another; it is refused there, before anything is sent",
+        "a plan names the host that it was made for, and these have another; it is refused there, before "
+        "anything is sent",
     ),
 )

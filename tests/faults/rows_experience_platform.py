@@ -62,17 +62,22 @@ def batches(world: World) -> list[dict[str, Any]]:
 
 def a_batch(world: World, *bodies: str, complete: bool = False, **asked: Any) -> str:
     with adobe(world) as client:
-        answer = client.post(IMPORT, json={"datasetId": DATASET, "inputFormat": {"format": "json"}, **asked}).raise_for_status()
+        answer = client.post(
+            IMPORT, json={"datasetId": DATASET, "inputFormat": {"format": "json"}, **asked}
+        ).raise_for_status()
         batch_id = str(answer.json()["id"])
         for number, body in enumerate(bodies):
             url = f"{IMPORT}/{batch_id}/datasets/{DATASET}/files/part-{number}"
-            client.put(url, content=body, headers={"Content-Type": "application/octet-stream"}).raise_for_status()
+            client.put(
+                url, content=body, headers={"Content-Type": "application/octet-stream"}
+            ).raise_for_status()
         if complete:
             client.post(f"{IMPORT}/{batch_id}", params={"action": "COMPLETE"}).raise_for_status()
     return batch_id
 
 
-# ------------------------------------------------------------------------------------------------------------ audience metadata
+# ------------------------------------------------------------------------------------------------------------
+# audience metadata
 
 
 def audiences(world: World) -> list[dict[str, Any]]:
@@ -100,7 +105,12 @@ def a_new_audience(world: World, runs: list[Run]) -> None:
 
 def metadata(facts: Facts) -> Any:
     return AdobeCreateAudienceMetadataOperator(
-        task_id="audience", name="Frequent buyers", namespace="shop", origin_name="Shop", description="Bought ten times", **facts
+        task_id="audience",
+        name="Frequent buyers",
+        namespace="shop",
+        origin_name="Shop",
+        description="Bought ten times",
+        **facts,
     )
 
 
@@ -126,7 +136,8 @@ row(
             "the lost process comes back, before the request",
             "the lost process comes back, after it is committed",
         ),
-        "without an audience_id Adobe makes up an id for each request, so nothing tells a late one from a new one; give one",
+        "without an audience_id Adobe makes up an id for each request, so nothing tells a late one from a "
+        "new one; give one",
     ),
     switches={"ais_generation": "v3"},
 )
@@ -150,16 +161,23 @@ row(
     check=one_audience,
 )
 
-# ---------------------------------------------------------------------------------------------------------------------- batches
+# ------------------------------------------------------------------------------------------------------------
+# batches
 
 
 def exactly_the_source(world: World, runs: list[Run]) -> None:
-    """Each run has one successful batch, which holds each row of the source once; nothing else is in the dataset or on its way there."""
+    """Each run has one successful batch, which holds each row of the source once; nothing else is in the
+    dataset or on its way there.
+    """
     held = batches(world)
     good = {batch["id"]: batch for batch in held if batch["status"] == "success"}
     assert set(good) == {run.result["batch_id"] for run in runs}, held
     assert {batch["status"] for batch in held} <= {"success", "aborted"}, held
-    expected = Counter(json.dumps(one, sort_keys=True) for file in range(runs[0].facts.get("count", 2)) for one in rows_of(file))
+    expected = Counter(
+        json.dumps(one, sort_keys=True)
+        for file in range(runs[0].facts.get("count", 2))
+        for one in rows_of(file)
+    )
     found: dict[str, Counter[str]] = {batch_id: Counter() for batch_id in good}
     for batch_id, one in world.emulator.platform.rows(DATASET):
         found[batch_id][json.dumps(one, sort_keys=True)] += 1
@@ -220,7 +238,9 @@ def ingest_in_parts(facts: Facts) -> Any:
     from airflow_provider_adobe_audiences.adobe import experience_platform
 
     experience_platform.LARGEST_WHOLE_FILE = 100  # this process only: a file of 256 MB tells no more
-    return AdobeIngestBatchOperator(task_id="ingest", dataset_id=DATASET, source=facts["source"], poll_interval=1, part_size=300)
+    return AdobeIngestBatchOperator(
+        task_id="ingest", dataset_id=DATASET, source=facts["source"], poll_interval=1, part_size=300
+    )
 
 
 row(
@@ -255,10 +275,17 @@ row(
 def uploaded(world: World, runs: list[Run]) -> None:
     (batch,) = batches(world)
     assert batch["status"] == "loading"
-    assert sorted(file["size"] for file in batch["files"]) == sorted(len(json_lines(rows_of(number))) for number in range(2))
+    assert sorted(file["size"] for file in batch["files"]) == sorted(
+        len(json_lines(rows_of(number))) for number in range(2)
+    )
     world_batch = world.emulator.platform.batches.batches[batch["id"]]
-    assert sorted(path.read_text() for _, path in world_batch.paths()) == sorted(json_lines(rows_of(number)) for number in range(2))
-    assert all(run.result == {"files": 2, "bytes": sum(len(json_lines(rows_of(number))) for number in range(2))} for run in runs)
+    assert sorted(path.read_text() for _, path in world_batch.paths()) == sorted(
+        json_lines(rows_of(number)) for number in range(2)
+    )
+    assert all(
+        run.result == {"files": 2, "bytes": sum(len(json_lines(rows_of(number))) for number in range(2))}
+        for run in runs
+    )
 
 
 row(
@@ -354,7 +381,10 @@ def a_batch_with_bad_rows(world: World) -> Facts:
 def downloaded(world: World, runs: list[Run]) -> None:
     folder = world.folder / "failed" / runs[0].facts["batch_id"]
     files = sorted(folder.iterdir())
-    assert all(sorted(run.result) == sorted(f"file://{file}" if result_is_url(run) else str(file) for file in files) for run in runs)
+    assert all(
+        sorted(run.result) == sorted(f"file://{file}" if result_is_url(run) else str(file) for file in files)
+        for run in runs
+    )
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert [one["_corrupt_record"] for one in rows] == bad_rows(runs[0].facts["count"])
 
@@ -367,7 +397,9 @@ row(
     name="AdobeDownloadFailedRowsOperator",
     invariant="reads: the files hold exactly the rejected rows",
     prepare=a_batch_with_bad_rows,
-    build=lambda facts: AdobeDownloadFailedRowsOperator(task_id="download", batch_id=facts["batch_id"], target=facts["target"]),
+    build=lambda facts: AdobeDownloadFailedRowsOperator(
+        task_id="download", batch_id=facts["batch_id"], target=facts["target"]
+    ),
     check=downloaded,
     not_with={"404": "Adobe answers so when there are no failed rows"},
     switches={"batch_seconds": 0},

@@ -40,7 +40,8 @@ def require_token(world: World) -> None:
     world.emulator.target.settings[REQUIRED] = True
 
 
-# ----------------------------------------------------------------------------------------------------------------- rotation
+# ------------------------------------------------------------------------------------------------------------
+# rotation
 
 
 def an_old_token(world: World) -> Facts:
@@ -73,11 +74,19 @@ def rotated(world: World, runs: list[Run]) -> None:
 
 row(
     name="AdobeRotateProfileTokenOperator",
-    invariant="the store holds the token that Target accepts; at most one token more than needed; consumers are told",
+    invariant=(
+        "the store holds the token that Target accepts; at most one token more than needed; consumers are "
+        "told"
+    ),
     prepare=an_old_token,
-    build=lambda facts: AdobeRotateProfileTokenOperator(task_id="rotate", store=store(facts), verify_timeout=timedelta(seconds=5)),
+    build=lambda facts: AdobeRotateProfileTokenOperator(
+        task_id="rotate", store=store(facts), verify_timeout=timedelta(seconds=5)
+    ),
     check=rotated,
-    needs_next_run="a token that Target creates when the task is over kills the one in the store; the next run sees it and adopts it",
+    needs_next_run=(
+        "a token that Target creates when the task is over kills the one in the store; the next run sees it "
+        "and adopts it"
+    ),
 )
 
 
@@ -107,14 +116,21 @@ def only_the_setting(world: World, runs: list[Run]) -> None:
 row(
     name="AdobeSetProfileAuthenticationOperator",
     invariant="the setting is on, and no other setting has changed",
-    prepare=lambda world: world.emulator.target.settings.update({REQUIRED: False}) or {"before": dict(world.emulator.target.settings)},
+    prepare=lambda world: (
+        world.emulator.target.settings.update({REQUIRED: False})
+        or {"before": dict(world.emulator.target.settings)}
+    ),
     build=lambda facts: AdobeSetProfileAuthenticationOperator(task_id="require", enabled=True),
     check=only_the_setting,
 )
 
-# -------------------------------------------------------------------------------------------------------------- bulk update
+# ------------------------------------------------------------------------------------------------------------
+# bulk update
 
-ROWS = [{"thirdPartyId": f"person-{number}", "tier": f"tier {number % 3}", "note": "São, 100%"} for number in range(12)]
+ROWS = [
+    {"thirdPartyId": f"person-{number}", "tier": f"tier {number % 3}", "note": "São, 100%"}
+    for number in range(12)
+]
 
 
 def profiles(world: World) -> Facts:
@@ -127,13 +143,21 @@ def profiles_are_set(world: World, runs: list[Run]) -> None:
         ("thirdPartyId", one["thirdPartyId"]): {"tier": one["tier"], "note": one["note"]} for one in ROWS
     }
     for run in runs:
-        assert {key: run.result[key] for key in ("rows", "successful", "failed")} == {"rows": 12, "successful": 12, "failed": 0}
+        assert {key: run.result[key] for key in ("rows", "successful", "failed")} == {
+            "rows": 12,
+            "successful": 12,
+            "failed": 0,
+        }
         assert {batch["batch_id"] for batch in run.result["batches"]} <= set(world.emulator.target.batches)
 
 
 def update(facts: Facts) -> Any:
     return AdobeBulkProfileUpdateOperator(
-        task_id="update", rows=facts["rows"], store=store(facts), poll_interval=1, deferrable=facts.get("deferrable", False)
+        task_id="update",
+        rows=facts["rows"],
+        store=store(facts),
+        poll_interval=1,
+        deferrable=facts.get("deferrable", False),
     )
 
 
@@ -178,7 +202,11 @@ def told(world: World, runs: list[Run]) -> None:
 
 def sensor(facts: Facts) -> Any:
     return AdobeBulkProfileUpdateSensor(
-        task_id="wait", batches=facts["batches"], store=store(facts), poke_interval=1, deferrable=facts.get("deferrable", False)
+        task_id="wait",
+        batches=facts["batches"],
+        store=store(facts),
+        poke_interval=1,
+        deferrable=facts.get("deferrable", False),
     )
 
 

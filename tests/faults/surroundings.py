@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong around a whole try, rather than at one of its requests: names, connections, certificates, proxies, the disk.
+"""What is wrong around a whole try, rather than at one of its requests: names, connections, certificates,
+proxies, the disk.
 
 Each is a context manager that is given the world, and gives the URL that Adobe has meanwhile.
 """
@@ -28,12 +29,17 @@ ELSEWHERE = "https://adobe.test"
 
 def everything_at(url: str) -> dict[str, Any]:
     """Return the changes of a connection that lead all its services to ``url``."""
-    return dict.fromkeys(("ims_url", "platform_url", "audience_manager_url", "target_url", "target_edge_url"), url)
+    return dict.fromkeys(
+        ("ims_url", "platform_url", "audience_manager_url", "target_url", "target_edge_url"), url
+    )
 
 
 def facts_at(url: str, instead_of: str, facts: dict[str, Any]) -> dict[str, Any]:
     """Return facts of a row with the URLs of Adobe's that they name changed likewise."""
-    return {name: [one.replace(instead_of, url) for one in value] if name == "batches" else value for name, value in facts.items()}
+    return {
+        name: [one.replace(instead_of, url) for one in value] if name == "batches" else value
+        for name, value in facts.items()
+    }
 
 
 @contextmanager
@@ -96,7 +102,9 @@ def disk_full(world: World) -> Iterator[str]:
 
 @contextmanager
 def behind_a_proxy(world: World) -> Iterator[str]:
-    """Adobe has a host name, speaks TLS with a certificate of a company's authority, and a proxy leads to it."""
+    """Adobe has a host name, speaks TLS with a certificate of a company's authority, and a proxy leads to
+    it.
+    """
     authority = Authority(world.folder)
     own_url = world.emulator.url
     with _tls_in_front_of(own_url, authority.server("adobe.test")) as port, proxy(port) as between:
@@ -118,7 +126,10 @@ def _tls_in_front_of(url: str, tls: ssl.SSLContext) -> Iterator[int]:
     class Relay(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             try:
-                with closing(tls.wrap_socket(self.request, server_side=True)) as client, socket.create_connection(address) as server:
+                with (
+                    closing(tls.wrap_socket(self.request, server_side=True)) as client,
+                    socket.create_connection(address) as server,
+                ):
                     other = {client: server, server: client}
                     while True:
                         for source in select.select(list(other), [], [], 30)[0]:

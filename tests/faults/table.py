@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the tables of ``docs/reliability.md`` from the matrix and the results of a full run: ``python -m tests.faults.table FILE``.
+"""Write the tables of ``docs/reliability.md`` from the matrix and the results of a full run: ``python -m
+tests.faults.table FILE``.
 
 Without a file the counts stay as they are in the page.
 """
@@ -51,7 +52,13 @@ def counts_of_page(text: str) -> Counts:
 
 def page(text: str, counts: Counts) -> str:
     """Return ``text``, the page as it is, with its tables made anew."""
-    tables = {"sum": _sum(counts), "counts": _counts(counts), "faults": _faults(), "not tried": _not_tried(), "rotation": _rotation()}
+    tables = {
+        "sum": _sum(counts),
+        "counts": _counts(counts),
+        "faults": _faults(),
+        "not tried": _not_tried(),
+        "rotation": _rotation(),
+    }
     for name, table in tables.items():
         before, _, rest = text.partition(_marker(name))
         text = f"{before}{_marker(name)}\n{table}\n{_marker(name)}{rest.partition(_marker(name))[2]}"
@@ -96,7 +103,9 @@ def _total(places: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 def _sum(counts: Counts) -> str:
     tried, survived = _total(counts.values())
-    return f"**{tried:,} cases tried, {survived:,} survived**, with {len(FAULTS)} faults in {len(ROWS)} rows.\n"
+    return (
+        f"**{tried:,} cases tried, {survived:,} survived**, with {len(FAULTS)} faults in {len(ROWS)} rows.\n"
+    )
 
 
 def _counts(counts: Counts) -> str:
@@ -110,7 +119,10 @@ def _counts(counts: Counts) -> str:
 
 
 def _faults() -> str:
-    return _markdown(["group", "faults"], ([group, "; ".join(f.name for f in FAULTS.values() if f.group == group)] for group in GROUPS))
+    return _markdown(
+        ["group", "faults"],
+        ([group, "; ".join(f.name for f in FAULTS.values() if f.group == group)] for group in GROUPS),
+    )
 
 
 def _not_tried() -> str:
@@ -125,11 +137,20 @@ def _not_tried() -> str:
 
 
 def _rotation() -> str:
-    _, table, _ = re.split(r"^=[= ]+\n(?=the earlier)|^=[= ]+\n\Z", decision.__doc__ or "", flags=re.MULTILINE)
+    _, table, _ = re.split(
+        r"^=[= ]+\n(?=the earlier)|^=[= ]+\n\Z", decision.__doc__ or "", flags=re.MULTILINE
+    )
     head, *rows = [re.split(r"\s{2,}", line) for line in table.splitlines() if not line.startswith("=")]
     return _markdown(head, rows)
 
 
 if __name__ == "__main__":
     old = PAGE.read_text()
-    PAGE.write_text(page(old, counts_of_run(Path(sys.argv[1]).read_text().splitlines()) if sys.argv[1:] else counts_of_page(old)))
+    PAGE.write_text(
+        page(
+            old,
+            counts_of_run(Path(sys.argv[1]).read_text().splitlines())
+            if sys.argv[1:]
+            else counts_of_page(old),
+        )
+    )

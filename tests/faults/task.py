@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The side of the task: what Airflow's task runner and triggerer do with one try, in a process of its own that may be killed.
+"""The side of the task: what Airflow's task runner and triggerer do with one try, in a process of its own
+that may be killed.
 
-A try is up to three processes, as in Airflow: ``execute``, then the trigger if the task defers, then the completing method. Each is
-forked from a server that has Airflow and the package loaded, gets an :class:`Order`, and reports an outcome.
+A try is up to three processes, as in Airflow: ``execute``, then the trigger if the task defers, then the
+completing method. Each is forked from a server that has Airflow and the package loaded, gets an
+:class:`Order`, and reports an outcome.
 """
 
 from __future__ import annotations
@@ -74,7 +76,9 @@ class TaskStateStore:
     """Airflow 3.3's ``task_state_store``, in a file: it lasts over tries and over clearing."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "task_state"  # a link: processes that take themselves for the same task share it
+        self._file = (
+            folder / "task_state"
+        )  # a link: processes that take themselves for the same task share it
 
     def _all(self) -> dict[str, Any]:
         return dict(json.loads(self._file.read_text())) if self._file.exists() else {}
@@ -143,7 +147,11 @@ def main(report: Connection, order: Order) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, resource.RLIM_INFINITY))
     try:
         # Not asyncio.run: it would wait for threads of the loop, which no triggerer does.
-        outcome = asyncio.new_event_loop().run_until_complete(_trigger(order)) if order.phase == "trigger" else _task(report, order)
+        outcome = (
+            asyncio.new_event_loop().run_until_complete(_trigger(order))
+            if order.phase == "trigger"
+            else _task(report, order)
+        )
     except BaseException as error:
         traceback.print_exc()
         outcome = {"state": "broken harness", "error": repr(error)}
@@ -189,7 +197,11 @@ def _task(report: Connection, order: Order) -> dict[str, Any]:
         xcom.clear()
     task.render_template_fields(context)
     try:
-        result = task.execute(context) if order.phase == "execute" else task.resume_execution(order.method, order.method_arguments, context)
+        result = (
+            task.execute(context)
+            if order.phase == "execute"
+            else task.resume_execution(order.method, order.method_arguments, context)
+        )
     except TaskDeferred as deferred:
         path, arguments = deferred.trigger.serialize()
         return {
@@ -217,9 +229,18 @@ def _failure(state: str, error: BaseException) -> dict[str, Any]:
 
 
 def _context(order: Order, task: Any, xcom: Xcom) -> Any:
-    identity = {"dag_id": order.dag_id, "run_id": order.run_id, "task_id": task.task_id, "map_index": order.map_index}
+    identity = {
+        "dag_id": order.dag_id,
+        "run_id": order.run_id,
+        "task_id": task.task_id,
+        "map_index": order.map_index,
+    }
     dag_run = SimpleNamespace(
-        dag_id=order.dag_id, run_id=order.run_id, start_date=datetime.fromisoformat(order.started), logical_date=None, conf={}
+        dag_id=order.dag_id,
+        run_id=order.run_id,
+        start_date=datetime.fromisoformat(order.started),
+        logical_date=None,
+        conf={},
     )
     ti = SimpleNamespace(
         **identity,
@@ -230,7 +251,15 @@ def _context(order: Order, task: Any, xcom: Xcom) -> Any:
         xcom_push=xcom.push,
         xcom_pull=lambda *, key="return_value", **_: xcom.pull().get(key),
     )
-    context = {"ti": ti, "task_instance": ti, "dag_run": dag_run, "run_id": order.run_id, "task": task, "dag": task.dag, "params": {}}
+    context = {
+        "ti": ti,
+        "task_instance": ti,
+        "dag_run": dag_run,
+        "run_id": order.run_id,
+        "task": task,
+        "dag": task.dag,
+        "params": {},
+    }
     if _has_task_state_store():
         context["task_state_store"] = TaskStateStore(order.folder)
     return context

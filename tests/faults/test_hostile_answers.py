@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that never end, unpack to far more than they weigh, or drip: refused in bounded memory, within the configured deadline."""
+"""Answers that never end, unpack to far more than they weigh, or drip: refused in bounded memory, within the
+configured deadline.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,12 @@ def packed_twice() -> bytes:
 
 
 def answered(body: bytes, status: int = 200, encoding: str = "identity") -> bytes:
-    return b"HTTP/1.1 %d Whatever\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (status, encoding.encode(), len(body), body)
+    return b"HTTP/1.1 %d Whatever\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+        status,
+        encoding.encode(),
+        len(body),
+        body,
+    )
 
 
 def slowly(begin: bytes, then: bytes, seconds: float) -> Iterator[bytes]:
@@ -84,22 +91,36 @@ RAW: dict[str, Callable[[], bytes | Iterator[bytes]]] = {
     "100 Continue, slowly": lambda: slowly(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.1),
     "a head that drips": lambda: slowly(b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.1),
     "headers that drip": lambda: slowly(b"HTTP/1.1 200 OK\r\n", b"X: x\r\n", 0.1),
-    "a trailer that drips": lambda: slowly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: x\r\n", 0.1),
+    "a trailer that drips": lambda: slowly(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: x\r\n", 0.1
+    ),
     "a trailer for ever": lambda: itertools.chain(
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"], itertools.repeat(b"X: x\r\n" * 1000)
     ),
-    "chunks of one byte": lambda: slowly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 0.1),
-    "the length of a chunk for ever": lambda: slowly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", 0.01),
+    "chunks of one byte": lambda: slowly(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 0.1
+    ),
+    "the length of a chunk for ever": lambda: slowly(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", 0.01
+    ),
 }
 
 
 @pytest.fixture
 def ask(emulator: Any, processes: Any) -> Callable[..., dict[str, Any]]:
     def ask(way: str, **more: Any) -> dict[str, Any]:
-        connection = connection_to(emulator.url, total_timeout=DEADLINE, read_timeout=1, max_attempts=1, **more)
-        fields = {"client_id": connection["login"], "client_secret": connection["password"], **connection["extra"]}
+        connection = connection_to(
+            emulator.url, total_timeout=DEADLINE, read_timeout=1, max_attempts=1, **more
+        )
+        fields = {
+            "client_id": connection["login"],
+            "client_secret": connection["password"],
+            **connection["extra"],
+        }
         with processes.Pool(1) as pool:
-            pool.apply(measured, ((way, {**fields, "platform_url": "http://127.0.0.1:9"}),))  # load everything, once
+            pool.apply(
+                measured, ((way, {**fields, "platform_url": "http://127.0.0.1:9"}),)
+            )  # load everything, once
             return dict(pool.apply(measured, ((way, fields),)))
 
     return ask
@@ -119,7 +140,9 @@ def test_hostile_answers_are_refused_in_bounded_memory_and_time(
 @pytest.mark.faults
 @pytest.mark.parametrize("way", ["blocking", "async", "download"])
 @pytest.mark.parametrize("hostile", RAW)
-def test_what_no_server_sends_is_refused_likewise(ask: Callable[..., dict[str, Any]], hostile: str, way: str, request: Any) -> None:
+def test_what_no_server_sends_is_refused_likewise(
+    ask: Callable[..., dict[str, Any]], hostile: str, way: str, request: Any
+) -> None:
     made = RAW[hostile]()
     with running(lambda _: made) as server:
         found = ask(way, platform_url=server.url)
@@ -140,7 +163,9 @@ def refused_within_bounds(found: dict[str, Any], request: Any) -> None:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("hostile", ["endless", "gzip bomb of 4 GB", "drip"])
-def test_the_answer_to_a_token_request_is_bounded_too(emulator: Any, ask: Callable[..., dict[str, Any]], hostile: str) -> None:
+def test_the_answer_to_a_token_request_is_bounded_too(
+    emulator: Any, ask: Callable[..., dict[str, Any]], hostile: str
+) -> None:
     emulator.faults.add(path="/ims/token", **HOSTILE[hostile])
 
     found = ask("blocking")

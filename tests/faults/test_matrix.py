@@ -39,15 +39,28 @@ def requests_of(row: str, new_world: Callable[[], World]) -> list[Request]:
 
 @pytest.mark.parametrize(
     ("row", "fault"),
-    [pytest.param(row, fault, id=f"{row}-{fault}") for row in ROWS for fault in FAULTS if fault not in ROWS[row].not_with],
+    [
+        pytest.param(row, fault, id=f"{row}-{fault}")
+        for row in ROWS
+        for fault in FAULTS
+        if fault not in ROWS[row].not_with
+    ],
 )
 def test_nothing_is_lost_or_doubled(
-    row: str, fault: str, new_world: Callable[[], World], request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]
+    row: str,
+    fault: str,
+    new_world: Callable[[], World],
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, Any], None],
 ) -> None:
     requests = requests_of(row, new_world)
     places = list(FAULTS[fault].places(requests))
     possible = len(places)
-    if possible > SAMPLE and (row, fault) not in IN_FULL and not request.config.getoption("--every-case", False):
+    if (
+        possible > SAMPLE
+        and (row, fault) not in IN_FULL
+        and not request.config.getoption("--every-case", False)
+    ):
         places = random.Random(SEED + zlib.crc32(f"{row} {fault}".encode())).sample(places, SAMPLE)
     wrong: list[str] = []
     log = ""
@@ -56,8 +69,14 @@ def test_nothing_is_lost_or_doubled(
         try:
             FAULTS[fault].play(Case(world, ROWS[row], fault, place, requests, detail))
         except Exception as error:
-            wrong.append(f"request {place.number}, {place.method} {place.path} ({place.phase}), detail {detail}: {error!r}")
+            wrong.append(
+                f"request {place.number}, {place.method} {place.path} ({place.phase}), detail {detail}: "
+                f"{error!r}"
+            )
             log = log or world.log()
     survived = len(places) - len(wrong)
-    record_property("fault_cases", {"row": row, "fault": fault, "possible": possible, "tried": len(places), "survived": survived})
+    record_property(
+        "fault_cases",
+        {"row": row, "fault": fault, "possible": possible, "tried": len(places), "survived": survived},
+    )
     assert not wrong, "\n".join([*wrong, "", "The log of the first of them:", log])

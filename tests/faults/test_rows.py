@@ -29,7 +29,12 @@ def operators_of_the_package() -> set[str]:
     for package in (operators, sensors):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             for kind in vars(importlib.import_module(module.name)).values():
-                if isinstance(kind, type) and issubclass(kind, BaseOperator) and kind.__module__ == module.name and does_something(kind):
+                if (
+                    isinstance(kind, type)
+                    and issubclass(kind, BaseOperator)
+                    and kind.__module__ == module.name
+                    and does_something(kind)
+                ):
                     names.add(kind.__name__)
     return names
 
@@ -67,4 +72,6 @@ def test_what_is_not_tried_is_a_fault_that_there_is_with_a_reason() -> None:
 
 def test_the_page_on_reliability_has_the_rows_the_faults_and_the_gaps_of_the_matrix() -> None:
     text = PAGE.read_text()
-    assert page(text, counts_of_page(text)) == text, "run python -m tests.faults.table, or make faults for new counts"
+    assert page(text, counts_of_page(text)) == text, (
+        "run python -m tests.faults.table, or make faults for new counts"
+    )

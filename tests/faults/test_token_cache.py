@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The access token that the tasks of a worker share: one request for a thousand of them, and nothing that anybody else could use."""
+"""The access token that the tasks of a worker share: one request for a thousand of them, and nothing that
+anybody else could use.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def test_a_thousand_tasks_take_one_token_request(emulator: Any, processes: Any, 
     assert len(emulator.journal.find("GET", "/catalog/batches")) == 1000
 
 
-def test_a_refused_token_is_renewed_once_for_all(emulator: Any, processes: Any, order: Any, one_task: Callable[[], int]) -> None:
+def test_a_refused_token_is_renewed_once_for_all(
+    emulator: Any, processes: Any, order: Any, one_task: Callable[[], int]
+) -> None:
     one_task()
     emulator.ims.expire_tokens()
 
@@ -97,7 +101,9 @@ def test_killing_the_task_that_asks_hardly_delays_the_others(
     emulator.holds.wait()
     others = [started() for _ in range(AT_ONCE)]
     # All of them are in line for the lock once they have opened its file.
-    World.wait_until(lambda: all(lock_file_open(process.pid) for process in others), "the tasks to wait for the lock")
+    World.wait_until(
+        lambda: all(lock_file_open(process.pid) for process in others), "the tasks to wait for the lock"
+    )
 
     asking.kill()
     killed = time.monotonic()
@@ -120,7 +126,9 @@ def lock_file_open(pid: int) -> bool:
         return False
 
 
-def test_what_is_at_rest_is_private_and_encrypted(emulator: Any, folder: Path, one_task: Callable[[], int]) -> None:
+def test_what_is_at_rest_is_private_and_encrypted(
+    emulator: Any, folder: Path, one_task: Callable[[], int]
+) -> None:
     one_task()
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -157,8 +165,15 @@ def test_another_secret_or_credential_does_not_share(
 
 
 def test_a_user_does_not_get_the_token_of_another_with_the_same_client(folder: Path) -> None:
-    fields = {"client_id": "c", "client_secret": "s", "authentication": "audience_manager_password", "username": "u"}
-    TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).write(AccessToken("token", time.time() + 1000, time.time() + 900))
+    fields = {
+        "client_id": "c",
+        "client_secret": "s",
+        "authentication": "audience_manager_password",
+        "username": "u",
+    }
+    TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).write(
+        AccessToken("token", time.time() + 1000, time.time() + 900)
+    )
 
     found = TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).read()
     assert found is not None
@@ -166,7 +181,8 @@ def test_a_user_does_not_get_the_token_of_another_with_the_same_client(folder: P
     assert TokenCache(AdobeSettings.of({**fields, "user_password": "wrong"})).read() is None
 
 
-# ------------------------------------------------------------------------------------------- whatever is wrong, tasks go on working
+# ------------------------------------------------------------------------------------------- whatever is
+# wrong, tasks go on working
 
 
 def a_link(folder: Path, tmp_path: Path) -> None:
@@ -196,7 +212,11 @@ def a_file(folder: Path, tmp_path: Path) -> None:
     folder.write_text("not a folder")
 
 
-@pytest.mark.parametrize("spoil", [a_link, open_to_all, open_to_the_group, somebody_elses, a_file], ids=lambda spoil: spoil.__name__)
+@pytest.mark.parametrize(
+    "spoil",
+    [a_link, open_to_all, open_to_the_group, somebody_elses, a_file],
+    ids=lambda spoil: spoil.__name__,
+)
 def test_a_folder_that_is_not_ours_is_not_used(
     emulator: Any,
     folder: Path,
@@ -259,7 +279,17 @@ def of_somebody_else(file: Path) -> None:
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "spoil",
-    [nothing, random_bytes, cut_off, huge, plain_json, readable_by_all, a_link_to_another_file, a_pipe, of_somebody_else],
+    [
+        nothing,
+        random_bytes,
+        cut_off,
+        huge,
+        plain_json,
+        readable_by_all,
+        a_link_to_another_file,
+        a_pipe,
+        of_somebody_else,
+    ],
     ids=lambda spoil: spoil.__name__,
 )
 def test_a_file_that_is_not_right_is_ignored_and_replaced(
@@ -277,7 +307,9 @@ def test_a_file_that_is_not_right_is_ignored_and_replaced(
     assert (precious.read_bytes() if precious.exists() else None) == before
 
 
-def test_a_directory_in_the_place_of_the_file_only_costs_requests(emulator: Any, folder: Path, one_task: Callable[[], int]) -> None:
+def test_a_directory_in_the_place_of_the_file_only_costs_requests(
+    emulator: Any, folder: Path, one_task: Callable[[], int]
+) -> None:
     one_task()
     file = token_file(folder)
     file.unlink()
@@ -288,7 +320,9 @@ def test_a_directory_in_the_place_of_the_file_only_costs_requests(emulator: Any,
     assert emulator.ims.token_requests == 3
 
 
-def test_a_link_in_the_place_of_the_lock_is_not_followed(emulator: Any, folder: Path, tmp_path: Path, one_task: Callable[[], int]) -> None:
+def test_a_link_in_the_place_of_the_lock_is_not_followed(
+    emulator: Any, folder: Path, tmp_path: Path, one_task: Callable[[], int]
+) -> None:
     one_task()
     (lock,) = folder.glob("*.lock")
     lock.unlink()

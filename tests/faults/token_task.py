@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task in a process of its own that needs a token. Without pytest, which a thousand processes would load one after the other."""
+"""A task in a process of its own that needs a token. Without pytest, which a thousand processes would load
+one after the other.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every function of the package that returns a call, found by its annotation, with harmless arguments for each."""
+"""Every function of the package that returns a call, found by its annotation, with harmless arguments for
+each.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,11 @@ def settings_at(url: str, **fields: Any) -> AdobeSettings:
 def _makers() -> Iterable[Maker]:
     for module in MODULES:
         for function in vars(module).values():
-            if not inspect.isfunction(function) or function.__module__ != module.__name__ or function.__name__.startswith("_"):
+            if (
+                not inspect.isfunction(function)
+                or function.__module__ != module.__name__
+                or function.__name__.startswith("_")
+            ):
                 continue
             signature = inspect.signature(function)
             if not str(signature.return_annotation).startswith("Call["):
@@ -103,12 +109,23 @@ def _makers() -> Iterable[Maker]:
             for name, parameter in signature.parameters.items():
                 kind = str(parameter.annotation)
                 if kind == "AdobeSettings":
-                    arguments[name] = settings(authentication="oauth_server_to_server", access_token=None, client_secret="the-secret")
+                    arguments[name] = settings(
+                        authentication="oauth_server_to_server", access_token=None, client_secret="the-secret"
+                    )
                 else:
-                    # A parameter of a kind that is not known here fails with KeyError: say above what is harmless for it.
-                    arguments[name] = _BY_NAME[name] if name in _BY_NAME else _BY_TYPE.get(kind, parameter.default)
-                    assert arguments[name] is not inspect.Parameter.empty, f"{function.__name__}: {name}: {kind}"
-                if kind.startswith("str") or name.endswith("_id") or kind in ("TokenScope", "ProfileIdKind", "BulkDeleteMethod"):
+                    # A parameter of a kind that is not known here fails with KeyError: say above what is
+                    # harmless for it.
+                    arguments[name] = (
+                        _BY_NAME[name] if name in _BY_NAME else _BY_TYPE.get(kind, parameter.default)
+                    )
+                    assert arguments[name] is not inspect.Parameter.empty, (
+                        f"{function.__name__}: {name}: {kind}"
+                    )
+                if (
+                    kind.startswith("str")
+                    or name.endswith("_id")
+                    or kind in ("TokenScope", "ProfileIdKind", "BulkDeleteMethod")
+                ):
                     texts.append(name)
             yield Maker(function, arguments, tuple(texts))
 

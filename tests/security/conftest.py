@@ -16,7 +16,16 @@ Open = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy and no certificates of the machine that the tests run on."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "NETRC"):
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "SSL_CERT_FILE",
+        "NETRC",
+    ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setattr(limiter, "_limiters", {})
@@ -24,7 +33,9 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=[Blocking, Async], ids=["blocking", "async"])
 def opened(request: pytest.FixtureRequest) -> Iterator[Open]:
-    """``opened(settings)`` returns a function that sends a call with either session, and returns the error or ``None``."""
+    """``opened(settings)`` returns a function that sends a call with either session, and returns the error or
+    ``None``.
+    """
     made: list[Any] = []
 
     def make(settings: Any) -> Any:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers on loopback that note every byte: one that answers whatever it is told, with or without TLS, and a proxy."""
+"""Servers on loopback that note every byte: one that answers whatever it is told, with or without TLS, and a
+proxy.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +81,12 @@ def _running(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
 
 
 @contextmanager
-def running(answer: bytes | Callable[[Seen], Answer] = JSON_ANSWER, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    """Answer every request with these bytes, or with what the function returns: bytes, or pieces that may never end."""
+def running(
+    answer: bytes | Callable[[Seen], Answer] = JSON_ANSWER, tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
+    """Answer every request with these bytes, or with what the function returns: bytes, or pieces that may
+    never end.
+    """
     server = Server(0, answer if callable(answer) else lambda _: answer)
 
     class Handler(socketserver.StreamRequestHandler):
@@ -98,12 +104,19 @@ def running(answer: bytes | Callable[[Seen], Answer] = JSON_ANSWER, tls: ssl.SSL
                 headers = []
                 while header := self.rfile.readline().rstrip(b"\r\n"):
                     headers.append(header)
-                fields = {name.lower(): value.strip() for name, _, value in (header.partition(b":") for header in headers)}
+                fields = {
+                    name.lower(): value.strip()
+                    for name, _, value in (header.partition(b":") for header in headers)
+                }
                 seen = Seen(line, headers, self.rfile.read(int(fields.get(b"content-length", 0))))
                 server.seen.append(seen)
                 answer = server.answer(seen)
                 if isinstance(answer, bytes):
-                    answer = [answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if line.startswith(b"HEAD ") else answer]
+                    answer = [
+                        answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+                        if line.startswith(b"HEAD ")
+                        else answer
+                    ]
                 for piece in answer:
                     self.wfile.write(piece)
 
@@ -162,7 +175,15 @@ class Authority:
         self.bundle = folder / f"ca-{id(self)}.pem"
         self.bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _signed(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, days: int, hosts: tuple[str, ...] = (), authority: bool = False):  # type: ignore[no-untyped-def]
+    def _signed(
+        self,
+        name: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        days: int,
+        hosts: tuple[str, ...] = (),
+        authority: bool = False,
+    ):  # type: ignore[no-untyped-def]
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -173,24 +194,41 @@ class Authority:
             .not_valid_before(now - datetime.timedelta(days=3))
             .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
-        usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
-        usage |= {"encipher_only": False, "decipher_only": False, "key_cert_sign": authority, "crl_sign": authority}
+        usage = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+        )
+        usage |= {
+            "encipher_only": False,
+            "decipher_only": False,
+            "key_cert_sign": authority,
+            "crl_sign": authority,
+        }
         builder = builder.add_extension(x509.KeyUsage(digital_signature=True, **usage), critical=True)
         if not authority:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+            )
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
+            )
         return builder.sign(self._key, hashes.SHA256())
 
     def server(self, *hosts: str, days: int = 1) -> ssl.SSLContext:
         """Return what a server for these hosts needs; ``days`` below zero for an expired certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._signed(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]), key, days=days, hosts=hosts)
+        certificate = self._signed(
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]), key, days=days, hosts=hosts
+        )
         file = self._folder / f"server-{certificate.serial_number}.pem"
         file.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A 429 holds back everybody who uses the credential at the service, and nobody for longer than the configured deadline."""
+"""A 429 holds back everybody who uses the credential at the service, and nobody for longer than the
+configured deadline.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bombs, depths, sizes, repeated keys and odd numbers in whatever a person, an upstream task or Adobe hands over.
+"""Bombs, depths, sizes, repeated keys and odd numbers in whatever a person, an upstream task or Adobe hands
+over.
 
 Endless and compressed answers are tried in tests/faults, where memory is measured.
 """
@@ -122,7 +123,11 @@ def test_a_name_escaped_over_and_over_is_compared_soon() -> None:
     assert spec.canonical_name("R&amp;amp;D") == "R&D"
 
 
-LOL = "<!DOCTYPE r [" + "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9)).replace("&l0;", "lol") + "]>"
+LOL = (
+    "<!DOCTYPE r ["
+    + "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9)).replace("&l0;", "lol")
+    + "]>"
+)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,18 @@ LOL = "<!DOCTYPE r [" + "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n i
         "<response>",
         "",
     ],
-    ids=["entities", "a file", "a foreign DTD", "depth", "one too deep", "a page", "no encoding", "NUL", "half", "nothing"],
+    ids=[
+        "entities",
+        "a file",
+        "a foreign DTD",
+        "depth",
+        "one too deep",
+        "a page",
+        "no encoding",
+        "NUL",
+        "half",
+        "nothing",
+    ],
 )
 def test_hostile_xml_is_refused_soon(body: str) -> None:
     with soon(), pytest.raises((ValueError, LookupError)) as raised:
@@ -154,7 +170,9 @@ def test_xml_with_a_million_profiles_leaves_twenty_ids() -> None:
     assert len(answer.failed_ids) == 20
 
 
-@pytest.mark.parametrize("epoch", ["1e400", "-1e400", "NaN", "Infinity", "1" + "0" * 400, "true", "1e18", "1e-400", '"1"', "[]"])
+@pytest.mark.parametrize(
+    "epoch", ["1e400", "-1e400", "NaN", "Infinity", "1" + "0" * 400, "true", "1e18", "1e-400", '"1"', "[]"]
+)
 def test_an_epoch_that_is_none_ends_no_worker(epoch: str) -> None:
     body = f'{{"children": [{{"audienceId": "x", "createEpoch": {epoch}}}]}}'
     with soon():
@@ -163,7 +181,13 @@ def test_an_epoch_that_is_none_ends_no_worker(epoch: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<title>" * 1_000_000, b"<" * 5_000_000, b'{"message": "' + b"x" * 5_000_000 + b'"}', b"\x1b" * 5_000_000]
+    "body",
+    [
+        b"<title>" * 1_000_000,
+        b"<" * 5_000_000,
+        b'{"message": "' + b"x" * 5_000_000 + b'"}',
+        b"\x1b" * 5_000_000,
+    ],
 )
 def test_a_long_problem_is_read_soon(body: bytes) -> None:
     with soon():
@@ -174,32 +198,54 @@ def test_a_long_problem_is_read_soon(body: bytes) -> None:
     ("file_format", "content", "reason"),
     [
         ("csv", b'thirdPartyId,a\n"' + b"x" * 5_000_000, "field larger than field limit"),
-        ("csv", b"thirdPartyId," + b",".join(b"c%d" % number for number in range(13_000)) + b"\n1", "Adobe keeps"),
+        (
+            "csv",
+            b"thirdPartyId," + b",".join(b"c%d" % number for number in range(13_000)) + b"\n1",
+            "Adobe keeps",
+        ),
         ("csv", b"thirdPartyId,a,a\n1,2,3", "columns of the same name"),
         ("csv", b"thirdPartyId,a\n\xff,1", "is not UTF-8"),
         ("json", b'{"thirdPartyId": "1", "a": "' + b"x" * 3_000_000, "longer than 1 MB"),
         (
             "json",
-            b'{"thirdPartyId": "1", "a": 1}\n{"thirdPartyId": "1", "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            b'{"thirdPartyId": "1", "a": 1}\n{"thirdPartyId": "1", "a": '
+            + b"[" * 100_000
+            + b"]" * 100_000
+            + b"}",
             "RecursionError|not JSON",
         ),
         ("json", b'{"thirdPartyId": "1", "a": 1}\n{"thirdPartyId": "1", "a": NaN}', "NaN is no JSON"),
-        ("json", b'{"thirdPartyId": "1", "a": 1}\n{"thirdPartyId": "1", "a": -Infinity}', "-Infinity is no JSON"),
+        (
+            "json",
+            b'{"thirdPartyId": "1", "a": 1}\n{"thirdPartyId": "1", "a": -Infinity}',
+            "-Infinity is no JSON",
+        ),
         ("json", b'{"thirdPartyId": "1", "a": {"b": 1}}', "has no text"),
         ("json", b'{"thirdPartyId": "1", "a": "\\ud800"}', "cannot be written in UTF-8"),
-        ("json", b'{"thirdPartyId": "1", "a": 1}\n{"thirdPartyId": "1", "a": ' + b"9" * 100_000 + b"}", "bytes; Adobe keeps"),
+        (
+            "json",
+            b'{"thirdPartyId": "1", "a": 1}\n{"thirdPartyId": "1", "a": ' + b"9" * 100_000 + b"}",
+            "bytes; Adobe keeps",
+        ),
         ("parquet", b"PAR1" + b"\xff" * 1000 + b"PAR1", "is no Parquet file"),
         ("parquet", b"PAR1\x15\x04" + b"\x7f\xff\xff\xffPAR1", "is no Parquet file"),
     ],
 )
 def test_hostile_profiles_are_refused_soon(file_format: str, content: bytes, reason: str) -> None:
-    with soon(), Parts(Columns("thirdPartyId", "thirdPartyId")) as parts, pytest.raises(AdobeConfigurationError, match=reason) as raised:
+    with (
+        soon(),
+        Parts(Columns("thirdPartyId", "thirdPartyId")) as parts,
+        pytest.raises(AdobeConfigurationError, match=reason) as raised,
+    ):
         parts.write([table_of_file(lambda: io.BytesIO(content), file_format, "a file")])  # type: ignore[arg-type]
     assert len(str(raised.value)) < 3000
 
 
 def test_huge_numbers_in_answers_are_told_not_raised() -> None:
-    for body in ('{"data": [{"name": "x", "length": 1e400}]}', '{"data": [{"name": "x", "length": ' + "9" * 5000 + "}]}"):
+    for body in (
+        '{"data": [{"name": "x", "length": 1e400}]}',
+        '{"data": [{"name": "x", "length": ' + "9" * 5000 + "}]}",
+    ):
         with pytest.raises((ValueError, ArithmeticError)):
             experience_platform.list_failed_files("b").parse(Response(200, {}, body.encode()))
     assert json.loads("1e400") == float("inf")

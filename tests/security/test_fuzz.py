@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever comes in, only an AdobeError comes out: every parser of answers and every reader of files. Always the same examples."""
+"""Whatever comes in, only an AdobeError comes out: every parser of answers and every reader of files. Always
+the same examples.
+"""
 
 # ruff: noqa: PT017  that nothing is raised is as good here
 from __future__ import annotations
@@ -38,7 +40,9 @@ WORDS = sorted(
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
     }
 )
-NUMBERS = st.sampled_from([0, -1, 1, 2**63, 10**30, 10**400, 0.5, -0.0, 1e308, float("inf"), float("-inf"), float("nan")])
+NUMBERS = st.sampled_from(
+    [0, -1, 1, 2**63, 10**30, 10**400, 0.5, -0.0, 1e308, float("inf"), float("-inf"), float("nan")]
+)
 TEXTS = st.sampled_from(
     ["", " ", "7", "-7", "1e400", "\u0667", "²", "true", "x" * 600, "\ud800", "a\nb", "\x1b[2J", "https://["]
 ) | st.text(max_size=8)
@@ -48,7 +52,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
     max_leaves=12,
 )
-STATUSES = st.sampled_from([200, 200, 200, 200, 201, 204, 206, 301, 400, 401, 403, 404, 409, 429, 500, 503, 599])
+STATUSES = st.sampled_from(
+    [200, 200, 200, 200, 201, 204, 206, 301, 400, 401, 403, 404, 409, 429, 500, 503, 599]
+)
 HEADERS = st.dictionaries(
     st.sampled_from(["retry-after", "range", "x-request-id", "x-debug-id", "content-type", "location"]),
     st.text(st.characters(codec="latin-1"), max_size=20)
@@ -80,11 +86,37 @@ def shapes(maker: Maker) -> Iterator[Any]:
     """Return what the parser asks for, one word after the other, so that the examples reach its depths."""
     source = inspect.getsource(inspect.getmodule(maker.function))  # type: ignore[arg-type]
     names = [word for word in WORDS if f'"{word}"' in source]
-    hostile = [None, True, -1, 10**400, 1e400, float("nan"), "", "x", "²", [], {}, [[]], [{}], {"": {}}, "x" * 5000]
+    hostile = [
+        None,
+        True,
+        -1,
+        10**400,
+        1e400,
+        float("nan"),
+        "",
+        "x",
+        "²",
+        [],
+        {},
+        [[]],
+        [{}],
+        {"": {}},
+        "x" * 5000,
+    ]
     generator = random.Random(maker.name)
     for _ in range(20):
         whole = {name: generator.choice(hostile) for name in names if generator.random() < 0.7}
-        for name in ("children", "list", "data", "accessToken", "metrics", "relatedObjects", "errors", "harmless7", "_page"):
+        for name in (
+            "children",
+            "list",
+            "data",
+            "accessToken",
+            "metrics",
+            "relatedObjects",
+            "errors",
+            "harmless7",
+            "_page",
+        ):
             if generator.random() < 0.5:
                 part = {inner: generator.choice(hostile) for inner in names if generator.random() < 0.7}
                 whole[name] = part if generator.random() < 0.5 else [part, dict(part)]
@@ -109,7 +141,11 @@ def test_a_parser_lets_nothing_out_but_adobe_errors(maker: Maker) -> None:
 
 
 def _fuzz(session: Answering, call: Any) -> None:
-    @given(status=STATUSES, headers=HEADERS, body=VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
+    @given(
+        status=STATUSES,
+        headers=HEADERS,
+        body=VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40),
+    )
     @FUZZ_A_LITTLE
     @example(status=200, headers={}, body=b"[" * 100_000)
     @example(status=200, headers={}, body=b'{"a":' * 900 + b"1" + b"}" * 900)
@@ -127,7 +163,11 @@ def _fuzz(session: Answering, call: Any) -> None:
     answers()
 
 
-@given(status=st.integers(100, 999), headers=HEADERS, body=VALUES.map(lambda value: json.dumps(value).encode()) | st.binary())
+@given(
+    status=st.integers(100, 999),
+    headers=HEADERS,
+    body=VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(),
+)
 @FUZZ
 def test_the_reader_of_problems_never_fails(status: int, headers: dict[str, str], body: bytes) -> None:
     problem = errors.read_problem(Response(status, headers, body))
@@ -146,7 +186,12 @@ def test_the_reader_of_problems_survives_every_depth(opening: bytes) -> None:
         assert errors.read_problem(Response(400, {}, opening * depth + b"1" + closing * depth)).message
 
 
-@given(value=st.text() | st.from_regex(r"\A[A-Z][a-z]{2}, \d{1,12} [A-Z][a-z]{2} \d{1,12} \d\d:\d\d:\d\d ([A-Z]{3}|[+-]\d{1,9})\Z"))
+@given(
+    value=st.text()
+    | st.from_regex(
+        r"\A[A-Z][a-z]{2}, \d{1,12} [A-Z][a-z]{2} \d{1,12} \d\d:\d\d:\d\d ([A-Z]{3}|[+-]\d{1,9})\Z"
+    )
+)
 @example(value="Fri, 01 Jan 99999999999 00:00:00 GMT")
 @example(value="9" * 10_000)
 @FUZZ
@@ -158,7 +203,11 @@ def test_retry_after_is_a_number_or_nothing(value: str) -> None:
 @given(fields=st.dictionaries(st.sampled_from([*AdobeSettings.model_fields, "unknown"]), VALUES, max_size=8))
 @FUZZ
 def test_settings_are_good_or_explained(fields: dict[str, Any]) -> None:
-    given_secrets = [fields[name] for name in ("client_secret", "access_token", "user_password") if isinstance(fields.get(name), str)]
+    given_secrets = [
+        fields[name]
+        for name in ("client_secret", "access_token", "user_password")
+        if isinstance(fields.get(name), str)
+    ]
     try:
         assert isinstance(AdobeSettings.of(fields), AdobeSettings)
     except AdobeConfigurationError as error:
@@ -183,8 +232,28 @@ XML = st.lists(
     st.sampled_from(
         [f"<{word}>" for word in XML_WORDS]
         + [f"</{word}>" for word in XML_WORDS]
-        + ["x", "1", "&amp;", "&lt;", "&a;", "&#0;", "&#x1b;", "&#x202e;", "<![CDATA[a]]>", "<!-- a -->", "<?a b?>", "<a b='c'/>"]
-        + ["<!DOCTYPE a [<!ENTITY a 'b'>]>", '<?xml version="1.0" encoding="utf-7"?>', "\ufeff", "]]>", "<", ">"]
+        + [
+            "x",
+            "1",
+            "&amp;",
+            "&lt;",
+            "&a;",
+            "&#0;",
+            "&#x1b;",
+            "&#x202e;",
+            "<![CDATA[a]]>",
+            "<!-- a -->",
+            "<?a b?>",
+            "<a b='c'/>",
+        ]
+        + [
+            "<!DOCTYPE a [<!ENTITY a 'b'>]>",
+            '<?xml version="1.0" encoding="utf-7"?>',
+            "\ufeff",
+            "]]>",
+            "<",
+            ">",
+        ]
     ),
     max_size=14,
 )
@@ -208,7 +277,25 @@ def test_the_xml_reader_reads_or_says_why_not(body: bytes) -> None:
 YAML = st.lists(
     st.sampled_from(
         [
-            *("groups:", "\n", "  ", "- ", "name: ", "a", "permissions: ", "[", "]", "{", "}", ",", ": ", "&a ", "*a", "!!int ", "!!str "),
+            *(
+                "groups:",
+                "\n",
+                "  ",
+                "- ",
+                "name: ",
+                "a",
+                "permissions: ",
+                "[",
+                "]",
+                "{",
+                "}",
+                ",",
+                ": ",
+                "&a ",
+                "*a",
+                "!!int ",
+                "!!str ",
+            ),
             *(
                 "!!python/name:os.system ",
                 "0x" + "f" * 50,
@@ -224,7 +311,19 @@ YAML = st.lists(
                 "---",
                 "...",
             ),
-            *("|", ">", "#", "\t", "\u2028", "objectType: SEGMENT", "objectId: ", "groupId: ", "users: ", "wildcards: ", "description: "),
+            *(
+                "|",
+                ">",
+                "#",
+                "\t",
+                "\u2028",
+                "objectType: SEGMENT",
+                "objectId: ",
+                "groupId: ",
+                "users: ",
+                "wildcards: ",
+                "description: ",
+            ),
             *("previously: ", "2026-01-01", "? ", "%YAML 1.1"),
         ]
     ),
@@ -253,7 +352,12 @@ def test_any_bytes_and_any_json_are_no_more(content: bytes) -> None:
     _load(content, "groups.json")
 
 
-@given(value=VALUES | st.fixed_dictionaries({"groups": st.lists(st.dictionaries(st.sampled_from(spec._KEYS), VALUES), max_size=3)}))
+@given(
+    value=VALUES
+    | st.fixed_dictionaries(
+        {"groups": st.lists(st.dictionaries(st.sampled_from(spec._KEYS), VALUES), max_size=3)}
+    )
+)
 @FUZZ
 def test_a_value_from_an_upstream_task_is_good_or_explained(value: Any) -> None:
     try:
@@ -269,19 +373,25 @@ def _decoded(body: bytes) -> list[list[str]]:
     for line in body.removeprefix(b"batch=").split(b"\n"):
         cells = []
         for cell in line.split(b","):
-            assert not set(cell) - set(b"%-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"), cell
+            assert not set(cell) - set(
+                b"%-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+            ), cell
             first, *rest = cell.split(b"%")
             cells.append((first + b"".join(bytes([int(part[:2], 16)]) + part[2:] for part in rest)).decode())
         rows.append(cells)
     return rows
 
 
-CELLS = st.text(max_size=8) | st.sampled_from(["a,b", "a\nb", "a&batch=x", "%2C", "+", "\r\n", "\x00", '"', "=cmd()", "x" * 500])
+CELLS = st.text(max_size=8) | st.sampled_from(
+    ["a,b", "a\nb", "a&batch=x", "%2C", "+", "\r\n", "\x00", '"', "=cmd()", "x" * 500]
+)
 
 
 @given(
     rows=st.lists(
-        st.tuples(st.text(st.characters(exclude_characters="+/", codec="utf-8"), min_size=1), CELLS, CELLS), min_size=1, max_size=6
+        st.tuples(st.text(st.characters(exclude_characters="+/", codec="utf-8"), min_size=1), CELLS, CELLS),
+        min_size=1,
+        max_size=6,
     )
 )
 @FUZZ
@@ -301,9 +411,9 @@ def test_what_the_bulk_encoder_writes_another_reader_reads(rows: list[tuple[str,
 
 @given(
     content=st.binary(max_size=80)
-    | st.lists(st.sampled_from(["a", "who", ",", "\n", '"', "\r", "\x00", "1", "{", "}", ":", '"who":"x"', "NaN"])).map(
-        lambda parts: "".join(parts).encode()
-    )
+    | st.lists(
+        st.sampled_from(["a", "who", ",", "\n", '"', "\r", "\x00", "1", "{", "}", ":", '"who":"x"', "NaN"])
+    ).map(lambda parts: "".join(parts).encode())
 )
 @pytest.mark.parametrize("file_format", ["csv", "json", "parquet"])
 @FUZZ
@@ -316,5 +426,7 @@ def test_a_source_of_profiles_is_good_or_explained(file_format: Any, content: by
 
 
 def test_the_words_of_the_parsers_are_known() -> None:
-    assert {"audienceId", "accessToken", "relatedObjects", "objectType", "batchsize", "errorCode"} <= set(WORDS)
+    assert {"audienceId", "accessToken", "relatedObjects", "objectType", "batchsize", "errorCode"} <= set(
+        WORDS
+    )
     assert Path(errors.__file__).exists()

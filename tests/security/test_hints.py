@@ -19,7 +19,11 @@ from tests.security.calls import MAKERS, Maker, settings_at
 from tests.security.servers import running
 
 ROOT = Path(package.__path__[0])
-MODULES = [module.name for module in pkgutil.walk_packages([str(ROOT)], f"{package.__name__}.") if ".emulator" not in module.name]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages([str(ROOT)], f"{package.__name__}.")
+    if ".emulator" not in module.name
+]
 
 
 def kinds(of: type[AdobeError] = AdobeError) -> set[type[AdobeError]]:
@@ -72,7 +76,11 @@ def test_the_request_id_is_told_when_there_was_one(maker: Maker, opened: Any) ->
             pytest.skip("goes to Audience Manager's host, whatever the settings of this test are")
         send = opened(settings_at(server.url))
         for status, body in ANSWERS:
-            head = b"HTTP/1.1 %d Whatever\r\nX-Request-Id: the-id-%d\r\nContent-Length: %d\r\n\r\n" % (status, status, len(body))
+            head = b"HTTP/1.1 %d Whatever\r\nX-Request-Id: the-id-%d\r\nContent-Length: %d\r\n\r\n" % (
+                status,
+                status,
+                len(body),
+            )
             server.answer = lambda _, answer=head + body: answer  # type: ignore[misc]
             error = send(call)
             if error is None:  # the call has no use for the body, or this status is one of its answers

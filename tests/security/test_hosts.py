@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No credential goes to a host that the connection does not name: redirects, status URLs, downgrades, tricks with URLs."""
+"""No credential goes to a host that the connection does not name: redirects, status URLs, downgrades, tricks
+with URLs.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,16 @@ def test_a_redirect_takes_nothing_to_another_host(status: int, opened: Any) -> N
         answer = f"HTTP/1.1 {status} Moved\r\nLocation: {other.url}/x\r\nContent-Length: 0\r\n\r\n".encode()
         with running(answer) as server:
             assert "redirect, which is never followed" in str(opened(settings_at(server.url))(READ))
-            secret = {"authentication": "oauth_server_to_server", "access_token": None, "client_secret": "the-client-secret"}
+            secret = {
+                "authentication": "oauth_server_to_server",
+                "access_token": None,
+                "client_secret": "the-client-secret",
+            }
             assert "redirect, which is never followed" in str(opened(settings_at(server.url, **secret))(READ))
-            assert [seen.target.partition("?")[0] for seen in server.seen] == ["/data/foundation/catalog/batches", "/ims/token/v3"]
+            assert [seen.target.partition("?")[0] for seen in server.seen] == [
+                "/data/foundation/catalog/batches",
+                "/ims/token/v3",
+            ]
         assert other.connections == 0
 
 
@@ -93,7 +102,9 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("url", FOREIGN)
-def test_a_status_url_that_leads_elsewhere_is_not_even_looked_up(url: str, opened: Any, looked_up: list[str]) -> None:
+def test_a_status_url_that_leads_elsewhere_is_not_even_looked_up(
+    url: str, opened: Any, looked_up: list[str]
+) -> None:
     try:
         error: Any = opened(settings())(target.get_profile_batch_status(url, "the-profile-token"))
     except AdobeConfigurationError as raised:
@@ -106,22 +117,52 @@ def test_a_status_url_that_leads_elsewhere_is_not_even_looked_up(url: str, opene
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTP", "ftp", "gopher"])
-def test_a_status_url_of_target_is_called_as_https_whatever_it_says(scheme: str, opened: Any, looked_up: list[str]) -> None:
-    allowed = settings().allowed_url(Service.TARGET_EDGE, f"{scheme}://mboxedge45.tt.omtrdc.net/m2/acme?batchId=1")
+def test_a_status_url_of_target_is_called_as_https_whatever_it_says(
+    scheme: str, opened: Any, looked_up: list[str]
+) -> None:
+    allowed = settings().allowed_url(
+        Service.TARGET_EDGE, f"{scheme}://mboxedge45.tt.omtrdc.net/m2/acme?batchId=1"
+    )
     assert allowed == "https://mboxedge45.tt.omtrdc.net/m2/acme?batchId=1"
-    opened(settings())(target.get_profile_batch_status(f"{scheme}://mboxedge45.tt.omtrdc.net/m2/acme?batchId=1", None))
+    opened(settings())(
+        target.get_profile_batch_status(f"{scheme}://mboxedge45.tt.omtrdc.net/m2/acme?batchId=1", None)
+    )
     assert set(looked_up) == {"mboxedge45.tt.omtrdc.net"}
 
 
 @pytest.mark.parametrize("sign", ["\t", "\n", "\r"])
-def test_a_line_break_in_a_status_url_is_taken_out_before_the_host_is_judged(sign: str, opened: Any, looked_up: list[str]) -> None:
-    assert opened(settings())(target.get_profile_batch_status(f"https://evil.example{sign}.tt.omtrdc.net/m2", None)) is not None
+def test_a_line_break_in_a_status_url_is_taken_out_before_the_host_is_judged(
+    sign: str, opened: Any, looked_up: list[str]
+) -> None:
+    assert (
+        opened(settings())(
+            target.get_profile_batch_status(f"https://evil.example{sign}.tt.omtrdc.net/m2", None)
+        )
+        is not None
+    )
     assert set(looked_up) == {"evil.example.tt.omtrdc.net"}  # which is Adobe's to give away
 
 
 PIECES = st.sampled_from(
     [
-        *("https://", "http://", "//", "/", "\\", "@", ":", "#", "?", "%2f", "%5c", ".", "evil.example", ".tt.omtrdc.net", "acme", "443"),
+        *(
+            "https://",
+            "http://",
+            "//",
+            "/",
+            "\\",
+            "@",
+            ":",
+            "#",
+            "?",
+            "%2f",
+            "%5c",
+            ".",
+            "evil.example",
+            ".tt.omtrdc.net",
+            "acme",
+            "443",
+        ),
         *("[", "]", "\t", "\n", " ", ";", "&", "\u3002", "\u2044", "\x00", "-", "_", "1"),
     ]
 )
@@ -139,7 +180,11 @@ def test_all_clients_agree_on_the_host_of_an_allowed_url(pieces: list[str], begi
         allowed = settings().allowed_url(Service.TARGET_EDGE, begin + "".join(pieces))
     except AdobeConfigurationError:
         return
-    hosts = {parse_url(allowed).host, httpx.URL(allowed).host, parse_url(requests.Request("GET", allowed).prepare().url).host}
+    hosts = {
+        parse_url(allowed).host,
+        httpx.URL(allowed).host,
+        parse_url(requests.Request("GET", allowed).prepare().url).host,
+    }
     assert len(hosts) == 1, hosts
     assert hosts.pop().endswith(".tt.omtrdc.net")
     assert allowed.startswith("https://")
@@ -179,13 +224,18 @@ def test_all_clients_agree_on_the_host_of_an_allowed_url(pieces: list[str], begi
         "https://[",
     ],
 )
-@pytest.mark.parametrize("field", ["ims_url", "platform_url", "audience_manager_url", "target_url", "target_edge_url"])
+@pytest.mark.parametrize(
+    "field", ["ims_url", "platform_url", "audience_manager_url", "target_url", "target_edge_url"]
+)
 def test_a_host_of_the_connection_is_plain_https_or_this_machine(field: str, url: str) -> None:
     with pytest.raises(AdobeConfigurationError, match=field) as raised:
         settings(**{field: url})
     assert "password-in-the-url" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://127.8.9.1", "https://[::1]/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://127.8.9.1", "https://[::1]/x"],
+)
 def test_this_machine_may_be_plain_http(url: str) -> None:
     assert isinstance(settings_at(url), AdobeSettings)

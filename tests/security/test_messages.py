@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Adobe (or who answers in its place) writes can neither steer a terminal, nor forge a line of the log, nor bring out a secret."""
+"""What Adobe (or who answers in its place) writes can neither steer a terminal, nor forge a line of the log,
+nor bring out a secret.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +13,45 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe import audience_manager, batch_ingestion, experience_platform, limiter, target, transport
+from airflow_provider_adobe_audiences.adobe import (
+    audience_manager,
+    batch_ingestion,
+    experience_platform,
+    limiter,
+    target,
+    transport,
+)
 from airflow_provider_adobe_audiences.adobe.call import Call
 from airflow_provider_adobe_audiences.adobe.errors import AdobeError
 from tests.security.calls import settings_at
 from tests.security.servers import Seen, running
 
-NASTY = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\r\n2026-01-01 INFO - all is well\n\u202egnp\u2028x\x9b1m\ud800\u200b\x00end"
+NASTY = (
+    "\x1b]0;owned\x07\x1b[2J\x1b[31mred\r\n2026-01-01 INFO - all is "
+    "well\n\u202egnp\u2028x\x9b1m\ud800\u200b\x00end"
+)
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u2028\u202e\ud800-\udfff]")
 READ = experience_platform.list_batches(external_id="x")
 
 
 def answer(status: int, body: Any, **headers: str) -> bytes:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status} Whatever",
+        f"Content-Length: {len(content)}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content
 
 
 SHAPES: dict[str, Any] = {
     "gateway": {"error_code": NASTY, "message": NASTY},
-    "problem document": {"type": NASTY, "title": NASTY, "detail": NASTY, "report": {"registryRequestId": NASTY, "detailed-message": NASTY}},
+    "problem document": {
+        "type": NASTY,
+        "title": NASTY,
+        "detail": NASTY,
+        "report": {"registryRequestId": NASTY, "detailed-message": NASTY},
+    },
     "audiences": {"requestId": NASTY, "errors": {"404": [{"code": NASTY, "message": NASTY}]}},
     "target": {"httpStatus": 400, "requestId": NASTY, "errors": [{"errorCode": NASTY, "message": NASTY}]},
     "oauth": {"error": NASTY, "error_description": NASTY},
@@ -50,13 +71,21 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_of_error_becomes_one_clean_line(shape: str, opened: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_shape_of_error_becomes_one_clean_line(
+    shape: str, opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     with running() as server:
         send = opened(settings_at(server.url))
         for status in (400, 401, 403, 404, 409, 418, 429, 500):
-            prepared = answer(status, SHAPES[shape], **{"x-request-id": "a\x1b[31mb\x9bc", "retry-after": "1\x1b[31m"})
+            prepared = answer(
+                status, SHAPES[shape], **{"x-request-id": "a\x1b[31mb\x9bc", "retry-after": "1\x1b[31m"}
+            )
             server.answer = functools.partial(lambda content, _: content, prepared)
-            for call in (READ, experience_platform.create_batch("d", input_format="json"), audience_manager.get_self()):
+            for call in (
+                READ,
+                experience_platform.create_batch("d", input_format="json"),
+                audience_manager.get_self(),
+            ):
                 error = send(call)
                 assert isinstance(error, AdobeError)
                 clean(error)
@@ -75,17 +104,28 @@ BODIES: list[tuple[Call[Any], bytes]] = [
     (audience_manager.list_groups(), json.dumps({"list": [{"groupId": NASTY}]}).encode()),
     (audience_manager.list_groups(), json.dumps([{"groupId": NASTY * 10_000, "name": "x"}]).encode()),
     (experience_platform.get_batch("b"), json.dumps({NASTY: {}}).encode()),
-    (experience_platform.create_batch("d", input_format="json"), json.dumps({"id": NASTY, "status": NASTY}).encode()),
-    (experience_platform.list_failed_files("b"), json.dumps({"data": [{"name": "x", "length": NASTY}]}).encode()),
+    (
+        experience_platform.create_batch("d", input_format="json"),
+        json.dumps({"id": NASTY, "status": NASTY}).encode(),
+    ),
+    (
+        experience_platform.list_failed_files("b"),
+        json.dumps({"data": [{"name": "x", "length": NASTY}]}).encode(),
+    ),
     (
         target.update_profile("acme", {"a": "b"}, third_party_id="x"),
-        "<response><success>false</success><message>\x9b31m\u202ea\nb&#10;2026 INFO forged</message></response>".encode(),
+        (
+            "<response><success>false</success>"
+            "<message>\x9b31m\u202ea\nb&#10;2026 INFO forged</message></response>"
+        ).encode(),
     ),
 ]
 
 
 @pytest.mark.parametrize(("call", "body"), BODIES, ids=lambda value: getattr(value, "name", ""))
-def test_an_answer_that_cannot_be_used_is_told_in_one_clean_line(call: Call[Any], body: bytes, opened: Any) -> None:
+def test_an_answer_that_cannot_be_used_is_told_in_one_clean_line(
+    call: Call[Any], body: bytes, opened: Any
+) -> None:
     with running(answer(200, body, **{"x-request-id": "the-request"})) as server:
         error = opened(settings_at(server.url))(call)
         assert isinstance(error, AdobeError)
@@ -93,8 +133,12 @@ def test_an_answer_that_cannot_be_used_is_told_in_one_clean_line(call: Call[Any]
 
 
 def test_a_batchs_status_and_errors_are_clean() -> None:
-    body = {"b": {"status": NASTY, "errors": [{"code": NASTY, "description": NASTY * 1000, "rows": [NASTY]}] * 3}}
-    batch = experience_platform.get_batch("b").parse(experience_platform.Response(200, {}, json.dumps(body).encode()))
+    body = {
+        "b": {"status": NASTY, "errors": [{"code": NASTY, "description": NASTY * 1000, "rows": [NASTY]}] * 3}
+    }
+    batch = experience_platform.get_batch("b").parse(
+        experience_platform.Response(200, {}, json.dumps(body).encode())
+    )
     assert not UNSEEN.search(batch.status + "".join(batch.errors))
     failed = experience_platform.Batch("b", "failed", errors=batch.errors)
     with pytest.raises(AdobeError) as raised:
@@ -109,13 +153,18 @@ def test_an_id_that_is_no_id_is_not_passed_on(opened: Any) -> None:
     assert "\n" not in str(error)
 
 
-SECRETS = {"the access token": "A" * 700 + "-access-" + "B" * 700, "the client secret": "C" * 500 + "-secret-" + "D" * 500}
+SECRETS = {
+    "the access token": "A" * 700 + "-access-" + "B" * 700,
+    "the client secret": "C" * 500 + "-secret-" + "D" * 500,
+}
 
 
 @pytest.mark.parametrize("before", [0, 480, 499])
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize("kind", ["json", "page"])
-def test_not_even_a_half_of_a_secret_comes_back(kind: str, status: int, before: int, opened: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_not_even_a_half_of_a_secret_comes_back(
+    kind: str, status: int, before: int, opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     token, secret = SECRETS.values()
 
     def echo(seen: Seen) -> bytes:
@@ -123,7 +172,9 @@ def test_not_even_a_half_of_a_secret_comes_back(kind: str, status: int, before: 
             return answer(200, {"access_token": token, "expires_in": 1000})
         text = "." * before + f"Bearer {token} {secret}"
         body: Any = (
-            {"message": text, "error_code": token, "requestId": secret} if kind == "json" else f"<html><title>{text}</title>".encode()
+            {"message": text, "error_code": token, "requestId": secret}
+            if kind == "json"
+            else f"<html><title>{text}</title>".encode()
         )
         return answer(status, body, **{"x-request-id": secret})
 
@@ -133,7 +184,9 @@ def test_not_even_a_half_of_a_secret_comes_back(kind: str, status: int, before: 
         error = opened(settings_at(server.url, max_attempts=2, **fields))(experience_platform.get_batch("b"))
     assert isinstance(error, AdobeError)
     # httpcore writes the headers of answers into its own log at DEBUG; there, Airflow's masking applies.
-    log = [record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_adobe")]
+    log = [
+        record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_adobe")
+    ]
     for text in (str(error), repr(error.__dict__), *log):
         for piece in ("AAAA", "BBBB", "CCCC", "DDDD"):
             assert piece not in text
@@ -142,9 +195,12 @@ def test_not_even_a_half_of_a_secret_comes_back(kind: str, status: int, before: 
 @pytest.mark.parametrize("status", [200, 400])
 def test_the_profile_token_does_not_come_back_either(status: int, opened: Any) -> None:
     token = "E" * 300 + "F" * 300
-    body = f"<response><success>false</success><message>{'.' * 400}no such token {token}</message></response>".encode()
+    message = f"<message>{'.' * 400}no such token {token}</message>"
+    body = f"<response><success>false</success>{message}</response>".encode()
     with running(answer(status, body)) as server:
-        error = opened(settings_at(server.url))(target.update_profile("acme", {"a": "b"}, third_party_id="x", bearer=token))
+        error = opened(settings_at(server.url))(
+            target.update_profile("acme", {"a": "b"}, third_party_id="x", bearer=token)
+        )
     assert isinstance(error, AdobeError)
     assert "EEEE" not in str(error)
     assert "FFFF" not in str(error)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids, names and connection fields that try to be more than that: over a real socket, or refused before any request."""
+"""Ids, names and connection fields that try to be more than that: over a real socket, or refused before any
+request.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +160,18 @@ BROKEN = ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "a Qz b", "\u20ac", "a\u2028b", "\
 
 
 @pytest.mark.parametrize("value", BROKEN)
-@pytest.mark.parametrize("name", ["client_id", "access_token", "org_id", "sandbox", "target_tenant", "target_client_code", "ais_base_path"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "client_id",
+        "access_token",
+        "org_id",
+        "sandbox",
+        "target_tenant",
+        "target_client_code",
+        "ais_base_path",
+    ],
+)
 def test_a_connection_field_cannot_bring_a_header_of_its_own(name: str, value: str) -> None:
     with pytest.raises(AdobeConfigurationError, match=name) as raised:
         settings(**{name: value})
@@ -167,7 +180,9 @@ def test_a_connection_field_cannot_bring_a_header_of_its_own(name: str, value: s
         assert value not in str(raised.value)
 
 
-@pytest.mark.parametrize("value", ["/..", "/a/../b", "/.", "/a//b", "a", "/a?b", "/a#b", "@evil.example", "/a%2f", "/a\n"])
+@pytest.mark.parametrize(
+    "value", ["/..", "/a/../b", "/.", "/a//b", "a", "/a?b", "/a#b", "@evil.example", "/a%2f", "/a\n"]
+)
 @pytest.mark.parametrize("name", ["ais_base_path", "audience_manager_prefix"])
 def test_a_prefix_is_a_plain_path(name: str, value: str) -> None:
     if value.strip() != value:
@@ -192,7 +207,11 @@ def test_a_token_from_a_store_cannot_bring_a_header(token: str, opened: Any) -> 
 def test_a_token_of_a_false_ims_cannot_bring_a_header(token: str, opened: Any) -> None:
     body = f'{{"access_token": "{token}", "expires_in": 1000}}'.encode()
     with running(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as server:
-        fields = {"authentication": "oauth_server_to_server", "access_token": None, "client_secret": "the-client-secret"}
+        fields = {
+            "authentication": "oauth_server_to_server",
+            "access_token": None,
+            "client_secret": "the-client-secret",
+        }
         error = opened(settings_at(server.url, **fields))(audience_manager.get_self())
         assert "access_token fits into no header" in str(error)
         assert [seen.target for seen in server.seen] == ["/ims/token/v3"]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A template that renders the connection neither brings its secret to Adobe nor into anything that Airflow keeps."""
+"""A template that renders the connection neither brings its secret to Adobe nor into anything that Airflow
+keeps.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,12 @@ CALLS: list[Call[Any]] = [
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 def test_a_value_that_is_a_secret_is_not_sent(call: Call[Any], opened: Any) -> None:
     secret = SECRET.replace("/", "-") if call.name == CALLS[1].name else SECRET
-    fields = {"authentication": "audience_manager_password", "username": "u", "user_password": secret, "access_token": None}
+    fields = {
+        "authentication": "audience_manager_password",
+        "username": "u",
+        "user_password": secret,
+        "access_token": None,
+    }
     if call.service != "Audience Manager":
         fields = {"authentication": "oauth_server_to_server", "client_secret": secret, "access_token": None}
     token = b'HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n{"access_token": "issued-token"}'
@@ -59,12 +66,16 @@ def test_a_template_of_the_connection_fails_and_leaves_nothing(
     secret = adobe_connection()["password"]
     arguments = {"name": "An audience", "description": "about it", field: "{{ conn.adobe_default.password }}"}
     with DAG(f"renders_{field}", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz="UTC")) as dag:
-        AdobeCreateAudienceMetadataOperator(task_id="create", namespace="n", origin_name="CUSTOM", audience_id="a1", **arguments)
+        AdobeCreateAudienceMetadataOperator(
+            task_id="create", namespace="n", origin_name="CUSTOM", audience_id="a1", **arguments
+        )
     caplog.set_level("DEBUG", logger="airflow_provider_adobe_audiences")
 
     assert run_dag(dag).state == "failed"
 
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_adobe")]
+    ours = [
+        record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_adobe")
+    ]
     assert secret not in "".join(ours)
     assert emulator.journal.find("POST", "/ais") == []
     database = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].removeprefix("sqlite:///")

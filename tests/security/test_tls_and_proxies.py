@@ -22,11 +22,16 @@ IMS = {"authentication": "oauth_server_to_server", "access_token": None, "client
 
 def test_a_certificate_of_the_ca_bundle_is_trusted(authority: Authority, opened: Any) -> None:
     with running(tls=authority.server("localhost")) as server:
-        assert opened(settings_at(f"https://localhost:{server.port}", ca_bundle=str(authority.bundle)))(READ) is None
+        assert (
+            opened(settings_at(f"https://localhost:{server.port}", ca_bundle=str(authority.bundle)))(READ)
+            is None
+        )
         assert [seen.names >= {"authorization"} for seen in server.seen] == [True]
 
 
-@pytest.mark.parametrize("case", ["no bundle", "another authority", "another host", "expired", "an address instead of the name"])
+@pytest.mark.parametrize(
+    "case", ["no bundle", "another authority", "another host", "expired", "an address instead of the name"]
+)
 def test_any_other_certificate_is_refused_before_anything_is_sent(
     case: str, authority: Authority, opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +83,9 @@ def test_a_ca_bundle_that_cannot_be_used_is_told(content: str | None, tmp_path: 
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
-def test_verification_off_is_loud_and_for_this_machine_only(authority: Authority, opened: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_verification_off_is_loud_and_for_this_machine_only(
+    authority: Authority, opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(tls=authority.server("other.example")) as server:
         send = opened(settings_at(f"https://127.0.0.1:{server.port}", verify_tls=False))
         assert send(READ) is None
@@ -89,10 +96,14 @@ def test_verification_off_is_loud_and_for_this_machine_only(authority: Authority
 @pytest.mark.parametrize("field", HOSTS)
 def test_verification_off_is_refused_when_any_host_is_elsewhere(field: str) -> None:
     with pytest.raises(AdobeConfigurationError, match="only allowed when every URL is on this machine"):
-        settings(verify_tls=False, **{**dict.fromkeys(HOSTS, "https://127.0.0.1"), field: "https://adobe.example"})
+        settings(
+            verify_tls=False, **{**dict.fromkeys(HOSTS, "https://127.0.0.1"), field: "https://adobe.example"}
+        )
 
 
-def test_a_proxy_sees_no_credential(authority: Authority, opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_sees_no_credential(
+    authority: Authority, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = b'{"access_token": "an-issued-token", "expires_in": 1000}'
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(token), token)
     with running(answer, tls=authority.server("platform.test")) as server, proxy(server.port) as between:
@@ -113,12 +124,16 @@ def test_a_proxy_that_answers_in_adobes_place_is_refused(
 ) -> None:
     with running(tls=Authority(tmp_path).server("platform.test")) as server, proxy(server.port) as between:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{between.port}")
-        error = opened(settings_at(f"https://platform.test:{server.port}", ca_bundle=str(authority.bundle)))(READ)
+        error = opened(settings_at(f"https://platform.test:{server.port}", ca_bundle=str(authority.bundle)))(
+            READ
+        )
         assert "the TLS certificate of platform.test cannot be verified" in str(error)
         assert server.seen == []
 
 
-def test_a_proxys_password_is_in_no_message(opened: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_proxys_password_is_in_no_message(
+    opened: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     with proxy(0, refuse=True) as between:
         monkeypatch.setenv("HTTPS_PROXY", f"http://worker:proxy-password@127.0.0.1:{between.port}")
@@ -129,9 +144,14 @@ def test_a_proxys_password_is_in_no_message(opened: Any, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
-def test_what_is_for_this_machine_is_not_carried_to_a_proxy(host: str, opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_for_this_machine_is_not_carried_to_a_proxy(
+    host: str, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = b'HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\n{"access_token": "t", "expires_in": 1000 }'[:-1]
-    with running(answer.replace(b"41", b"%d" % len(answer.partition(b"\r\n\r\n")[2]))) as server, proxy(server.port) as between:
+    with (
+        running(answer.replace(b"41", b"%d" % len(answer.partition(b"\r\n\r\n")[2]))) as server,
+        proxy(server.port) as between,
+    ):
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{between.port}")
         opened(settings_at(f"http://{host}:{server.port}", **IMS))(READ)
@@ -147,6 +167,9 @@ def test_a_netrc_file_is_not_read(opened: Any, tmp_path: Path, monkeypatch: pyte
         send = opened(settings_at(server.url))
         assert send(READ) is None
         assert send(target.fetch_profile("acme", "x")) is None
-    given = [[header for header in seen.headers if header.lower().startswith(b"authorization:")] for seen in server.seen]
+    given = [
+        [header for header in seen.headers if header.lower().startswith(b"authorization:")]
+        for seen in server.seen
+    ]
     assert given[0][0].endswith(b"Bearer the-access-token")
     assert given[1] == []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A person approves, or rejects, a plan in Airflow's own pages: a real Airflow, a real browser.
 
-Needs Chromium and the Python package ``playwright``; skipped without them. With ``UPDATE_SCREENSHOTS=1`` the pictures of the documentation
-are made anew.
+Needs Chromium and the Python package ``playwright``; skipped without them. With ``UPDATE_SCREENSHOTS=1`` the
+pictures of the documentation are made anew.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from typing import Any
 import httpx
 import pytest
 
-from scripts.local_airflow import FINISHED, REPO, LocalAirflow, airflow_standalone, connection_to, emulator_process
+from scripts.local_airflow import (
+    FINISHED,
+    REPO,
+    LocalAirflow,
+    airflow_standalone,
+    connection_to,
+    emulator_process,
+)
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -30,7 +37,9 @@ def page() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
         page = browser.new_page(viewport={"width": 1280, "height": 1180}, color_scheme="light")
         page.set_default_timeout(60_000)
         yield page
@@ -61,7 +70,12 @@ def world(emulator: str) -> dict[str, Any]:
         adobe.post("/reset").raise_for_status()
         user = adobe.post("/audience_manager/users", json={"username": "ann"}).raise_for_status().json()
         for body in (
-            {"name": "EU Analysts", "description": "old text", "users": [user["userId"]], "permissions": [trait, more]},
+            {
+                "name": "EU Analysts",
+                "description": "old text",
+                "users": [user["userId"]],
+                "permissions": [trait, more],
+            },
             {"name": "EMEA Activation"},
             {"name": "EMEA Interns"},
             {"name": "APAC", "description": "somebody else's", "permissions": [trait]},
@@ -81,7 +95,9 @@ def writes(emulator: str) -> list[str]:
 
 
 def wait_until_asked(airflow: LocalAirflow, run_id: str, tries: int = 0) -> int:
-    """Wait until the approval waits for a person, in a later try than ``tries``, or the run has ended. Return the number of the try."""
+    """Wait until the approval waits for a person, in a later try than ``tries``, or the run has ended. Return
+    the number of the try.
+    """
     deadline = time.monotonic() + 120
     while True:
         (approve,) = (task for task in airflow.task_instances(DAG_ID, run_id) if task["task_id"] == "approve")
@@ -106,7 +122,8 @@ def open_plan(airflow: LocalAirflow, page: Any, run_id: str) -> str:
 def answer(airflow: LocalAirflow, page: Any, run_id: str, button: str) -> str:
     """Click, and return the state in which the run ends."""
     tries = 0
-    # On a busy machine Airflow was seen to retry an approval that was answered within a second, and so to ask once more.
+    # On a busy machine Airflow was seen to retry an approval that was answered within a second, and so to ask
+    # once more.
     while (asked := wait_until_asked(airflow, run_id, tries)) > tries:
         open_plan(airflow, page, run_id)
         with page.expect_response(lambda response: response.request.method == "PATCH") as answered:
@@ -123,7 +140,9 @@ def picture(page: Any, name: str) -> None:
         page.screenshot(path=folder / name)
 
 
-def test_a_rejected_plan_changes_nothing(airflow: LocalAirflow, emulator: str, world: dict[str, Any], page: Any) -> None:
+def test_a_rejected_plan_changes_nothing(
+    airflow: LocalAirflow, emulator: str, world: dict[str, Any], page: Any
+) -> None:
     run_id = airflow.trigger(DAG_ID)
 
     answer(airflow, page, run_id, "Reject")
@@ -131,15 +150,20 @@ def test_a_rejected_plan_changes_nothing(airflow: LocalAirflow, emulator: str, w
     states = {task["task_id"]: task["state"] for task in airflow.task_instances(DAG_ID, run_id)}
     assert (states["plan"], states["apply"]) == ("success", "skipped"), airflow.report(DAG_ID, run_id)
     assert writes(emulator) == []
-    assert {name: group["groupId"] for name, group in groups(emulator).items()} == {name: group["groupId"] for name, group in world.items()}
+    assert {name: group["groupId"] for name, group in groups(emulator).items()} == {
+        name: group["groupId"] for name, group in world.items()
+    }
 
 
-def test_an_approved_plan_is_applied(airflow: LocalAirflow, emulator: str, world: dict[str, Any], page: Any) -> None:
+def test_an_approved_plan_is_applied(
+    airflow: LocalAirflow, emulator: str, world: dict[str, Any], page: Any
+) -> None:
     run_id = airflow.trigger(DAG_ID)
     shown = open_plan(airflow, page, run_id)
 
     for words in (
-        "1 to create, 1 to rename, 1 to update, 3 permission changes, 1 to delete, 0 unchanged, 1 not managed",
+        "1 to create, 1 to rename, 1 to update, 3 permission changes, 1 to delete, 0 unchanged, 1 not "
+        "managed",
         "EMEA Interns (groupId 1004), 0 members",
         "EU Analysts -> EMEA Analysts",
         "- TRAIT 1496: WRITE",
@@ -165,4 +189,6 @@ def test_an_approved_plan_is_applied(airflow: LocalAirflow, emulator: str, world
     # Where the file leads is reached: the next plan is empty, and nobody is asked.
     again = airflow.trigger(DAG_ID)
     airflow.wait(DAG_ID, again)
-    assert {task["state"] for task in airflow.task_instances(DAG_ID, again)} == {"skipped"}, airflow.report(DAG_ID, again)
+    assert {task["state"] for task in airflow.task_instances(DAG_ID, again)} == {"skipped"}, airflow.report(
+        DAG_ID, again
+    )

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example DAGs on a real Airflow: scheduler, triggerer, API server. What they must never leave behind is searched for everywhere."""
+"""The example DAGs on a real Airflow: scheduler, triggerer, API server. What they must never leave behind is
+searched for everywhere.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ MAPPED = "adobe_batch_ingestion_mapped"
 
 def forms_of(secret: str) -> set[bytes]:
     raw = secret.encode()
-    return {raw, base64.b64encode(raw).rstrip(b"="), quote(secret, safe="").encode(), secret.upper().encode(), raw.hex().encode()}
+    return {
+        raw,
+        base64.b64encode(raw).rstrip(b"="),
+        quote(secret, safe="").encode(),
+        secret.upper().encode(),
+        raw.hex().encode(),
+    }
 
 
 def places_of(secrets: list[str], folder: Path) -> dict[str, list[str]]:
@@ -72,7 +80,12 @@ def test_the_examples_run_and_leave_no_secret_anywhere(emulator: Any, tmp_path: 
         assert "Client id or client secret is wrong" in why
 
         processes = psutil.Process(airflow.server.process.pid).children(recursive=True)
-        listening = [one.laddr.ip for process in processes for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+        listening = [
+            one.laddr.ip
+            for process in processes
+            for one in process.net_connections("inet")
+            if one.status == psutil.CONN_LISTEN
+        ]
         assert set(listening) == {"127.0.0.1"}, "the demo's Airflow is for this machine only"
 
         tokens = list(emulator.ims.tokens)
@@ -81,7 +94,9 @@ def test_the_examples_run_and_leave_no_secret_anywhere(emulator: Any, tmp_path: 
         searched = [file for file in airflow.home.rglob("*") if file.is_file()]
         assert any(file.suffix == ".log" for file in searched)
         assert any(file.name == "airflow.db" for file in searched)
-        assert places_of([ingested["batch_id"]], airflow.home), "what is no secret is found, so the search finds things"
+        assert places_of([ingested["batch_id"]], airflow.home), (
+            "what is no secret is found, so the search finds things"
+        )
         assert places_of(secrets, airflow.home) == {}
         assert places_of(secrets, runtime) == {}
         assert list(runtime.rglob("*.token")), "the shared tokens were searched"

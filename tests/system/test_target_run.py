@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotation and bulk update on a real Airflow at DEBUG level, with Airflow's own stores; then the token is searched for everywhere."""
+"""Rotation and bulk update on a real Airflow at DEBUG level, with Airflow's own stores; then the token is
+searched for everywhere.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ UPDATE = "adobe_target_bulk_profile_update"
 DAGS = """
 import pendulum
 from airflow.sdk import DAG
-from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator, AdobeRotateProfileTokenOperator
+from airflow_provider_adobe_audiences.operators.target import (
+    AdobeBulkProfileUpdateOperator,
+    AdobeRotateProfileTokenOperator,
+)
 from airflow_provider_adobe_audiences.rotation.stores import AirflowConnectionStore, AirflowVariableStore
 
 start = pendulum.datetime(2026, 1, 1, tz="UTC")
@@ -34,7 +39,9 @@ for name in ("airflow_api", "airflow_api_login"):
         store = AirflowConnectionStore("profile_token", api_conn_id=name)
         rotate = AdobeRotateProfileTokenOperator(task_id="rotate", store=store, force=True, announce=False)
         if name == "airflow_api":
-            rotate >> AdobeBulkProfileUpdateOperator(task_id="update", rows=rows, store=store, deferrable=True, poll_interval=0.5)
+            rotate >> AdobeBulkProfileUpdateOperator(
+                task_id="update", rows=rows, store=store, deferrable=True, poll_interval=0.5
+            )
 
 with DAG("refused", schedule=None, start_date=start):
     AdobeBulkProfileUpdateOperator(task_id="update", rows=rows, store=AirflowVariableStore("stale_token"))
@@ -64,7 +71,9 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        with airflow_standalone(dags, connections={"adobe_default": connection_to(emulator.url)}, env=env) as airflow:
+        with airflow_standalone(
+            dags, connections={"adobe_default": connection_to(emulator.url)}, env=env
+        ) as airflow:
 
             def run(dag_id: str, expected: str = "success", **conf: Any) -> str:
                 run_id = airflow.trigger(dag_id, conf)
@@ -97,7 +106,10 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
                 True,
                 "accepted",
             )
-            assert value_of(airflow.home, "variable", "key", "adobe_target_profile_token") == emulator.target.token()
+            assert (
+                value_of(airflow.home, "variable", "key", "adobe_target_profile_token")
+                == emulator.target.token()
+            )
             started = wait_for_run(airflow, UPDATE, "asset_triggered")
             assert airflow.wait(UPDATE, started) == "success", airflow.report(UPDATE, started)
             assert airflow.xcom(UPDATE, started, "update_profiles")["successful"] == 2357
@@ -106,19 +118,26 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
                 dag_id = f"into_a_connection_by_{name}"
                 result = airflow.xcom(dag_id, run(dag_id), "rotate")
                 assert result["rotated"]
-                assert value_of(airflow.home, "connection", "conn_id", "profile_token") == emulator.target.token()
+                assert (
+                    value_of(airflow.home, "connection", "conn_id", "profile_token")
+                    == emulator.target.token()
+                )
                 print(f"{dag_id}: outage {result['outage_seconds']} s")
             assert airflow.api.get("/connections/profile_token").json()["description"] == "ours"
             assert airflow.wait("refused", refused) == "failed"
 
             tokens = [token.value for token in emulator.target.issued["profile_api"]]
             assert len(tokens) == 3
-            assert any("DEBUG" in log or '"level":"debug"' in log for log in logs(airflow.home)), "the search is at DEBUG level"
+            assert any("DEBUG" in log or '"level":"debug"' in log for log in logs(airflow.home)), (
+                "the search is at DEBUG level"
+            )
             searched = {
                 "files": leaks.in_files(airflow.home, [*tokens, stale]),
                 "database": leaks.in_database(airflow.home / "airflow.db", [*tokens, stale]),
                 "processes": [*seen, *leaks.in_processes(tokens)],
-                "journal": leaks.in_bytes(str([entry.as_dict() for entry in emulator.journal.entries]).encode(), [*tokens, stale]),
+                "journal": leaks.in_bytes(
+                    str([entry.as_dict() for entry in emulator.journal.entries]).encode(), [*tokens, stale]
+                ),
             }
             assert searched == {name: [] for name in searched}
     finally:

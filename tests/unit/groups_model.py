@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audience Manager's groups in memory, fast enough for thousands of generated cases. It understands calls, not HTTP."""
+"""Audience Manager's groups in memory, fast enough for thousands of generated cases. It understands calls,
+not HTTP.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ class FastAdobe:
 
     def permissions(self, name: str) -> tuple[Permission, ...]:
         rows = self.stored[self.group(name)["groupId"]].permissions
-        return canonical_permissions(Permission(row["objectType"], row["objectId"], tuple(row["permissions"])) for row in rows)
+        return canonical_permissions(
+            Permission(row["objectType"], row["objectId"], tuple(row["permissions"])) for row in rows
+        )
 
     def frozen(self, group_id: int) -> str:
         """Everything about a group, to see whether it changed."""
@@ -83,7 +87,11 @@ class FastAdobe:
     def send(self, call: Call[T], /) -> T:
         self.log.append((call.method, call.path))
         status, body = self._answer(call)
-        response = Response(status, {"x-request-id": f"request-{len(self.log)}"}, b"" if body is None else json.dumps(body).encode())
+        response = Response(
+            status,
+            {"x-request-id": f"request-{len(self.log)}"},
+            b"" if body is None else json.dumps(body).encode(),
+        )
         if status >= 300 and status not in call.treat_as_success:
             raise error_of(call, response)
         return call.parse(response)
@@ -116,7 +124,9 @@ class FastAdobe:
 
 
 def group(group_id: int, name: str, description: str | None = None, **more: Any) -> Group:
-    return Group(group_id, name, description, more.pop("membership_count", len(more.get("users", ()))), **more)
+    return Group(
+        group_id, name, description, more.pop("membership_count", len(more.get("users", ()))), **more
+    )
 
 
 # -- generated worlds
@@ -137,7 +147,11 @@ def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
     ]
 
 
-descriptions = st.one_of(st.none(), st.sampled_from(["", "read only", "R&D & more", " blanks ", "<b>", "多", "😀"]), st.text(max_size=6))
+descriptions = st.one_of(
+    st.none(),
+    st.sampled_from(["", "read only", "R&D & more", " blanks ", "<b>", "多", "😀"]),
+    st.text(max_size=6),
+)
 
 
 @st.composite
@@ -146,10 +160,16 @@ def worlds(draw: st.DrawFn) -> tuple[FastAdobe, DesiredState, Scope]:
     names = draw(st.permutations(NAMES))
     live = draw(st.lists(st.sampled_from(names), unique=True, max_size=8))
     for name in live:
-        permissions = [Permission(row["objectType"], row["objectId"], tuple(row["permissions"])) for row in draw(rows())]
+        permissions = [
+            Permission(row["objectType"], row["objectId"], tuple(row["permissions"])) for row in draw(rows())
+        ]
         members = draw(st.lists(st.integers(1, 9), unique=True, max_size=3))
         adobe.add(
-            name, draw(descriptions), permissions, users=members, wildcards=draw(st.sampled_from([[], ["VIEW_TAGS"], ["PTRREPORTS"]]))
+            name,
+            draw(descriptions),
+            permissions,
+            users=members,
+            wildcards=draw(st.sampled_from([[], ["VIEW_TAGS"], ["PTRREPORTS"]])),
         )
     declared = draw(st.lists(st.sampled_from(names), unique=True, max_size=6))
     former = [name for name in names if name not in declared]
@@ -165,5 +185,7 @@ def worlds(draw: st.DrawFn) -> tuple[FastAdobe, DesiredState, Scope]:
         groups.append(group)
     prune = draw(st.booleans())
     managed = draw(st.sampled_from(["EMEA.*", ".*", "[^E].*"])) if prune or draw(st.booleans()) else None
-    protected = draw(st.lists(st.sampled_from([name for name in NAMES if name not in declared] or ["none"]), max_size=2))
+    protected = draw(
+        st.lists(st.sampled_from([name for name in NAMES if name not in declared] or ["none"]), max_size=2)
+    )
     return adobe, load_value({"groups": groups}), Scope(prune, managed, protected)

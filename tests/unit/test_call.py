@@ -9,11 +9,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Service, no_content, path, segment
+from airflow_provider_adobe_audiences.adobe.call import (
+    Call,
+    Repeatability,
+    Service,
+    no_content,
+    path,
+    segment,
+)
 
 
 @pytest.mark.parametrize(
-    "value", ["", " ", "a/b", "..", ".", "a\nb", "a\r\nHost: x", "a%2fb", "a%2Fb", "a%5cb", "a\\b", "a?b", "a#b", "a\0b", "%00"]
+    "value",
+    [
+        "",
+        " ",
+        "a/b",
+        "..",
+        ".",
+        "a\nb",
+        "a\r\nHost: x",
+        "a%2fb",
+        "a%2Fb",
+        "a%5cb",
+        "a\\b",
+        "a?b",
+        "a#b",
+        "a\0b",
+        "%00",
+    ],
 )
 def test_a_value_that_could_leave_its_segment_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="batch"):

@@ -25,10 +25,19 @@ CALL = Call(
 )
 
 DOCUMENTED: dict[str, tuple[int, Any, Problem]] = {
-    "gateway": (403, {"error_code": "403003", "message": "Api Key is invalid"}, Problem("403003", "Api Key is invalid", "header-id")),
+    "gateway": (
+        403,
+        {"error_code": "403003", "message": "Api Key is invalid"},
+        Problem("403003", "Api Key is invalid", "header-id"),
+    ),
     "problem document": (
         404,
-        {"type": "/placeholder/type/uri", "status": 404, "title": "NotFoundError", "detail": "DataSet not found."},
+        {
+            "type": "/placeholder/type/uri",
+            "status": 404,
+            "title": "NotFoundError",
+            "detail": "DataSet not found.",
+        },
         Problem(None, "NotFoundError; DataSet not found.", "header-id"),
     ),
     "problem document with a chain": (
@@ -63,8 +72,16 @@ DOCUMENTED: dict[str, tuple[int, Any, Problem]] = {
         },
         Problem("UPAPI-113430-404", "The audience entity is not found.", "YrgX"),
     ),
-    "too many requests": (429, {"message": "slow down", "retryAfterMs": 5, "statusCode": "429"}, Problem(None, "slow down", "header-id")),
-    "flow service": (409, {"errorMessage": "version does not match"}, Problem(None, "version does not match", "header-id")),
+    "too many requests": (
+        429,
+        {"message": "slow down", "retryAfterMs": 5, "statusCode": "429"},
+        Problem(None, "slow down", "header-id"),
+    ),
+    "flow service": (
+        409,
+        {"errorMessage": "version does not match"},
+        Problem(None, "version does not match", "header-id"),
+    ),
     "unsupported media type": (
         415,
         {
@@ -84,7 +101,11 @@ DOCUMENTED: dict[str, tuple[int, Any, Problem]] = {
         {"code": "cannot_delete_entity_mapped", "message": "no", "childMessages": ["first", "second"]},
         Problem("cannot_delete_entity_mapped", "first; second", "header-id"),
     ),
-    "Audience Manager, nested": (400, {"data": {"code": "x", "message": "inside"}}, Problem("x", "inside", "header-id")),
+    "Audience Manager, nested": (
+        400,
+        {"data": {"code": "x", "message": "inside"}},
+        Problem("x", "inside", "header-id"),
+    ),
     "Target": (
         406,
         {
@@ -110,7 +131,10 @@ def test_each_documented_body_is_read(name: str) -> None:
     ("body", "message"),
     [
         (b"", "an empty body"),
-        (b"<html><head><title>502 Bad Gateway</title></head><body>x</body></html>", "an HTML or XML page instead of JSON: 502 Bad Gateway"),
+        (
+            b"<html><head><title>502 Bad Gateway</title></head><body>x</body></html>",
+            "an HTML or XML page instead of JSON: 502 Bad Gateway",
+        ),
         (
             b"<response><success>false</success><message>no &amp; no</message></response>",
             "an HTML or XML page instead of JSON: false no & no",
@@ -166,12 +190,17 @@ json_values = st.recursive(
 )
 
 
-@given(status=st.integers(300, 599), body=json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200))
+@given(
+    status=st.integers(300, 599),
+    body=json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200),
+)
 def test_no_body_breaks_the_reader(status: int, body: bytes) -> None:
     error = error_of(CALL, Response(status, {}, body))
     assert error.status == status
     assert error.hint
-    assert str(error).startswith("Experience Platform, create batch: POST /data/foundation/import/batches answered")
+    assert str(error).startswith(
+        "Experience Platform, create batch: POST /data/foundation/import/batches answered"
+    )
 
 
 def test_deep_nesting_does_not_break_the_reader() -> None:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is true and whatever is declared: one apply makes it true, the second run writes nothing, nobody else is touched."""
+"""Whatever is true and whatever is declared: one apply makes it true, the second run writes nothing, nobody
+else is touched.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,23 @@ from airflow_provider_adobe_audiences.groups.document import parse
 from airflow_provider_adobe_audiences.groups.export import export
 from airflow_provider_adobe_audiences.groups.guards import Limits
 from airflow_provider_adobe_audiences.groups.plan import DeleteGroup, Plan, Scope, UpdateGroup
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_name, canonical_permissions, load
+from airflow_provider_adobe_audiences.groups.spec import (
+    DesiredState,
+    canonical_name,
+    canonical_permissions,
+    load,
+)
 from tests.unit.groups_model import FastAdobe, worlds
 
-LIMITS = Limits(10_000, 1.0, 1.0, allow_empty=True, allow_empty_desired=True, allow_non_empty_delete=True, require_self=False)
+LIMITS = Limits(
+    10_000,
+    1.0,
+    1.0,
+    allow_empty=True,
+    allow_empty_desired=True,
+    allow_non_empty_delete=True,
+    require_self=False,
+)
 
 
 def planned(adobe: FastAdobe, desired: DesiredState, scope: Scope) -> tuple[Plan, Any]:
@@ -85,7 +100,10 @@ def test_what_is_exported_plans_to_nothing(world):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(["TRAIT", "SEGMENT"]), st.integers(1, 3), st.lists(st.sampled_from("ABC"))), max_size=6),
+    st.lists(
+        st.tuples(st.sampled_from(["TRAIT", "SEGMENT"]), st.integers(1, 3), st.lists(st.sampled_from("ABC"))),
+        max_size=6,
+    ),
     st.randoms(),
 )
 def test_the_canonical_form_does_not_depend_on_order_or_repetition(given_rows, random):

@@ -46,13 +46,23 @@ def test_the_guards_and_their_defaults_are_those_of_the_operators(page):
     for name in Limits.__dataclass_fields__:
         default = getattr(Limits(), name)
         assert defaults[name].default == default
-        shown = "none" if name == "protected" else str(default) if not isinstance(default, bool) else f"`{default}`"
+        shown = (
+            "none"
+            if name == "protected"
+            else str(default)
+            if not isinstance(default, bool)
+            else f"`{default}`"
+        )
         assert f"| `{name}` | {shown} |" in page
 
 
 def test_every_operator_is_named(page):
     from airflow_provider_adobe_audiences.operators import audience_manager as operators
 
-    names = [name for name in vars(operators) if name.startswith("Adobe") and name.endswith("Operator") and name != "AdobeOperator"]
+    names = [
+        name
+        for name in vars(operators)
+        if name.startswith("Adobe") and name.endswith("Operator") and name != "AdobeOperator"
+    ]
     assert len(names) == 11
     assert [name for name in names if name not in page] == []

@@ -88,13 +88,17 @@ def test_what_is_left_out_is_not_managed():
 
 
 def test_null_clears_a_description_and_blank_is_the_same_as_none():
-    assert kinds(plan(declare({"name": "A", "description": None}), Live((group(1, "A", "x"),)))) == [("update", "A")]
+    assert kinds(plan(declare({"name": "A", "description": None}), Live((group(1, "A", "x"),)))) == [
+        ("update", "A")
+    ]
     assert kinds(plan(declare({"name": "A", "description": None}), Live((group(1, "A", ""),)))) == []
     assert kinds(plan(declare({"name": "A", "description": " "}), Live((group(1, "A", None),)))) == []
 
 
 def test_a_rename_keeps_a_description_that_is_not_managed():
-    (change,) = plan(declare({"name": "B", "previously": ["A"]}), Live((group(1, "A", " R&amp;D\n"),))).changes
+    (change,) = plan(
+        declare({"name": "B", "previously": ["A"]}), Live((group(1, "A", " R&amp;D\n"),))
+    ).changes
 
     assert (change.kind, change.after.name, change.after.description) == ("rename", "B", " R&D\n")
 
@@ -116,7 +120,11 @@ def test_a_pin_finds_a_group_whatever_its_name():
 
 
 def test_a_pin_chooses_between_twins():
-    made = plan(declare({"name": "A", "groupId": 2}), Live((group(1, "A"), group(2, "A"))), Scope(prune=True, managed=".*"))
+    made = plan(
+        declare({"name": "A", "groupId": 2}),
+        Live((group(1, "A"), group(2, "A"))),
+        Scope(prune=True, managed=".*"),
+    )
 
     assert made.changes == ()
     assert [(finding.kind, finding.group_id) for finding in made.findings] == [("name", 2), ("kept", 1)]
@@ -129,9 +137,18 @@ def test_a_pin_chooses_between_twins():
         (declare({"name": "N", "previously": ["T"]}), ["'N' can be any of 2"]),
         (declare({"name": "N", "previously": ["A", "B"]}), ["'N' can be any of 2"]),
         (declare({"name": "N", "groupId": 9}), ["groupId 9, which does not exist"]),
-        (declare({"name": "B", "groupId": 3}), ["groupId 3 cannot be renamed to 'B': groupId 4 has that name"]),
-        (declare({"name": "A"}, {"name": "N", "groupId": 3}), ["'A' and 'N' both mean the live group 'A' (groupId 3)"]),
-        (declare({"name": "T"}, {"name": "N", "groupId": 9}), ["'T' can be any", "groupId 9, which does not exist"]),
+        (
+            declare({"name": "B", "groupId": 3}),
+            ["groupId 3 cannot be renamed to 'B': groupId 4 has that name"],
+        ),
+        (
+            declare({"name": "A"}, {"name": "N", "groupId": 3}),
+            ["'A' and 'N' both mean the live group 'A' (groupId 3)"],
+        ),
+        (
+            declare({"name": "T"}, {"name": "N", "groupId": 9}),
+            ["'T' can be any", "groupId 9, which does not exist"],
+        ),
     ],
 )
 def test_what_is_ambiguous_stops_the_plan_and_all_of_it_is_said(desired, words):
@@ -150,13 +167,24 @@ def test_twins_that_nobody_declares_do_no_harm():
 
 
 def test_escaped_names_are_no_drift():
-    assert plan(declare({"name": "R&D", "description": "a < b"}), Live((group(1, "R&amp;D", "a &lt; b"),))).changes == ()
+    assert (
+        plan(
+            declare({"name": "R&D", "description": "a < b"}), Live((group(1, "R&amp;D", "a &lt; b"),))
+        ).changes
+        == ()
+    )
 
 
 def test_wildcards_and_users_are_reported_and_never_changed():
     live = Live((group(1, "A", wildcards=("VIEW_TAGS", "PTRREPORTS"), users=(1, 2)),))
 
-    made = plan(declare({"name": "A", "wildcards": ["VIEW_MODELS"], "users": [2, 3]}, {"name": "N", "wildcards": ["VIEW_TAGS"]}), live)
+    made = plan(
+        declare(
+            {"name": "A", "wildcards": ["VIEW_MODELS"], "users": [2, 3]},
+            {"name": "N", "wildcards": ["VIEW_TAGS"]},
+        ),
+        live,
+    )
 
     assert kinds(made) == [("create", "N")]
     found = {(finding.kind, finding.name): finding.message for finding in made.findings}
@@ -211,9 +239,23 @@ TEN = [{"name": f"g{number}"} for number in range(1, 11)]
 @pytest.mark.parametrize(
     ("desired", "live", "scope", "limits", "allowed", "parameter"),
     [
-        pytest.param(declare(*TEN[2:]), MANY, ALL, Limits(max_deletes=1), Limits(max_deletes=2), "max_deletes=2", id="number of deletions"),
         pytest.param(
-            declare(*TEN[4:]), MANY, ALL, Limits(), Limits(max_delete_ratio=0.4), "max_delete_ratio=0.40", id="share of deletions"
+            declare(*TEN[2:]),
+            MANY,
+            ALL,
+            Limits(max_deletes=1),
+            Limits(max_deletes=2),
+            "max_deletes=2",
+            id="number of deletions",
+        ),
+        pytest.param(
+            declare(*TEN[4:]),
+            MANY,
+            ALL,
+            Limits(),
+            Limits(max_delete_ratio=0.4),
+            "max_delete_ratio=0.40",
+            id="share of deletions",
         ),
         pytest.param(
             declare({"name": "g1", "permissions": rows(OTHER)}),
@@ -293,7 +335,11 @@ def test_each_guard_trips_and_names_what_would_allow_it(desired, live, scope, li
 
 
 def test_all_tripped_guards_are_reported_at_once():
-    live = Live((group(1, "A", users=(1,)), group(2, "B"), group(3, "C")), {3: (WRITE,)}, User(1, "me", "", "", (1,), True))
+    live = Live(
+        (group(1, "A", users=(1,)), group(2, "B"), group(3, "C")),
+        {3: (WRITE,)},
+        User(1, "me", "", "", (1,), True),
+    )
 
     with pytest.raises(GuardError) as caught:
         check(plan(declare({"name": "C", "permissions": []}), live, ALL, Limits(max_deletes=0)))
@@ -310,7 +356,12 @@ def test_all_tripped_guards_are_reported_at_once():
 
 
 def test_without_live_groups_no_share_is_computed():
-    made = plan(declare({"name": "A", "permissions": rows(READ)}), Live(()), ALL, Limits(max_deletes=0, max_delete_ratio=0))
+    made = plan(
+        declare({"name": "A", "permissions": rows(READ)}),
+        Live(()),
+        ALL,
+        Limits(max_deletes=0, max_delete_ratio=0),
+    )
 
     check(made)
     assert kinds(made) == [("create", "A"), ("set_permissions", "A")]
@@ -323,8 +374,15 @@ def test_clearing_what_is_clear_needs_no_permission():
 @pytest.mark.parametrize(
     "wrong",
     [{"max_deletes": -1}, {"max_deletes": 1.5}, {"max_deletes": True}]
-    + [{name: value} for name in ("max_delete_ratio", "max_permission_removal_ratio") for value in (-0.1, 1.1, math.nan, "0.5", True)]
-    + [{name: "False"} for name in ("allow_empty", "allow_empty_desired", "allow_non_empty_delete", "require_self")],
+    + [
+        {name: value}
+        for name in ("max_delete_ratio", "max_permission_removal_ratio")
+        for value in (-0.1, 1.1, math.nan, "0.5", True)
+    ]
+    + [
+        {name: "False"}
+        for name in ("allow_empty", "allow_empty_desired", "allow_non_empty_delete", "require_self")
+    ],
 )
 def test_limits_that_cannot_work_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -334,7 +392,10 @@ def test_limits_that_cannot_work_are_refused(wrong):
 # -- seals
 
 SOME = plan(
-    declare({"name": "New", "description": "d", "permissions": rows(READ)}, {"name": "B", "previously": ["A"]}), Live((group(1, "A"),))
+    declare(
+        {"name": "New", "description": "d", "permissions": rows(READ)}, {"name": "B", "previously": ["A"]}
+    ),
+    Live((group(1, "A"),)),
 )
 
 
@@ -385,7 +446,10 @@ def test_the_key_is_not_in_the_sealed_plan():
 
 def test_progress_of_each_kind_of_change():
     made = plan(
-        declare({"name": "New", "permissions": rows(READ)}, {"name": "B", "previously": ["A"], "permissions": rows(WRITE)}),
+        declare(
+            {"name": "New", "permissions": rows(READ)},
+            {"name": "B", "previously": ["A"], "permissions": rows(WRITE)},
+        ),
         Live((group(1, "A"), group(2, "Gone", users=(3,))), {1: (READ,)}),
         ALL,
     )
@@ -417,7 +481,8 @@ def test_the_table_shows_every_change_finding_and_guard():
     text = report.table(plan(desired, live, ALL))
 
     for line in (
-        "Plan for https://aam: 1 to create, 1 to rename, 1 to update, 1 permission changes, 1 to delete, 0 unchanged, 0 not managed",
+        "Plan for https://aam: 1 to create, 1 to rename, 1 to update, 1 permission changes, 1 to delete, 0 "
+        "unchanged, 0 not managed",
         "+ create           New",
         "description: new one",
         "~ rename           Old -> Renamed (groupId 1)",
@@ -465,7 +530,9 @@ def test_names_cannot_draw_in_the_markdown(name):
     live = Live((group(1, name), group(2, "B", wildcards=("<b>",))))
     desired = declare({"name": "B", "description": name, "wildcards": []}, {"name": "C"})
 
-    page = markdown_it.MarkdownIt("gfm-like").render(report.markdown(plan(desired, live, Scope(prune=True, managed=".*"))))
+    page = markdown_it.MarkdownIt("gfm-like").render(
+        report.markdown(plan(desired, live, Scope(prune=True, managed=".*")))
+    )
 
     tags = [
         tag
@@ -481,7 +548,9 @@ def test_names_cannot_draw_in_the_markdown(name):
 
 
 def test_names_stay_in_their_line_of_the_log():
-    made = plan(declare({"name": "B"}), Live((group(2, "line\nbreak \x1b[31m"),)), Scope(prune=True, managed=".*"))
+    made = plan(
+        declare({"name": "B"}), Live((group(2, "line\nbreak \x1b[31m"),)), Scope(prune=True, managed=".*")
+    )
 
     assert "line\\nbreak \\x1b[31m" in report.table(made)
 

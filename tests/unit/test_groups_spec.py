@@ -54,8 +54,16 @@ def test_a_good_file_is_read():
     desired = load(parse(GOOD.encode(), "groups.yaml"))
 
     first, second = desired.groups
-    assert (first.name, first.previously, first.manages_description, first.description) == ("EMEA Analysts", ("EU Analysts",), True, None)
-    assert first.rows == (Permission("DESTINATION", 7, ("READ", "WRITE")), Permission("TRAIT", 1496, ("READ",)))
+    assert (first.name, first.previously, first.manages_description, first.description) == (
+        "EMEA Analysts",
+        ("EU Analysts",),
+        True,
+        None,
+    )
+    assert first.rows == (
+        Permission("DESTINATION", 7, ("READ", "WRITE")),
+        Permission("TRAIT", 1496, ("READ",)),
+    )
     assert first.users == (1, 2)
     assert (second.name, second.group_id, second.rows, second.manages_description) == ("2024", 12, (), False)
 
@@ -69,7 +77,8 @@ def test_json_is_read_as_well_with_tabs_and_characters_in_two_halves():
 
 def test_an_alias_may_repeat_a_value():
     text = (
-        "groups:\n  - {name: A, permissions: &p [{objectType: TRAIT, objectId: 1, permissions: [READ]}]}\n  - {name: B, permissions: *p}\n"
+        "groups:\n  - {name: A, permissions: &p [{objectType: TRAIT, objectId: 1, permissions: [READ]}]}\n  "
+        "- {name: B, permissions: *p}\n"
     )
 
     first, second = load(parse(text.encode(), "g.yaml")).groups
@@ -80,11 +89,23 @@ def test_an_alias_may_repeat_a_value():
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("groups:\n  - name: A\n  - name: A\n", 3, ["groups[1].name", "'A' is already used by groups[0].name"]),
-        ("groups:\n  - name: A\n    previously: [B]\n  - name: B\n", 4, ["already used by groups[0].previously[0]"]),
+        (
+            "groups:\n  - name: A\n  - name: A\n",
+            3,
+            ["groups[1].name", "'A' is already used by groups[0].name"],
+        ),
+        (
+            "groups:\n  - name: A\n    previously: [B]\n  - name: B\n",
+            4,
+            ["already used by groups[0].previously[0]"],
+        ),
         ("groups:\n  - name: A\n    previously: [A]\n", 3, ["already used by the same group"]),
         ("groups:\n  - name: R&D\n  - name: R&amp;D\n", 3, ["already used"]),
-        ("groups:\n  - {name: A, groupId: 1}\n  - {name: B, groupId: 1}\n", 3, ["1 is already the groupId of groups[0]"]),
+        (
+            "groups:\n  - {name: A, groupId: 1}\n  - {name: B, groupId: 1}\n",
+            3,
+            ["1 is already the groupId of groups[0]"],
+        ),
         ("groups:\n  - name: A\n    name: B\n", 3, ["the key 'name' is written twice", "line 2"]),
         ("groups:\n  - nme: A\n", 2, ["groups[0].nme", "not known", "did you mean name?"]),
         ("groups:\n  - description: A\n", 2, ["groups[0].name: is missing"]),
@@ -127,18 +148,36 @@ def test_a_bad_file_is_explained_with_its_line(text, line, words):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("{objectType: TRIAT, objectId: 1, permissions: [READ]}", ["'TRIAT' is not one of", "did you mean TRAIT?"]),
-        ("{objectType: TAGS, objectId: 1, permissions: [READ]}", ["TAGS has no permissions on single objects", "VIEW_TAGS"]),
-        ("{objectType: TRAIT, objectId: 1, permissions: [RAED]}", ["'RAED' is not a permission on a TRAIT", "did you mean READ?"]),
-        ("{objectType: SEGMENT, objectId: 1, permissions: [MAP_TO_SEGMENTS]}", ["is not a permission on a SEGMENT"]),
-        ('{objectType: TRAIT, objectId: "1", permissions: [READ]}', ["must be a number: write 1 without quotes"]),
+        (
+            "{objectType: TRIAT, objectId: 1, permissions: [READ]}",
+            ["'TRIAT' is not one of", "did you mean TRAIT?"],
+        ),
+        (
+            "{objectType: TAGS, objectId: 1, permissions: [READ]}",
+            ["TAGS has no permissions on single objects", "VIEW_TAGS"],
+        ),
+        (
+            "{objectType: TRAIT, objectId: 1, permissions: [RAED]}",
+            ["'RAED' is not a permission on a TRAIT", "did you mean READ?"],
+        ),
+        (
+            "{objectType: SEGMENT, objectId: 1, permissions: [MAP_TO_SEGMENTS]}",
+            ["is not a permission on a SEGMENT"],
+        ),
+        (
+            '{objectType: TRAIT, objectId: "1", permissions: [READ]}',
+            ["must be a number: write 1 without quotes"],
+        ),
         ("{objectType: TRAIT, objectId: 1.5, permissions: [READ]}", ["must be a whole number"]),
         ("{objectType: TRAIT, objectId: true, permissions: [READ]}", ["must be a whole number"]),
         ("{objectType: TRAIT, objectId: -1, permissions: [READ]}", ["greater than 0"]),
         ("{objectType: TRAIT, objectId: 1, permissions: []}", ["is an empty list"]),
         ("{objectType: TRAIT, objectId: 1, permissions: READ}", ["must be a list, not str"]),
         ("{objectType: TRAIT, objectId: 1}", ["permissions: is missing"]),
-        ("{objectType: TRAIT, objectId: 1, permissions: [VIEW_ALL_TRAITS]}", ["is a wildcard of the whole group", "below 'wildcards'"]),
+        (
+            "{objectType: TRAIT, objectId: 1, permissions: [VIEW_ALL_TRAITS]}",
+            ["is a wildcard of the whole group", "below 'wildcards'"],
+        ),
     ],
 )
 def test_a_bad_row_is_explained_with_its_line(row, words):
@@ -150,7 +189,11 @@ def test_a_bad_row_is_explained_with_its_line(row, words):
 
 
 @pytest.mark.parametrize(
-    ("wildcard", "words"), [("READ", "not a wildcard: write it below 'permissions'"), ("VIEW_ALL_TRAIT", "did you mean VIEW_ALL_TRAITS?")]
+    ("wildcard", "words"),
+    [
+        ("READ", "not a wildcard: write it below 'permissions'"),
+        ("VIEW_ALL_TRAIT", "did you mean VIEW_ALL_TRAITS?"),
+    ],
 )
 def test_a_bad_wildcard_is_explained(wildcard, words):
     assert words in error_of(f"groups:\n  - name: A\n    wildcards: [{wildcard}]\n")
@@ -168,7 +211,10 @@ def test_all_problems_come_at_once_but_not_by_the_thousand():
 
 def test_a_bomb_of_aliases_is_defused():
     layers = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
-    layers += [f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)]
+    layers += [
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]"
+        for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
     started = time.monotonic()
 
     message = error_of("\n".join(layers))
@@ -202,7 +248,9 @@ def test_a_value_in_memory_is_checked_too():
 
 
 def test_rows_of_permissions_are_checked_too():
-    assert load_permissions([{"objectType": "TRAIT", "objectId": 1, "permissions": ["READ"]}]) == (Permission("TRAIT", 1, ("READ",)),)
+    assert load_permissions([{"objectType": "TRAIT", "objectId": 1, "permissions": ["READ"]}]) == (
+        Permission("TRAIT", 1, ("READ",)),
+    )
     with pytest.raises(DesiredStateError, match="should be a list"):
         load_permissions("TRAIT")
     with pytest.raises(DesiredStateError, match="objectType: is missing"):
@@ -220,27 +268,61 @@ def test_permissions_are_compared_merged_and_in_order():
         Permission("TRAIT", 2, ("READ", "WRITE")),
     ]
 
-    assert canonical_permissions(rows) == (Permission("SEGMENT", 1, ("MAP_TO_DESTINATION",)), Permission("TRAIT", 2, ("READ", "WRITE")))
+    assert canonical_permissions(rows) == (
+        Permission("SEGMENT", 1, ("MAP_TO_DESTINATION",)),
+        Permission("TRAIT", 2, ("READ", "WRITE")),
+    )
 
 
 def test_the_published_schema_is_the_one_of_the_model_and_agrees_with_it(repo):
     schema = json_schema()
-    published = json.loads((repo / "airflow_provider_adobe_audiences" / "groups" / "groups.schema.json").read_text())
+    published = json.loads(
+        (repo / "airflow_provider_adobe_audiences" / "groups" / "groups.schema.json").read_text()
+    )
 
-    assert published == schema, "run: adobe-audiences groups schema > airflow_provider_adobe_audiences/groups/groups.schema.json"
+    assert published == schema, (
+        "run: adobe-audiences groups schema > airflow_provider_adobe_audiences/groups/groups.schema.json"
+    )
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     assert validator.is_valid(parse(GOOD.encode(), "g").value)
     for kind, tokens in OBJECT_PERMISSIONS.items():
         assert validator.is_valid(
-            {"groups": [{"name": "A", "permissions": [{"objectType": kind, "objectId": 1, "permissions": list(tokens)}]}]}
+            {
+                "groups": [
+                    {
+                        "name": "A",
+                        "permissions": [{"objectType": kind, "objectId": 1, "permissions": list(tokens)}],
+                    }
+                ]
+            }
         )
     for bad in (
         {"groups": [{"name": 1}]},
         {"groups": [{"name": "A", "permissions": None}]},
-        {"groups": [{"name": "A", "permissions": [{"objectType": "TRAIT", "objectId": "1", "permissions": ["READ"]}]}]},
-        {"groups": [{"name": "A", "permissions": [{"objectType": "DESTINATION", "objectId": 1, "permissions": ["MAP_TO_MODELS"]}]}]},
-        {"groups": [{"name": "A", "permissions": [{"objectType": "TAGS", "objectId": 1, "permissions": ["READ"]}]}]},
+        {
+            "groups": [
+                {
+                    "name": "A",
+                    "permissions": [{"objectType": "TRAIT", "objectId": "1", "permissions": ["READ"]}],
+                }
+            ]
+        },
+        {
+            "groups": [
+                {
+                    "name": "A",
+                    "permissions": [
+                        {"objectType": "DESTINATION", "objectId": 1, "permissions": ["MAP_TO_MODELS"]}
+                    ],
+                }
+            ]
+        },
+        {
+            "groups": [
+                {"name": "A", "permissions": [{"objectType": "TAGS", "objectId": 1, "permissions": ["READ"]}]}
+            ]
+        },
         {"groups": [{"name": "A", "colour": "red"}]},
         {},
     ):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every scheduler, worker and DAG processor pays for our imports: compared by `sys.modules`, not by the clock."""
+"""Every scheduler, worker and DAG processor pays for our imports: compared by `sys.modules`, not by the
+clock.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,10 @@ def test_provider_info_needs_the_standard_library_only(repo):
 
     loaded = json.loads(run_python("-I", "-S", "-c", code))
 
-    assert [name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names] == [PACKAGE, f"{PACKAGE}.get_provider_info"]
+    assert [name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names] == [
+        PACKAGE,
+        f"{PACKAGE}.get_provider_info",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,8 @@ def test_no_module_loads_a_heavy_library(added_modules, repo):
     assert {"requests", "httpx", "pyarrow", "yaml"} <= heavy
 
     offenders = {
-        module: sorted({name for name in added or () if {name, name.partition(".")[0]} & heavy}) for module, added in added_modules.items()
+        module: sorted({name for name in added or () if {name, name.partition(".")[0]} & heavy})
+        for module, added in added_modules.items()
     }
 
     assert f"{PACKAGE}.hooks.adobe" in added_modules

@@ -10,10 +10,19 @@ import pytest
 
 
 def test_imports_run_downward_only(repo):
-    pytest.importorskip("importlinter", minversion="2.11", reason="the pinned set of an old Airflow has an older import-linter")
+    pytest.importorskip(
+        "importlinter",
+        minversion="2.11",
+        reason="the pinned set of an old Airflow has an older import-linter",
+    )
 
     result = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"],
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command as run; run()",
+            "--no-cache",
+        ],
         cwd=repo,
         capture_output=True,
         text=True,

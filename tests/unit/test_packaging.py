@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is shipped, and what must never be: a wheel with the package only, no trace of a machine or a package registry."""
+"""What is shipped, and what must never be: a wheel with the package only, no trace of a machine or a package
+registry.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def tracked(repo) -> list[Path]:
 def wheel(repo, tmp_path_factory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(repo)], check=True, capture_output=True
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(repo)],
+        check=True,
+        capture_output=True,
     )
     (file,) = folder.iterdir()
     return zipfile.ZipFile(file)
@@ -52,13 +56,23 @@ def lines_with(pattern: str, files: list[Path], repo: Path) -> list[str]:
 
 
 def test_no_path_of_a_machine(tracked, repo):
-    patterns = [r"(?<![\w.])/(work|root|Users|opt)/\w", re.escape(str(repo)) + r"\b", re.escape(str(Path.home())) + "/"]
+    patterns = [
+        r"(?<![\w.])/(work|root|Users|opt)/\w",
+        re.escape(str(repo)) + r"\b",
+        re.escape(str(Path.home())) + "/",
+    ]
 
     assert lines_with("|".join(patterns), [file for file in tracked if file != Path(__file__)], repo) == []
 
 
 def test_no_package_registry(tracked, repo):
-    hosts = [r"pypi\.(org|python)", r"pythonhosted\.org", r"npmjs\.(org|com)", r"deb\.debian\.org", r"https?://[^ ]*/(simple|packages)/"]
+    hosts = [
+        r"pypi\.(org|python)",
+        r"pythonhosted\.org",
+        r"npmjs\.(org|com)",
+        r"deb\.debian\.org",
+        r"https?://[^ ]*/(simple|packages)/",
+    ]
 
     assert lines_with("|".join(hosts), [file for file in tracked if file != Path(__file__)], repo) == []
 
@@ -112,8 +126,12 @@ def test_the_metadata_of_the_wheel(wheel, repo):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert "apache-airflow>=2.11.0" in requires
-    assert {"Framework :: Apache Airflow", "Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(
-        metadata.get_all("Classifier")
-    )
+    assert {
+        "Framework :: Apache Airflow",
+        "Framework :: Apache Airflow :: Provider",
+        "Typing :: Typed",
+    } <= set(metadata.get_all("Classifier"))
     assert sorted(metadata.get_all("Provides-Extra")) == sorted(project["optional-dependencies"])
-    assert not any("<" in r.partition(";")[0] and r.startswith("apache-airflow") for r in requires), "no upper bound for Airflow"
+    assert not any("<" in r.partition(";")[0] and r.startswith("apache-airflow") for r in requires), (
+        "no upper bound for Airflow"
+    )

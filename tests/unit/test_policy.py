@@ -19,13 +19,23 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeUnknownOutcomeError,
     AdobeValidationError,
 )
-from airflow_provider_adobe_audiences.adobe.policy import NoAnswer, Raise, RenewToken, Retry, Return, decide, retry_after
+from airflow_provider_adobe_audiences.adobe.policy import (
+    NoAnswer,
+    Raise,
+    RenewToken,
+    Retry,
+    Return,
+    decide,
+    retry_after,
+)
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
 def call(
-    repeatability: Repeatability = Repeatability.READ, service: Service = Service.EXPERIENCE_PLATFORM, **details: object
+    repeatability: Repeatability = Repeatability.READ,
+    service: Service = Service.EXPERIENCE_PLATFORM,
+    **details: object,
 ) -> Call[None]:
     return Call(
         name="do it",
@@ -66,7 +76,9 @@ def test_a_creating_call_is_never_repeated_when_it_may_have_been_processed(statu
 
 
 def test_no_answer_after_sending_leaves_a_creating_call_unknown() -> None:
-    decision = decide(call(Repeatability.CREATE), NoAnswer("broke", sent=True, request_id="r1"), renewable=True)
+    decision = decide(
+        call(Repeatability.CREATE), NoAnswer("broke", sent=True, request_id="r1"), renewable=True
+    )
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, AdobeUnknownOutcomeError)
     assert decision.error.request_id == "r1"
@@ -88,9 +100,13 @@ def test_429_is_repeated_whatever_it_is_and_pauses_everybody(repeatability: Repe
     assert (decision.after, decision.throttled, decision.error.retry_after) == (38, True, 38)
 
 
-@pytest.mark.parametrize(("status", "body"), [(401, b""), (401, b'{"error_code":"401013"}'), (403, b'{"error_code":"401013"}')])
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, b""), (401, b'{"error_code":"401013"}'), (403, b'{"error_code":"401013"}')]
+)
 def test_a_refused_token_is_renewed_once(status: int, body: bytes) -> None:
-    assert isinstance(decide(call(Repeatability.CREATE), Response(status, {}, body), renewable=True), RenewToken)
+    assert isinstance(
+        decide(call(Repeatability.CREATE), Response(status, {}, body), renewable=True), RenewToken
+    )
     again = decide(call(Repeatability.CREATE), Response(status, {}, body), renewable=False)
     assert isinstance(again, Raise)
     assert isinstance(again.error, AdobeAuthenticationError)
@@ -104,7 +120,13 @@ def test_where_no_access_token_was_sent_none_is_renewed(service: Service) -> Non
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(400, AdobeValidationError), (403, AdobePermissionError), (301, AdobeResponseError), (307, AdobeResponseError)]
+    ("status", "kind"),
+    [
+        (400, AdobeValidationError),
+        (403, AdobePermissionError),
+        (301, AdobeResponseError),
+        (307, AdobeResponseError),
+    ],
 )
 def test_what_a_repetition_cannot_mend_is_raised(status: int, kind: type[AdobeError]) -> None:
     decision = decide(call(), Response(status), renewable=True)

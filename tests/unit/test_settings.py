@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection that cannot work says so before anything is sent, names each field, and keeps secrets to itself."""
+"""A connection that cannot work says so before anything is sent, names each field, and keeps secrets to
+itself.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,10 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
     assert all(name in str(raised.value) for name in ("sandbox", "read_timeout", "nonsense"))
 
 
-@pytest.mark.parametrize("wrong", [{"sandbox": "Prod"}, {"client_id": None}, {"username": "u", "user_password": "the-user-password"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sandbox": "Prod"}, {"client_id": None}, {"username": "u", "user_password": "the-user-password"}],
+)
 def test_secrets_stay_out_of_messages(wrong: dict[str, Any]) -> None:
     with pytest.raises(AdobeConfigurationError) as raised:
         settings(access_token="the-access-token", **wrong)
@@ -106,10 +111,14 @@ def test_no_field_that_is_not_secret_has_a_name_that_airflow_masks() -> None:
     sensitive = pytest.importorskip("airflow.sdk._shared.secrets_masker").DEFAULT_SENSITIVE_FIELDS
 
     masked = {name for name in CONNECTION_FIELDS if any(part in name for part in sensitive)}
-    assert masked == {name for name, field in CONNECTION_FIELDS.items() if field["schema"].get("format") == "password"}
+    assert masked == {
+        name for name, field in CONNECTION_FIELDS.items() if field["schema"].get("format") == "password"
+    }
 
 
-@pytest.mark.parametrize("name", [name for name, field in CONNECTION_FIELDS.items() if field["schema"].get("default") is not None])
+@pytest.mark.parametrize(
+    "name", [name for name, field in CONNECTION_FIELDS.items() if field["schema"].get("default") is not None]
+)
 def test_the_form_shows_the_default_that_is_used(name: str) -> None:
     assert getattr(settings(), name) == CONNECTION_FIELDS[name]["schema"]["default"]
 
@@ -129,14 +138,29 @@ def test_the_form_shows_the_default_that_is_used(name: str) -> None:
             "https://platform.adobe.io:443/data/foundation/export/batches/x/failed?path=y",
             "https://platform.adobe.io/data/foundation/export/batches/x/failed?path=y",
         ),
-        (Service.TARGET_EDGE, {"target_edge_url": "http://127.0.0.1:81"}, "http://127.0.0.1:81/m2/x?b=1", "http://127.0.0.1:81/m2/x?b=1"),
+        (
+            Service.TARGET_EDGE,
+            {"target_edge_url": "http://127.0.0.1:81"},
+            "http://127.0.0.1:81/m2/x?b=1",
+            "http://127.0.0.1:81/m2/x?b=1",
+        ),
         (Service.TARGET_EDGE, {"target_client_code": "demo"}, "https://evil.example/x", None),
         (Service.TARGET_EDGE, {"target_client_code": "demo"}, "https://tt.omtrdc.net.evil.example/x", None),
         (Service.TARGET_EDGE, {"target_client_code": "demo"}, "https://eviltt.omtrdc.net/x", None),
         (Service.TARGET_EDGE, {"target_client_code": "demo"}, "https://a@mboxedge45.tt.omtrdc.net/x", None),
-        (Service.TARGET_EDGE, {"target_client_code": "demo"}, "https://mboxedge45.tt.omtrdc.net:8443/x", None),
+        (
+            Service.TARGET_EDGE,
+            {"target_client_code": "demo"},
+            "https://mboxedge45.tt.omtrdc.net:8443/x",
+            None,
+        ),
         (Service.TARGET_EDGE, {"target_client_code": "demo"}, "http://127.0.0.1/x", None),
-        (Service.TARGET_EDGE, {"target_edge_url": "http://127.0.0.1:81"}, "https://mboxedge45.tt.omtrdc.net/x", None),
+        (
+            Service.TARGET_EDGE,
+            {"target_edge_url": "http://127.0.0.1:81"},
+            "https://mboxedge45.tt.omtrdc.net/x",
+            None,
+        ),
         (Service.EXPERIENCE_PLATFORM, {}, "https://platform.adobe.io.evil.example/x", None),
         (Service.EXPERIENCE_PLATFORM, {}, "https://platform.adobe.io:99999/x", None),
         (Service.EXPERIENCE_PLATFORM, {}, "//platform.adobe.io\\@evil.example/x", None),

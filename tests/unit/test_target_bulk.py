@@ -21,7 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.adobe.target_bulk import MOST_ROWS, Columns, Parts, Table, table_of_file, table_of_rows
+from airflow_provider_adobe_audiences.adobe.target_bulk import (
+    MOST_ROWS,
+    Columns,
+    Parts,
+    Table,
+    table_of_file,
+    table_of_rows,
+)
 from benchmarks import bulk_profile_body
 
 UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
@@ -70,7 +77,8 @@ def parquet_table(tmp_path: Path, **columns: Any) -> Any:
     return table_of_file(lambda: file.open("rb"), "parquet", "rows.parquet")
 
 
-# ----------------------------------------------------------------------------------------------------------------- what is sent
+# ------------------------------------------------------------------------------------------------------------
+# what is sent
 
 NASTY = [
     "a,b",
@@ -93,7 +101,9 @@ NASTY = [
 
 def test_the_example_of_adobes_page() -> None:
     rows = [{"id": "u1", "tier": "gold", "city": "São Paulo"}, {"id": "u2", "tier": "", "city": "Oslo"}]
-    assert bodies(table_of_rows(rows)) == [b"batch=thirdPartyId,tier,city\nu1,gold,S%C3%A3o%20Paulo\nu2,,Oslo"]
+    assert bodies(table_of_rows(rows)) == [
+        b"batch=thirdPartyId,tier,city\nu1,gold,S%C3%A3o%20Paulo\nu2,,Oslo"
+    ]
 
 
 @pytest.mark.parametrize("value", NASTY)
@@ -112,7 +122,11 @@ def test_a_value_is_encoded_from_every_format(value: str, tmp_path: Path) -> Non
 def test_any_text_is_encoded_as_the_contract_says(values: list[str]) -> None:
     rows = [{"id": f"u{number}", "value": value, "x": "1"} for number, value in enumerate(values)]
     assert bodies(table_of_rows(rows)) == [
-        expected("thirdPartyId", ["value", "x"], [[f"u{number}", value, "1"] for number, value in enumerate(values)])
+        expected(
+            "thirdPartyId",
+            ["value", "x"],
+            [[f"u{number}", value, "1"] for number, value in enumerate(values)],
+        )
     ]
 
 
@@ -131,7 +145,9 @@ def test_any_text_is_encoded_as_the_contract_says(values: list[str]) -> None:
     ],
 )
 def test_a_value_that_is_no_text_has_one(value: Any, text: str) -> None:
-    assert bodies(table_of_rows([{"id": 7, "v": value, "x": "1"}])) == [expected("thirdPartyId", ["v", "x"], [["7", text, "1"]])]
+    assert bodies(table_of_rows([{"id": 7, "v": value, "x": "1"}])) == [
+        expected("thirdPartyId", ["v", "x"], [["7", text, "1"]])
+    ]
 
 
 def test_json_numbers_are_sent_as_they_are_written() -> None:
@@ -152,7 +168,10 @@ def test_parquet_types(tmp_path: Path) -> None:
         price=pa.array([decimal.Decimal("1.10"), None]),
         flag=pa.array([True, None]),
     )
-    assert bodies(table)[0].decode().splitlines()[1:] == ["1,0.1,2023-11-14T22%3A13%3A20.123456%2B00%3A00,a,1.10,true", "2,,,b,,"]
+    assert bodies(table)[0].decode().splitlines()[1:] == [
+        "1,0.1,2023-11-14T22%3A13%3A20.123456%2B00%3A00,a,1.10,true",
+        "2,,,b,,",
+    ]
 
 
 def test_missing_trailing_values_and_empty_lines_of_csv() -> None:
@@ -179,7 +198,8 @@ def test_no_rows_are_no_uploads() -> None:
     assert bodies(csv_table("")) == []
 
 
-# ------------------------------------------------------------------------------------------------------------------- splitting
+# ------------------------------------------------------------------------------------------------------------
+# splitting
 
 
 def test_rows_are_split_at_the_limit_and_none_is_lost() -> None:
@@ -187,22 +207,35 @@ def test_rows_are_split_at_the_limit_and_none_is_lost() -> None:
     parts = bodies(table_of_rows(rows), most_rows=10)
     assert [len(part.split(b"\n")) - 1 for part in parts] == [10, 10, 5]
     assert all(part.startswith(b"batch=thirdPartyId,v\n") for part in parts)
-    assert [line for part in parts for line in part.decode().split("\n")[1:]] == [f"u{number},{number}" for number in range(25)]
+    assert [line for part in parts for line in part.decode().split("\n")[1:]] == [
+        f"u{number},{number}" for number in range(25)
+    ]
 
 
 def test_1_200_000_rows_are_three_uploads() -> None:
-    table = Table("rows", lambda columns: itertools.chain([("v",)], ((f"{number}", "1") for number in range(1_200_000))))
+    table = Table(
+        "rows", lambda columns: itertools.chain([("v",)], ((f"{number}", "1") for number in range(1_200_000)))
+    )
     with Parts(Columns("thirdPartyId", "id")) as parts:
         written = parts.write([table])
-        assert [(part.rows, part.first_row) for part in written] == [(500_000, 1), (500_000, 500_001), (200_000, 1_000_001)]
+        assert [(part.rows, part.first_row) for part in written] == [
+            (500_000, 1),
+            (500_000, 500_001),
+            (200_000, 1_000_001),
+        ]
         for part in written:
             with part.open() as file:
                 lines = itertools.islice(file, 1, None)
-                assert all(line.rstrip(b"\n") == b"%d,1" % number for number, line in enumerate(lines, part.first_row - 1))
+                assert all(
+                    line.rstrip(b"\n") == b"%d,1" % number
+                    for number, line in enumerate(lines, part.first_row - 1)
+                )
 
 
 def test_a_parquet_file_of_40_mb_is_one_upload_in_constant_memory(tmp_path: Path) -> None:
-    """In processes of their own, so that the memory is the product's, and the other encoder shares nothing with it."""
+    """In processes of their own, so that the memory is the product's, and the other encoder shares nothing
+    with it.
+    """
     file = tmp_path / "profiles.parquet"
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         pool.apply(bulk_profile_body.write_parquet, (file, 500_000))
@@ -211,7 +244,10 @@ def test_a_parquet_file_of_40_mb_is_one_upload_in_constant_memory(tmp_path: Path
         assert figures["uploads"] == [500_000]
         assert figures["sha256"] == [pool.apply(bulk_profile_body.independent, (file,))]
         assert figures["megabytes_above_idle"] < 200
-    print(f"500,000 rows of Parquet: {figures['megabytes_above_idle']} MB above idle, {figures['seconds']} s, byte-exact")
+    print(
+        f"500,000 rows of Parquet: {figures['megabytes_above_idle']} MB above idle, {figures['seconds']} s, "
+        "byte-exact"
+    )
 
 
 @given(st.integers(35, 200))
@@ -231,15 +267,25 @@ def test_the_same_rows_have_the_same_hash_and_numbers() -> None:
             assert (first.rows, first.first_row, second.rows, second.first_row) == (3, 1, 2, 4)
             hashes.append((first.sha256, second.sha256))
     assert hashes[0] == hashes[1]
-    assert hashes[0][0] == hashlib.sha256(expected("thirdPartyId", ["v"], [[str(number), "1"] for number in range(3)])).hexdigest()
+    assert (
+        hashes[0][0]
+        == hashlib.sha256(
+            expected("thirdPartyId", ["v"], [[str(number), "1"] for number in range(3)])
+        ).hexdigest()
+    )
 
 
 def test_an_upload_of_empty_cells_is_left_out() -> None:
     rows = [{"id": str(number), "v": "" if number in (2, 3) else "1"} for number in range(6)]
-    assert bodies(table_of_rows(rows), most_rows=2) == [b"batch=thirdPartyId,v\n0,1\n1,1", b"batch=thirdPartyId,v\n4,1\n5,1"]
+    assert bodies(table_of_rows(rows), most_rows=2) == [
+        b"batch=thirdPartyId,v\n0,1\n1,1",
+        b"batch=thirdPartyId,v\n4,1\n5,1",
+    ]
 
 
-def test_nothing_is_left_on_the_disk_even_by_a_process_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_on_the_disk_even_by_a_process_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Parts(Columns("thirdPartyId", "id")) as parts:
         (part,) = parts.write([table_of_rows([{"id": "1", "v": "1"}])])
@@ -250,7 +296,8 @@ def test_nothing_is_left_on_the_disk_even_by_a_process_that_is_killed(tmp_path: 
     assert part.file.closed
 
 
-# ---------------------------------------------------------------------------------------------------------------------- refusals
+# ------------------------------------------------------------------------------------------------------------
+# refusals
 
 
 @pytest.mark.parametrize(
@@ -268,7 +315,10 @@ def test_nothing_is_left_on_the_disk_even_by_a_process_that_is_killed(tmp_path: 
         ({"id": "1", "v": ["x"]}, "row 2 of rows: attribute 'v': a value of type list has no text"),
         ({"id": "1", "v": b"x"}, "row 2 of rows: attribute 'v': a value of type bytes has no text"),
         ({"id": "1", "v": "\ud800"}, "row 2 of rows: a value cannot be written in UTF-8"),
-        ({"id": "1", "v": "x" * 65_600}, "row 2 of rows: its attributes take 65601 bytes; Adobe keeps 65536 per profile"),
+        (
+            {"id": "1", "v": "x" * 65_600},
+            "row 2 of rows: its attributes take 65601 bytes; Adobe keeps 65536 per profile",
+        ),
         ("text", "row 2 of rows: it is no mapping"),
     ],
 )
@@ -331,15 +381,23 @@ def test_an_experience_cloud_id_is_no_pc_id() -> None:
 def test_parquet_types_without_a_text_are_refused(tmp_path: Path, kind: str) -> None:
     import pyarrow as pa
 
-    value = {"list": pa.array([["x"]]), "binary": pa.array([b"x"]), "duration": pa.array([1], pa.duration("s"))}[kind]
+    value = {
+        "list": pa.array([["x"]]),
+        "binary": pa.array([b"x"]),
+        "duration": pa.array([1], pa.duration("s")),
+    }[kind]
     assert "column 'v' of rows.parquet has the type" in refusal(parquet_table(tmp_path, id=["1"], v=value))
 
 
 def test_what_is_no_parquet_is_refused() -> None:
-    assert "no.parquet is no Parquet file" in refusal(table_of_file(lambda: io.BytesIO(b"PAR1 no"), "parquet", "no.parquet"))
+    assert "no.parquet is no Parquet file" in refusal(
+        table_of_file(lambda: io.BytesIO(b"PAR1 no"), "parquet", "no.parquet")
+    )
 
 
-@pytest.mark.parametrize("limits", [{"most_rows": 0}, {"most_rows": MOST_ROWS + 1}, {"most_bytes": 0}, {"most_bytes": 50_000_001}])
+@pytest.mark.parametrize(
+    "limits", [{"most_rows": 0}, {"most_rows": MOST_ROWS + 1}, {"most_bytes": 0}, {"most_bytes": 50_000_001}]
+)
 def test_limits_beyond_adobes_are_refused(limits: dict[str, int]) -> None:
     with pytest.raises(AdobeConfigurationError, match="Adobe takes"):
         Parts(Columns("thirdPartyId", "id"), **limits)

@@ -21,7 +21,8 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeValidationError,
 )
 
-STATUS = """<response><batchId>demo4-1</batchId><status>complete</status><batchSize>164</batchSize><consumedCount>164</consumedCount>
+STATUS = """<response><batchId>demo4-1</batchId><status>complete</status><batchSize>164</batchSize>
+<consumedCount>164</consumedCount>
 <successfulUpdates>160</successfulUpdates><profilesNotFound>0</profilesNotFound><failedUpdates>4</failedUpdates>
 <profile><id>u1</id><status>failed</status></profile><profile><id>u2</id><status>success</status></profile>
 <profile><id>u3</id><status>error</status></profile></response>"""
@@ -40,13 +41,17 @@ def empty() -> Content:
 
 
 def test_the_token_calls_are_those_of_the_reference(shared: Path) -> None:
-    reference = json.loads((shared / "specs/target-admin-api.json").read_text())["paths"]["/{tenant}/target/authentication/token"]
+    reference = json.loads((shared / "specs/target-admin-api.json").read_text())["paths"][
+        "/{tenant}/target/authentication/token"
+    ]
     for call, method in ((target.get_profile_token("t"), "get"), (target.create_profile_token("t"), "post")):
         (parameter,) = reference[method]["parameters"]
         assert [name for name, _ in call.params] == [parameter["name"]]
         assert call.params[0][1] in parameter["schema"]["enum"]
         assert call.path == "/t/target/authentication/token"
-        assert target.MEDIA_TYPE in next(iter(reference[method]["responses"][{"get": "200", "post": "201"}[method]]["content"]))
+        assert target.MEDIA_TYPE in next(
+            iter(reference[method]["responses"][{"get": "200", "post": "201"}[method]]["content"])
+        )
 
 
 def test_creating_a_token_is_never_repeated_by_the_transport() -> None:
@@ -56,7 +61,12 @@ def test_creating_a_token_is_never_repeated_by_the_transport() -> None:
 
 
 def test_a_token_is_read_and_never_shown() -> None:
-    body = {"accessToken": "aaaabbbb-1111", "tokenType": "bearer", "scope": "profile_api", "expiresIn": 7775999}
+    body = {
+        "accessToken": "aaaabbbb-1111",
+        "tokenType": "bearer",
+        "scope": "profile_api",
+        "expiresIn": 7775999,
+    }
     token = target.create_profile_token("t").parse(answer(body, 201))
     assert (token.value, token.expires_in, token.scope) == ("aaaabbbb-1111", 7775999, "profile_api")
     assert "aaaabbbb" not in repr(token)
@@ -64,7 +74,14 @@ def test_a_token_is_read_and_never_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["", "{}", '"aaaabbbb"', '{"accessToken": "aaaabbbb"}', '{"accessToken": "aaaabbbb\\r\\nX: y", "expiresIn": 1}']
+    "body",
+    [
+        "",
+        "{}",
+        '"aaaabbbb"',
+        '{"accessToken": "aaaabbbb"}',
+        '{"accessToken": "aaaabbbb\\r\\nX: y", "expiresIn": 1}',
+    ],
 )
 def test_an_answer_that_holds_no_usable_token_is_not_quoted(body: str) -> None:
     with pytest.raises(ValueError, match="accessToken") as error:
@@ -79,7 +96,10 @@ def test_bulk_urls_differ_by_version_only() -> None:
 
 def test_an_accepted_batch_keeps_its_status_url_as_it_is() -> None:
     url = URL.replace("&", "&amp;")
-    body = f"<response><success>true</success>\n<batchStatus>{url}</batchStatus><message>Batch submitted</message></response>"
+    body = (
+        f"<response><success>true</success>\n<batchStatus>{url}</batchStatus><message>Batch "
+        "submitted</message></response>"
+    )
     batch = target.submit_profile_batch("c", empty(), None).parse(answer(body))
     assert batch == target.ProfileBatch("demo-1701473848678-13029383", URL)
 
@@ -113,10 +133,13 @@ def test_a_status_with_details() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "ended"), [("incomplete", False), ("Complete", True), ("stuck", True), ("failed", True), ("queued", False)]
+    ("word", "ended"),
+    [("incomplete", False), ("Complete", True), ("stuck", True), ("failed", True), ("queued", False)],
 )
 def test_which_words_end_the_waiting(word: str, ended: bool) -> None:
-    status = target.get_profile_batch_status(URL, None).parse(answer(f"<response><status>{word}</status></response>"))
+    status = target.get_profile_batch_status(URL, None).parse(
+        answer(f"<response><status>{word}</status></response>")
+    )
     assert status.state.is_terminal is ended
     assert status.failed is None
 
@@ -126,9 +149,11 @@ def test_a_forgotten_batch_says_so() -> None:
         target.get_profile_batch_status(URL, None).parse(answer("<html/>", 404))
 
 
-# --------------------------------------------------------------------------------------------------------------------------- XML
+# ------------------------------------------------------------------------------------------------------------
+# XML
 
-BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><response><status>&b;</status></response>'
+BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+BOMB += "<response><status>&b;</status></response>"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +177,11 @@ def test_xml_that_is_not_adobes_is_refused(body: str) -> None:
 
 
 def test_a_list_of_many_failed_profiles_takes_no_memory() -> None:
-    body = "<response><status>complete</status>" + "<profile><id>u</id><status>failed</status></profile>" * 50_000 + "</response>"
+    body = (
+        "<response><status>complete</status>"
+        + "<profile><id>u</id><status>failed</status></profile>" * 50_000
+        + "</response>"
+    )
     read = target.read_xml(body.encode())
     assert len(read.failed_ids) == 20
     assert read.fields == {"status": "complete"}
@@ -167,13 +196,16 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     assert body.lstrip()[:1] in (b"<", b"\xef", b"\xff", b"\xfe", b"\x00")
 
 
-# ---------------------------------------------------------------------------------------------------------------------- judgement
+# ------------------------------------------------------------------------------------------------------------
+# judgement
 
 BATCH = {"batch_id": "b", "status_url": URL, "rows": 10}
 
 
 def ended(**fields: Any) -> dict[str, Any]:
-    return target.outcome(BATCH, target.ProfileBatchStatus(**({"batch_id": "b", "status": "complete"} | fields)))
+    return target.outcome(
+        BATCH, target.ProfileBatchStatus(**({"batch_id": "b", "status": "complete"} | fields))
+    )
 
 
 def test_complete_is_judged_by_its_counts() -> None:
@@ -205,11 +237,14 @@ def test_anything_but_complete_is_a_failure(word: str) -> None:
         target.judge([ended(status=word, failed=0)], None, None)
 
 
-# ----------------------------------------------------------------------------------------------------------------- single profiles
+# ------------------------------------------------------------------------------------------------------------
+# single profiles
 
 
 def test_a_single_update_takes_one_identity_and_60_kb() -> None:
-    call = target.update_profile("c", {"tier": "gold", "profile.age": "7"}, third_party_id="u1", path_name="client")
+    call = target.update_profile(
+        "c", {"tier": "gold", "profile.age": "7"}, third_party_id="u1", path_name="client"
+    )
     assert call.path == "/m2/client/profile/update"
     assert call.form == {"mbox3rdPartyId": "u1", "profile.tier": "gold", "profile.age": "7"}
     with pytest.raises(AdobeConfigurationError, match="either"):
@@ -218,7 +253,10 @@ def test_a_single_update_takes_one_identity_and_60_kb() -> None:
         target.update_profile("c", {"a": "x" * 62_000}, mbox_pc="1")
 
 
-@pytest.mark.parametrize(("kind", "path"), [("tntId", "/rest/v1/profiles/a%20b"), ("thirdPartyId", "/rest/v1/profiles/thirdPartyId/a%20b")])
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("tntId", "/rest/v1/profiles/a%20b"), ("thirdPartyId", "/rest/v1/profiles/thirdPartyId/a%20b")],
+)
 def test_a_profile_is_fetched_by_its_kind_of_id(kind: Any, path: str) -> None:
     call = target.fetch_profile("c", "a b", kind, "t")
     assert (call.path, call.params, call.bearer) == (path, [("client", "c")], "t")

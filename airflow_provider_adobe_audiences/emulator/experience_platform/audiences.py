@@ -65,12 +65,15 @@ class Audiences:
         self.audiences.clear()
 
     def of(self, caller: Caller, *, hidden: bool = False) -> list[Audience]:
-        """Return the audiences of a sandbox; ``hidden`` ones too: they exist, but reads do not show them yet."""
+        """Return the audiences of a sandbox; ``hidden`` ones too: they exist, but reads do not show them
+        yet.
+        """
         now = self._platform.clock.now()
         return [
             audience
             for audience in self.audiences.values()
-            if (audience.caller.org_id, audience.caller.sandbox) == (caller.org_id, caller.sandbox) and (hidden or audience.visible <= now)
+            if (audience.caller.org_id, audience.caller.sandbox) == (caller.org_id, caller.sandbox)
+            and (hidden or audience.visible <= now)
         ]
 
     def find(self, caller: Caller, number: str) -> Audience:
@@ -140,8 +143,13 @@ def _ais(platform: ExperiencePlatform, base: str) -> APIRouter:
     async def create(request: Request, who: Caller = Depends(platform.caller)) -> Response:  # noqa: B008
         if base == "/core/ais" and not switches.core_ais_served:
             raise Answer(404)
-        if request.query_params.get("createAudienceMetaOnly") != "true" and switches.ais_flag_missing == "refuse":
-            raise ais_problem("100910-400", "The query parameter createAudienceMetaOnly=true is required.", who)
+        if (
+            request.query_params.get("createAudienceMetaOnly") != "true"
+            and switches.ais_flag_missing == "refuse"
+        ):
+            raise ais_problem(
+                "100910-400", "The query parameter createAudienceMetaOnly=true is required.", who
+            )
         if not _accepts(request) and switches.ais_accept_missing != "ignore":
             status = 406 if switches.ais_accept_missing == "not_acceptable" else 400
             raise ais_problem("100910-400", f"The header Accept: {ACCEPT} is required.", who, status)
@@ -153,18 +161,24 @@ def _ais(platform: ExperiencePlatform, base: str) -> APIRouter:
             if asked.get(name) is not None and (not isinstance(asked[name], str) or not asked[name].strip()):
                 raise ais_problem("100910-400", f"{name} must be a text.", who)
         if switches.ais_longest_name and len(asked["name"]) > switches.ais_longest_name:
-            raise ais_problem("100910-400", f"name has more than {switches.ais_longest_name} characters.", who)
+            raise ais_problem(
+                "100910-400", f"name has more than {switches.ais_longest_name} characters.", who
+            )
         newest = switches.ais_generation == "v4"
         audience_id = asked.get("audienceId") if newest else None
         if newest and audience_id is None and switches.ais_audience_id == "required":
             raise ais_problem("100910-400", "audienceId is required.", who)
         twin = audiences.twin(who, asked["namespace"], audience_id) if audience_id else None
         if twin is not None and switches.ais_duplicate == "conflict":
-            raise ais_problem("100950-409", f"The audience {audience_id} exists in namespace {asked['namespace']}.", who)
+            raise ais_problem(
+                "100950-409", f"The audience {audience_id} exists in namespace {asked['namespace']}.", who
+            )
         if twin is None or switches.ais_duplicate == "new":
             fields = {name: asked.get(name) for name in ("name", "description", "namespace", "originName")}
             twin = audiences.add(who, audienceId=audience_id or str(uuid.uuid4()), **fields)
-        answer = {name: twin.document[name] for name in ("id", "name", "audienceId") if newest or name != "id"}
+        answer = {
+            name: twin.document[name] for name in ("id", "name", "audienceId") if newest or name != "id"
+        }
         return respond(200, answer)
 
     return routes
@@ -190,7 +204,9 @@ def _ups(platform: ExperiencePlatform) -> APIRouter:
     @routes.get("/audiences")
     async def find(request: Request, who: Caller = caller) -> Response:
         asked = request.query_params
-        found = _filtered([audience.document for audience in audiences.of(who)], asked.getlist("property"), asked)
+        found = _filtered(
+            [audience.document for audience in audiences.of(who)], asked.getlist("property"), asked
+        )
         sort, _, direction = asked.get("sort", "updateTime:desc").partition(":")
         found.sort(key=lambda document: str(document.get(sort, "")).lower(), reverse=direction == "desc")
         limit = min(_whole(asked.get("limit"), switches.audiences_limit, 1), switches.audiences_limit_max)
@@ -210,7 +226,9 @@ def _ups(platform: ExperiencePlatform) -> APIRouter:
         if first + limit < len(found):
             following = start + (1 if switches.audiences_start == "page" else limit)
             page["next"] = str(following) if switches.audiences_page_strings else following
-            body["_links"] = {"next": {"href": f"@/audiences?start={following}&limit={limit}&totalCount={len(found)}"}}
+            body["_links"] = {
+                "next": {"href": f"@/audiences?start={following}&limit={limit}&totalCount={len(found)}"}
+            }
         return respond(200, body)
 
     @routes.post("/audiences")
@@ -221,9 +239,13 @@ def _ups(platform: ExperiencePlatform) -> APIRouter:
             "originName": "REAL_TIME_CUSTOMER_PROFILE",
             "type": "SegmentDefinition",
             "lifecycleState": "draft",
-            "evaluationInfo": {name: {"enabled": name == "batch"} for name in ("batch", "continuous", "synchronous")},
+            "evaluationInfo": {
+                name: {"enabled": name == "batch"} for name in ("batch", "continuous", "synchronous")
+            },
         }
-        audience = audiences.add(who, **platform_type | {name: value for name, value in asked.items() if name not in SYSTEM_FIELDS})
+        audience = audiences.add(
+            who, **platform_type | {name: value for name, value in asked.items() if name not in SYSTEM_FIELDS}
+        )
         return respond(switches.ups_write_status, audience.document)
 
     @routes.post("/audiences/bulk-get")
@@ -237,7 +259,10 @@ def _ups(platform: ExperiencePlatform) -> APIRouter:
         if not known.keys() & ids:
             message = f"The entity {','.join(map(str, ids))} is not found."
             raise ups_problem(404, "UPAPI-113000-404", message, detail_code="UPAPI-113000-404")
-        missing = {"requestId": uuid.uuid4().hex, "errors": {"404": [{"code": "404", "message": "Not found."}]}}
+        missing = {
+            "requestId": uuid.uuid4().hex,
+            "errors": {"404": [{"code": "404", "message": "Not found."}]},
+        }
         return respond(207, {"results": {number: known.get(number, missing) for number in ids}})
 
     @routes.get("/audiences/{audience_id}")
@@ -253,7 +278,11 @@ def _ups(platform: ExperiencePlatform) -> APIRouter:
             if name in audience.document
         }
         if asked.get("namespace", kept["namespace"]) != kept["namespace"]:
-            raise ups_problem(400, "UPAPI-113434-400", "There is a problem in audience validation. Namespace is immutable field.")
+            raise ups_problem(
+                400,
+                "UPAPI-113434-400",
+                "There is a problem in audience validation. Namespace is immutable field.",
+            )
         _check_lifecycle(audience.document, asked)
         audience.document = {"lifecycleState": audience.document["lifecycleState"], **asked, **kept}
         audiences.touch(audience)
@@ -263,15 +292,23 @@ def _ups(platform: ExperiencePlatform) -> APIRouter:
     async def patch(request: Request, audience_id: str, who: Caller = caller) -> Response:
         audience, operations = audiences.find(who, audience_id), await _json(request)
         changed = dict(audience.document)
-        if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
+        if not isinstance(operations, list) or not all(
+            isinstance(operation, dict) for operation in operations
+        ):
             raise ups_problem(400, "UPAPI-113434-400", "The body must be an array of operations.")
         for operation in operations:
             wrong = wrong_with(OperationBody, operation)
             if wrong:
-                raise ups_problem(400, "UPAPI-113434-400", f"Each operation needs op (always add), path and value: {wrong}")
+                raise ups_problem(
+                    400, "UPAPI-113434-400", f"Each operation needs op (always add), path and value: {wrong}"
+                )
             name = operation["path"].removeprefix("/")
             if name in SYSTEM_FIELDS:
-                raise ups_problem(400, "UPAPI-113434-400", f"There is a problem in audience validation. {name} is immutable field.")
+                raise ups_problem(
+                    400,
+                    "UPAPI-113434-400",
+                    f"There is a problem in audience validation. {name} is immutable field.",
+                )
             changed[name] = operation["value"]
         if wrong_with(AudienceBody, changed):
             raise _unreadable()
@@ -300,17 +337,26 @@ def _filtered(documents: list[dict[str, Any]], properties: Sequence[str], asked:
         found = [document for document in found if str(document.get(name)) == value]
     for name in ("name", "description"):
         if name in asked:
-            found = [document for document in found if asked[name].lower() in str(document.get(name, "")).lower()]
+            found = [
+                document for document in found if asked[name].lower() in str(document.get(name, "")).lower()
+            ]
     return found
 
 
 def _check_lifecycle(before: dict[str, Any], after: dict[str, Any]) -> None:
     state = after.get("lifecycleState")
     if state in {"delete", "deleted"}:
-        message = "There is a problem in audience validation. lifecycle field can not be modified to Delete using Patch operation"
+        message = (
+            "There is a problem in audience validation. lifecycle field can not be modified to Delete using "
+            "Patch operation"
+        )
         raise ups_problem(400, "UPAPI-113434-400", message)
     if before["lifecycleState"] == "published" and state == "draft":
-        raise ups_problem(400, "UPAPI-113434-400", "There is a problem in audience validation. published cannot become draft")
+        raise ups_problem(
+            400,
+            "UPAPI-113434-400",
+            "There is a problem in audience validation. published cannot become draft",
+        )
 
 
 async def _json(request: Request) -> Any:

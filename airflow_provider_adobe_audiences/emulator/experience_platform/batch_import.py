@@ -71,15 +71,23 @@ def router(platform: ExperiencePlatform) -> APIRouter:
             if switches.external_id_duplicate == "existing":
                 return respond(201, created(twin, batches.status(twin)))
             status = 409 if switches.external_id_duplicate == "conflict" else 400
-            raise problem(status, "ConflictError" if status == 409 else "BadRequestError", f"A batch with externalId {external_id} exists.")
+            raise problem(
+                status,
+                "ConflictError" if status == 409 else "BadRequestError",
+                f"A batch with externalId {external_id} exists.",
+            )
         return respond(201, created(batches.create(who, asked, written), "loading"))
 
     @routes.put(FILE)
-    async def put(request: Request, batch_id: str, dataset_id: str, name: str, who: Caller = caller) -> Response:
+    async def put(
+        request: Request, batch_id: str, dataset_id: str, name: str, who: Caller = caller
+    ) -> Response:
         _octets(request)
         batch = loading(who, batch_id, dataset_id)
         too_large = problem(
-            switches.put_limit_status, "PayloadTooLarge", f"A file of more than {switches.put_limit} bytes is sent in parts."
+            switches.put_limit_status,
+            "PayloadTooLarge",
+            f"A file of more than {switches.put_limit} bytes is sent in parts.",
         )
         if switches.put_limit and int(request.headers.get("content-length", 0)) > switches.put_limit:
             raise too_large
@@ -100,7 +108,9 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         return respond(200 if before else switches.put_created_status)
 
     @routes.post(FILE)
-    async def large_file(request: Request, batch_id: str, dataset_id: str, name: str, who: Caller = caller) -> Response:
+    async def large_file(
+        request: Request, batch_id: str, dataset_id: str, name: str, who: Caller = caller
+    ) -> Response:
         if not switches.large_files:
             raise problem(404, "NotFoundError", "There is no such endpoint.")
         batch = loading(who, batch_id, dataset_id)
@@ -120,7 +130,9 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         return file_answer(201, file)
 
     @routes.patch(FILE)
-    async def part(request: Request, batch_id: str, dataset_id: str, name: str, who: Caller = caller) -> Response:
+    async def part(
+        request: Request, batch_id: str, dataset_id: str, name: str, who: Caller = caller
+    ) -> Response:
         _octets(request)
         file = _large(loading(who, batch_id, dataset_id), name)
         if file.complete:
@@ -157,18 +169,27 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         asked = request.query_params
         if asked.get("format", "").lower() not in FORMATS:
             raise bad_request("format must be json, parquet or csv.")
-        written = InputFormat(asked["format"].lower(), asked.get("isMultiLineJson") == "true", asked.get("delimiter", ","))
+        written = InputFormat(
+            asked["format"].lower(), asked.get("isMultiLineJson") == "true", asked.get("delimiter", ",")
+        )
         count = asked.get("nrow", "0")
         if len(written.delimiter) != 1 or not count.isascii() or not count.isdigit():
             raise bad_request("delimiter is one character, nrow a whole number.")
         try:
-            rows = [row for _, path in batch.paths() for row in preview(path, written, int(count) or PREVIEW_ROWS)]
+            rows = [
+                row for _, path in batch.paths() for row in preview(path, written, int(count) or PREVIEW_ROWS)
+            ]
         except (BrokenFileError, csv.Error, ValueError) as error:
             raise bad_request(f"There is nothing to preview: {error}") from None
         columns = list(dict.fromkeys(name for row in rows for name in row))
         shown = [{str(columns.index(name)): str(value) for name, value in row.items()} for row in rows]
-        body = {"columns": [{"cid": str(number), "name": name} for number, name in enumerate(columns)], "rows": shown}
-        return respond(200, {"formatParams": {"format": written.format, "delimiter": written.delimiter}, "preview": body})
+        body = {
+            "columns": [{"cid": str(number), "name": name} for number, name in enumerate(columns)],
+            "rows": shown,
+        }
+        return respond(
+            200, {"formatParams": {"format": written.format, "delimiter": written.delimiter}, "preview": body}
+        )
 
     @routes.post("/batches/{batch_id}")
     async def act(request: Request, batch_id: str, who: Caller = caller) -> Response:
@@ -230,7 +251,10 @@ def created(batch: Batch, status: str) -> dict[str, Any]:
     }
     replay = batch.asked.get("replay")
     if replay:
-        body["replay"] = {key: [plain_id(text) for text in value] if isinstance(value, list) else value for key, value in replay.items()}
+        body["replay"] = {
+            key: [plain_id(text) for text in value] if isinstance(value, list) else value
+            for key, value in replay.items()
+        }
     return body
 
 

@@ -172,11 +172,18 @@ class Batches:
     def _read(self, batch: Batch) -> None:
         switches = self._platform.switches
         dataset = self.dataset(batch.dataset_id)
-        judgement = Judgement(batch.percent, batch.diagnostics, dataset.required if dataset else (), switches.check_rows)
+        judgement = Judgement(
+            batch.percent, batch.diagnostics, dataset.required if dataset else (), switches.check_rows
+        )
         batch.rejected = self.disk.place()
         if len(batch.files) > switches.most_files:
-            message = f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.most_files} threshold)"
-            batch.outcome = Outcome(True, files=len(batch.files), errors=[{"code": "INGEST-1401-400", "description": message}])
+            message = (
+                f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.most_files} "
+                "threshold)"
+            )
+            batch.outcome = Outcome(
+                True, files=len(batch.files), errors=[{"code": "INGEST-1401-400", "description": message}]
+            )
         elif not batch.files and switches.complete_without_files == "success":
             batch.outcome = Outcome()
         else:
@@ -250,7 +257,10 @@ class Batches:
                 "sandbox": batch.caller.sandbox,
                 "format": batch.written.format,
                 "status": self.status(batch),
-                "files": [{"name": file.name, "size": file.size, "complete": file.complete} for file in batch.files.values()],
+                "files": [
+                    {"name": file.name, "size": file.size, "complete": file.complete}
+                    for file in batch.files.values()
+                ],
                 "recordsIn": batch.outcome.records_in if batch.outcome else None,
                 "recordsOut": batch.outcome.records_out if batch.outcome else None,
                 "recordsRejected": batch.outcome.rejected if batch.outcome else None,

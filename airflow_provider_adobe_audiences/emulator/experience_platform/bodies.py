@@ -6,13 +6,23 @@ from __future__ import annotations
 import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Sign = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 Flag = bool | Literal["true", "false"]
 Second = Annotated[int, Field(ge=0, lt=10**11)]
-Days = Annotated[int, Field(ge=1, le=90)] | Annotated[str, StringConstraints(pattern=r"^(90|[1-8][0-9]|[1-9])$")]
+Days = (
+    Annotated[int, Field(ge=1, le=90)] | Annotated[str, StringConstraints(pattern=r"^(90|[1-8][0-9]|[1-9])$")]
+)
 
 CONNECTED_CLOUDS = {"S3", "GCS", "SFTP"}
 
@@ -99,7 +109,9 @@ class ExternalAudienceBody(Body):
     @field_validator("sourceSpec", mode="before")
     @classmethod
     def _nested_or_flat(cls, value: Any) -> Any:
-        return value["params"] if isinstance(value, dict) and "params" in value else value  # Adobe's pages differ
+        return (
+            value["params"] if isinstance(value, dict) and "params" in value else value
+        )  # Adobe's pages differ
 
     @field_validator("fields")
     @classmethod
@@ -157,5 +169,8 @@ def wrong_with(shape: type[Body], body: Any) -> str | None:
     try:
         shape.model_validate(body)
     except ValidationError as error:
-        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}" for e in error.errors(include_url=False)[:5])
+        return "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}"
+            for e in error.errors(include_url=False)[:5]
+        )
     return None

@@ -54,7 +54,10 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         direction, _, names = (asked.get("orderBy") or asked.get("sort") or "desc:created").partition(":")
         matching.reverse()  # the newest first among equals
         for name in reversed((names or "created").split(",")):
-            matching.sort(key=lambda pair: (pair[1].get(name) is None, pair[1].get(name) or 0), reverse=direction == "desc")
+            matching.sort(
+                key=lambda pair: (pair[1].get(name) is None, pair[1].get(name) or 0),
+                reverse=direction == "desc",
+            )
         start, limit = _whole(asked, "start", 0), _whole(asked, "limit", platform.switches.catalog_limit)
         if not 1 <= limit <= LIMIT:
             raise problem(400, "BadRequestError", f"limit must be from 1 to {LIMIT}.")
@@ -70,7 +73,12 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         known = batches.dataset(dataset_id)
         if known is None:
             raise problem(404, "NotFoundError", "DataSet not found.")
-        document = {"name": known.name, "imsOrg": who.org_id, "version": "1.0.0", "tags": {"unifiedProfile": ["enabled:true"]}}
+        document = {
+            "name": known.name,
+            "imsOrg": who.org_id,
+            "version": "1.0.0",
+            "tags": {"unifiedProfile": ["enabled:true"]},
+        }
         return respond(200, {known.id: document})
 
     return routes

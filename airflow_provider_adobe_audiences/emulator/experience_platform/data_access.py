@@ -44,7 +44,11 @@ def router(platform: ExperiencePlatform) -> APIRouter:
     def listing(request: Request, files: dict[str, Content]) -> Response:
         base = f"{platform.url}{request.url.path}"
         entries = [
-            {"name": name.rpartition("/")[2], "length": str(_size(content)), "_links": {"self": {"href": f"{base}?path={quote(name)}"}}}
+            {
+                "name": name.rpartition("/")[2],
+                "length": str(_size(content)),
+                "_links": {"self": {"href": f"{base}?path={quote(name)}"}},
+            }
             for name, content in files.items()
         ]
         return page(request, entries)
@@ -52,7 +56,10 @@ def router(platform: ExperiencePlatform) -> APIRouter:
     def page(request: Request, entries: list[dict[str, Any]]) -> Response:
         base = f"{platform.url}{request.url.path}"
         start, limit = _whole(request, "start", 0), min(_whole(request, "limit", LIMIT), LIMIT)
-        body: dict[str, Any] = {"data": entries[start : start + limit], "_page": {"limit": limit, "count": len(entries)}}
+        body: dict[str, Any] = {
+            "data": entries[start : start + limit],
+            "_page": {"limit": limit, "count": len(entries)},
+        }
         body["_links"] = {"page": {"href": f"{base}?start={{start}}&limit={{limit}}", "templated": True}}
         if start + limit < len(entries):
             body["_links"]["next"] = {"href": f"{base}?start={start + limit}&limit={limit}"}
@@ -62,7 +69,11 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         if content is None:
             raise problem(404, "NotFoundError", "There is no such path.")
         if isinstance(content, Path):
-            return StreamingResponse(_read(content), headers={"content-length": str(_size(content))}, media_type="application/octet-stream")
+            return StreamingResponse(
+                _read(content),
+                headers={"content-length": str(_size(content))},
+                media_type="application/octet-stream",
+            )
         return respond(200, content, media_type="application/octet-stream")
 
     @routes.get("/batches/{batch_id}/failed")
@@ -123,7 +134,12 @@ def router(platform: ExperiencePlatform) -> APIRouter:
 
 def _failed(batch: Batch, marker: bool) -> dict[str, Content]:
     files: dict[str, Content] = {}
-    if batch.ended is not None and batch.outcome is not None and batch.rejected is not None and _size(batch.rejected):
+    if (
+        batch.ended is not None
+        and batch.outcome is not None
+        and batch.rejected is not None
+        and _size(batch.rejected)
+    ):
         files["part-00000.json"] = batch.rejected
         if marker:
             files = {"_SUCCESS": b"", **files}
@@ -134,11 +150,15 @@ def _meta(batch: Batch) -> dict[str, Content]:
     """Return the diagnostics; there are none unless the batch asked for them."""
     if batch.ended is None or batch.outcome is None or not batch.diagnostics:
         return {}
-    inputs = "".join(json.dumps({"path": file.name, "size": file.size}) + "\n" for file in batch.files.values())
+    inputs = "".join(
+        json.dumps({"path": file.name, "size": file.size}) + "\n" for file in batch.files.values()
+    )
     files: dict[str, Content] = {"input_files/part-00000.json": inputs.encode()}
     if batch.rejected is not None and _size(batch.rejected):
         files["row_errors/parsing_errors_0.json"] = batch.rejected
-        files["row_errors_sample.json"] = "".join(json.dumps(row) + "\n" for row in batch.outcome.sample).encode()
+        files["row_errors_sample.json"] = "".join(
+            json.dumps(row) + "\n" for row in batch.outcome.sample
+        ).encode()
     return files
 
 

@@ -109,13 +109,22 @@ class ExternalAudiences:
             datasetId=uuid.uuid4().hex[:24],
         )
         number = made.document["audienceId"]
-        document = dict(asked) | {"ttlInDays": int(asked.get("ttlInDays") or 30), "createdAt": int(now), "updatedAt": int(now)}
-        operation.audience = ExternalAudience(number, operation.caller, document, now + document["ttlInDays"] * DAY)
+        document = dict(asked) | {
+            "ttlInDays": int(asked.get("ttlInDays") or 30),
+            "createdAt": int(now),
+            "updatedAt": int(now),
+        }
+        operation.audience = ExternalAudience(
+            number, operation.caller, document, now + document["ttlInDays"] * DAY
+        )
         self.audiences[number] = operation.audience
 
     def find(self, caller: Caller, number: str) -> ExternalAudience:
         audience = self.audiences.get(number)
-        if audience is None or (audience.caller.org_id, audience.caller.sandbox) != (caller.org_id, caller.sandbox):
+        if audience is None or (audience.caller.org_id, audience.caller.sandbox) != (
+            caller.org_id,
+            caller.sandbox,
+        ):
             raise ais_problem("100940-404", f"There is no external audience {number}.", caller)
         return audience
 
@@ -159,11 +168,15 @@ def _router(platform: ExperiencePlatform, base: str) -> APIRouter:
     async def create(request: Request, who: Caller = caller) -> Response:
         asked = await body(request, who, ExternalAudienceBody)
         namespace = asked.get("namespace") or "CustomerAudienceUpload"
-        if asked.get("customAudienceId") and platform.audiences.twin(who, namespace, asked["customAudienceId"]):
+        if asked.get("customAudienceId") and platform.audiences.twin(
+            who, namespace, asked["customAudienceId"]
+        ):
             raise ais_problem("100950-409", f"The audience {asked['customAudienceId']} exists.", who)
         operation = Operation(str(uuid.uuid4()), who, asked, state.start())
         state.operations[operation.id] = operation
-        return respond(switches.external_create_status, {"operationId": operation.id, "operationDetails": _echo(asked)})
+        return respond(
+            switches.external_create_status, {"operationId": operation.id, "operationDetails": _echo(asked)}
+        )
 
     @routes.get("/operations/{operation_id}")
     async def creation(operation_id: str, who: Caller = caller) -> Response:
@@ -185,7 +198,10 @@ def _router(platform: ExperiencePlatform, base: str) -> APIRouter:
         if "ttlInDays" in asked:
             document["ttlInDays"] = int(asked["ttlInDays"])
         labels = {change["name"]: change.get("labels", []) for change in asked.get("fields", [])}
-        document["fields"] = [one | {"labels": labels[one["name"]]} if one["name"] in labels else one for one in document["fields"]]
+        document["fields"] = [
+            one | {"labels": labels[one["name"]]} if one["name"] in labels else one
+            for one in document["fields"]
+        ]
         document["updatedAt"] = int(platform.clock.now())
         return respond(200, _flat(audience, who))
 
@@ -219,7 +235,10 @@ def _router(platform: ExperiencePlatform, base: str) -> APIRouter:
     @routes.get("/{audience_id}/runs")
     async def runs(audience_id: str, who: Caller = caller) -> Response:
         audience = state.find(who, audience_id)
-        found = [_run(audience, run) | {"status": word(run, poll=False)} for run in reversed(audience.runs.values())]
+        found = [
+            _run(audience, run) | {"status": word(run, poll=False)}
+            for run in reversed(audience.runs.values())
+        ]
         return respond(200, {"runs": found})
 
     @routes.get("/{audience_id}/runs/{run_id}")
@@ -245,8 +264,17 @@ def _router(platform: ExperiencePlatform, base: str) -> APIRouter:
         if len(audience.runs) >= MOST_RUNS_PER_AUDIENCE:  # the period is not stated
             return f"An audience is ingested at most {MOST_RUNS_PER_AUDIENCE} times."
         since = platform.clock.now() - DAY
-        today = [run for other in state.audiences.values() for run in other.runs.values() if run.work.started > since]
-        return f"At most {MOST_RUNS_PER_DAY} runs a day per sandbox." if len(today) >= MOST_RUNS_PER_DAY else None
+        today = [
+            run
+            for other in state.audiences.values()
+            for run in other.runs.values()
+            if run.work.started > since
+        ]
+        return (
+            f"At most {MOST_RUNS_PER_DAY} runs a day per sandbox."
+            if len(today) >= MOST_RUNS_PER_DAY
+            else None
+        )
 
     return routes
 
@@ -256,13 +284,27 @@ def _user(who: Caller) -> str:
 
 
 def _echo(asked: dict[str, Any]) -> dict[str, Any]:
-    fields = [one | {"identityNs": str(one["identityNs"]).capitalize()} if one.get("identityNs") else one for one in asked["fields"]]
-    return asked | {"fields": fields} | ({"ttlInDays": int(asked["ttlInDays"])} if "ttlInDays" in asked else {})
+    fields = [
+        one | {"identityNs": str(one["identityNs"]).capitalize()} if one.get("identityNs") else one
+        for one in asked["fields"]
+    ]
+    return (
+        asked | {"fields": fields} | ({"ttlInDays": int(asked["ttlInDays"])} if "ttlInDays" in asked else {})
+    )
 
 
 def _flat(audience: ExternalAudience, who: Caller) -> dict[str, Any]:
     document = audience.document
-    names = ("description", "fields", "ttlInDays", "labels", "audienceType", "originName", "createdAt", "updatedAt")
+    names = (
+        "description",
+        "fields",
+        "ttlInDays",
+        "labels",
+        "audienceType",
+        "originName",
+        "createdAt",
+        "updatedAt",
+    )
     shown = {name: document[name] for name in names if name in document}
     source = document["sourceSpec"].get("params", document["sourceSpec"])
     shown |= {"audienceId": audience.id, "audienceName": document["name"], "sourceSpec": source}
@@ -275,7 +317,11 @@ def _run(audience: ExternalAudience, run: Run) -> dict[str, Any]:
         "audienceId": audience.id,
         "runId": run.id,
         "differentialIngestion": True,
-        **{name: run.asked[name] for name in ("dataFilterStartTime", "dataFilterEndTime") if name in run.asked},
+        **{
+            name: run.asked[name]
+            for name in ("dataFilterStartTime", "dataFilterEndTime")
+            if name in run.asked
+        },
         "createdAt": int(run.work.started),
         "createdBy": run.created_by,
     }

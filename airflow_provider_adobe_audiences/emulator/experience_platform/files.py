@@ -80,7 +80,8 @@ async def receive(request: Request, path: Path, limit: int = 0, offset: int = 0)
     received = 0
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        # Chunks go from the socket into the page cache without a detour: a thread would cost more than the write.
+        # Chunks go from the socket into the page cache without a detour: a thread would cost more than the
+        # write.
         async for chunk in request.stream():
             received += len(chunk)
             if limit and received > limit:

@@ -12,7 +12,10 @@ from typing import Any
 from .records import BrokenFileError, InputFormat, as_json, count_lines, parquet_rows, records
 
 CORRUPT = "The row has corrupted data and cannot be read or parsed. Fix the corrupted data and try again."
-REQUIRED = "A required field is either missing or has a value of null. Add the required field to the input row and try again."
+REQUIRED = (
+    "A required field is either missing or has a value of null. Add the required field to the input row and "
+    "try again."
+)
 MOST_ROW_RANGES = 100
 SAMPLE = 20
 
@@ -66,13 +69,17 @@ class _Errors:
                 "code": code,
                 "description": descriptions[code],
                 "recordCount": count,
-                "rows": [str(first) if first == last else f"{first}-{last}" for first, last in self.ranges[code]],
+                "rows": [
+                    str(first) if first == last else f"{first}-{last}" for first, last in self.ranges[code]
+                ],
             }
             for code, count in self.counts.items()
         ]
 
 
-def ingest(files: Sequence[tuple[str, Path]], written: InputFormat, judgement: Judgement, rejected: Path) -> Outcome:
+def ingest(
+    files: Sequence[tuple[str, Path]], written: InputFormat, judgement: Judgement, rejected: Path
+) -> Outcome:
     """Read the files of a batch and judge them.
 
     :param files: name and place of each file.
@@ -97,7 +104,10 @@ def ingest(files: Sequence[tuple[str, Path]], written: InputFormat, judgement: J
                     errors.add(code, row)
                     value = {"_corrupt_record": record.raw} if record.value is None else dict(record.value)
                     message = CORRUPT if code == "INGEST-1401-400" else REQUIRED
-                    value |= {"_errors": [{"code": code.split("-")[1], "message": message}], "_filename": name}
+                    value |= {
+                        "_errors": [{"code": code.split("-")[1], "message": message}],
+                        "_filename": name,
+                    }
                     bad.write(as_json(value) + "\n")
                     if len(outcome.sample) < SAMPLE:
                         outcome.sample.append(json.loads(as_json(value)))
@@ -119,13 +129,19 @@ def _judge(outcome: Outcome, errors: _Errors, judgement: Judgement) -> None:
     summary = f"Encountered {outcome.rejected} errors in the data. Successfully ingested {kept} rows."
     if judgement.diagnostics:
         outcome.errors = [
-            {"code": "INGEST-1212-400", "description": f"{summary} Please review the associated diagnostic files for more details."},
+            {
+                "code": "INGEST-1212-400",
+                "description": f"{summary} Please review the associated diagnostic files for more details.",
+            },
             *errors.as_list(),
         ]
     else:
         description = "Encountered errors while parsing, converting or otherwise preparing the data."
         outcome.errors = [
-            {"code": "INGEST-1211-400", "description": f"{description} {summary} Enable error diagnostics to learn which rows."}
+            {
+                "code": "INGEST-1211-400",
+                "description": f"{description} {summary} Enable error diagnostics to learn which rows.",
+            }
         ]
 
 
@@ -143,7 +159,9 @@ def _look_up(value: Any, dotted: str) -> Any:
     return value
 
 
-def accepted(files: Sequence[tuple[str, Path]], written: InputFormat, required: Sequence[str]) -> Iterator[dict[str, Any]]:
+def accepted(
+    files: Sequence[tuple[str, Path]], written: InputFormat, required: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of a batch that were not rejected."""
     for _, path in files:
         for record in records(path, written):

@@ -26,7 +26,9 @@ ROWS_AT_ONCE = 500
 
 
 def digest(rows: Iterator[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Return count and a digest of rows that does not depend on their order (the sum of their SHA-256), in constant memory."""
+    """Return count and a digest of rows that does not depend on their order (the sum of their SHA-256), in
+    constant memory.
+    """
     count, total = 0, 0
     for _, row in rows:
         count += 1
@@ -56,7 +58,9 @@ def router(platform: ExperiencePlatform) -> APIRouter:
     async def add_dataset(request: Request) -> Response:
         asked = await json_object(request)
         dataset = with_clear_errors(
-            lambda: platform.batches.add_dataset(asked["id"], asked.get("name", ""), tuple(asked.get("required", ())))
+            lambda: platform.batches.add_dataset(
+                asked["id"], asked.get("name", ""), tuple(asked.get("required", ()))
+            )
         )
         return respond(201, {"id": dataset.id, "name": dataset.name, "required": list(dataset.required)})
 
@@ -64,7 +68,9 @@ def router(platform: ExperiencePlatform) -> APIRouter:
     async def sink(request: Request, name: str) -> Response:
         """Write the body to disk as an upload is, and forget it: the yardstick for the speed of uploads."""
         path = platform.batches.disk.place()
-        forget = BackgroundTask(path.unlink, missing_ok=True)  # after the answer: removing a large file takes its time
+        forget = BackgroundTask(
+            path.unlink, missing_ok=True
+        )  # after the answer: removing a large file takes its time
         return JSONResponse({"name": name, "bytes": await receive(request, path)}, background=forget)
 
     return routes

@@ -21,7 +21,9 @@ AIS_TITLES = {
 
 
 def ais_problem(code: str, detail: str, caller: Caller, status: int | None = None) -> Answer:
-    """Return an AIS error. Only its code and title are documented; the shape is that of the newest services."""
+    """Return an AIS error. Only its code and title are documented; the shape is that of the newest
+    services.
+    """
     status = status or int(code[-3:])
     body = {
         "type": f"https://ns.adobe.com/aep/errors/{code}",
@@ -29,7 +31,10 @@ def ais_problem(code: str, detail: str, caller: Caller, status: int | None = Non
         "status": status,
         "detail": detail,
         "requestId": uuid.uuid4().hex,
-        "report": {"tenantInfo": {"sandboxName": caller.sandbox, "imsOrgId": caller.org_id}, "additionalContext": {}},
+        "report": {
+            "tenantInfo": {"sandboxName": caller.sandbox, "imsOrgId": caller.org_id},
+            "additionalContext": {},
+        },
     }
     return Answer(status, body)
 
@@ -49,7 +54,9 @@ def ups_problem(status: int, code: str, *messages: str, detail_code: str | None 
 
 def problem(status: int, title: str, detail: str) -> Answer:
     """Return an error as Catalog writes it; the import and export APIs document none of their own."""
-    return Answer(status, {"type": "/placeholder/type/uri", "status": status, "title": title, "detail": detail})
+    return Answer(
+        status, {"type": "/placeholder/type/uri", "status": status, "title": title, "detail": detail}
+    )
 
 
 def unsupported_media_type() -> Answer:

@@ -85,7 +85,11 @@ def _json_lines(path: Path) -> Iterator[Record]:
                 value = json.loads(text)
             except (ValueError, RecursionError):
                 value = None
-            yield Record(value) if isinstance(value, dict) else Record(None, text[:1000].decode("utf-8", "replace"))
+            yield (
+                Record(value)
+                if isinstance(value, dict)
+                else Record(None, text[:1000].decode("utf-8", "replace"))
+            )
 
 
 def _json_array(path: Path) -> Iterator[Record]:
@@ -94,7 +98,9 @@ def _json_array(path: Path) -> Iterator[Record]:
     with path.open("r", encoding="utf-8", errors="replace") as file:
         buffer = file.read(CHUNK).lstrip("\ufeff \t\r\n")
         if not buffer.startswith("["):
-            raise BrokenFileError("INGEST-1401-400", "The file is not a JSON array, as isMultiLineJson says it is.")
+            raise BrokenFileError(
+                "INGEST-1401-400", "The file is not a JSON array, as isMultiLineJson says it is."
+            )
         buffer, ended = buffer[1:], False
         size = CHUNK
         while True:
@@ -122,7 +128,9 @@ def _json_array(path: Path) -> Iterator[Record]:
 def _csv(path: Path, written: InputFormat) -> Iterator[Record]:
     with path.open("r", encoding=written.charset, errors="replace", newline="") as file:
         escape = written.escape if written.escape and written.escape != written.quote else None
-        rows = csv.reader(file, delimiter=written.delimiter, quotechar=written.quote, escapechar=escape, doublequote=True)
+        rows = csv.reader(
+            file, delimiter=written.delimiter, quotechar=written.quote, escapechar=escape, doublequote=True
+        )
         header = next(rows, []) if written.header else []
         if written.header and not any(name.strip() for name in header):
             raise BrokenFileError("118", "CSV file contains an empty header row.")
@@ -149,7 +157,9 @@ def _parquet(path: Path) -> Iterator[Record]:
                 for value in batch.to_pylist():
                     yield Record(value)
     except (pyarrow.ArrowException, OSError) as error:
-        raise BrokenFileError("INGEST-1401-400", f"The file is not valid Parquet: {str(error)[:200]}") from None
+        raise BrokenFileError(
+            "INGEST-1401-400", f"The file is not valid Parquet: {str(error)[:200]}"
+        ) from None
 
 
 def parquet_rows(path: Path) -> int:
@@ -161,7 +171,9 @@ def parquet_rows(path: Path) -> int:
         with pyarrow.parquet.ParquetFile(path) as file:
             return int(file.metadata.num_rows)
     except (pyarrow.ArrowException, OSError) as error:
-        raise BrokenFileError("INGEST-1401-400", f"The file is not valid Parquet: {str(error)[:200]}") from None
+        raise BrokenFileError(
+            "INGEST-1401-400", f"The file is not valid Parquet: {str(error)[:200]}"
+        ) from None
 
 
 def as_json(value: Any) -> str:

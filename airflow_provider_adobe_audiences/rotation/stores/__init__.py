@@ -6,10 +6,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreConflict, SecretStoreError, store_of
+from airflow_provider_adobe_audiences.rotation.stores.base import (
+    SecretStore,
+    SecretStoreConflict,
+    SecretStoreError,
+    store_of,
+)
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.rotation.stores.airflow import AirflowConnectionStore, AirflowVariableStore
+    from airflow_provider_adobe_audiences.rotation.stores.airflow import (
+        AirflowConnectionStore,
+        AirflowVariableStore,
+    )
     from airflow_provider_adobe_audiences.rotation.stores.amazon import AwsSecretsManagerStore
     from airflow_provider_adobe_audiences.rotation.stores.azure import AzureKeyVaultStore
     from airflow_provider_adobe_audiences.rotation.stores.function import CallableStore

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's own stores: a Variable, or the password of a Connection. Airflow is imported when they are used, not before."""
+"""Airflow's own stores: a Variable, or the password of a Connection. Airflow is imported when they are used,
+not before.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,25 @@ _DATABASE = ("MetastoreBackend", "ExecutionAPISecretsBackend")
 class AirflowVariableStore(SecretStore):
     """An Airflow Variable. Airflow encrypts it with the Fernet key, if there is one.
 
-    At the log level DEBUG, Airflow 3 itself would write the token into the worker's log; the store then refuses to be written, unless
-    the logger ``supervisor`` has a higher level (``[logging] namespace_levels``).
+    At the log level DEBUG, Airflow 3 itself would write the token into the worker's log; the store then
+    refuses to be written, unless the logger ``supervisor`` has a higher level (``[logging]
+    namespace_levels``).
 
     :param key: of the Variable. Must contain ``token`` or another word by which Airflow masks values.
-    :param description: written along with every value; without one, Airflow would delete the description that is there.
+    :param description: written along with every value; without one, Airflow would delete the description that
+        is there.
     """
 
     def __init__(
-        self, key: str, *, description: str = "Profile authentication token of Adobe Target; rotated by a DAG, do not edit."
+        self,
+        key: str,
+        *,
+        description: str = "Profile authentication token of Adobe Target; rotated by a DAG, do not edit.",
     ) -> None:
         if not any(word in key.lower() for word in _MASKED_NAMES):
             raise AdobeConfigurationError(
-                f"the Variable {key!r} needs a name that contains 'token' or 'secret': only then does Airflow mask its value in the UI"
+                f"the Variable {key!r} needs a name that contains 'token' or 'secret': only then does "
+                "Airflow mask its value in the UI"
             )
         self.key, self.description = key, description
 
@@ -52,7 +60,9 @@ class AirflowVariableStore(SecretStore):
         Variable.set(self.key, secret, description=self.description)
 
     def _check_that_airflow_does_not_log_it(self) -> None:
-        """Raise when Airflow's supervisor would log what a task sets: at level DEBUG it does, and masks nothing of it."""
+        """Raise when Airflow's supervisor would log what a task sets: at level DEBUG it does, and masks
+        nothing of it.
+        """
         from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
         if not AIRFLOW_V_3_0_PLUS:
@@ -61,9 +71,10 @@ class AirflowVariableStore(SecretStore):
 
         if structlog.get_logger(logger_name="supervisor").is_enabled_for(logging.DEBUG):
             raise AdobeConfigurationError(
-                f"{self}: at the log level DEBUG Airflow writes every Variable that a task sets, with its value, into the worker's log",
-                hint="Give the workers AIRFLOW__LOGGING__NAMESPACE_LEVELS='supervisor=INFO' (from Airflow 3.2), or a higher log level; "
-                "or use another store.",
+                f"{self}: at the log level DEBUG Airflow writes every Variable that a task sets, with its "
+                "value, into the worker's log",
+                hint="Give the workers AIRFLOW__LOGGING__NAMESPACE_LEVELS='supervisor=INFO' "
+                "(from Airflow 3.2), or a higher log level; or use another store.",
             )
 
     def _prove_writable(self) -> None:
@@ -72,7 +83,8 @@ class AirflowVariableStore(SecretStore):
         self._check_that_airflow_does_not_log_it()
         if backend := _shadowing("get_variable", self.key):
             raise SecretStoreError(
-                f"{self} is hidden by {backend}, which takes precedence: what is written to the Variable would never be read",
+                f"{self} is hidden by {backend}, which takes precedence: what is written to the Variable "
+                "would never be read",
                 hint=f"Remove {self.key!r} from there, or use the store that it is in.",
             )
         # Under another key: the value itself may be changed by somebody else at this very moment.
@@ -82,11 +94,12 @@ class AirflowVariableStore(SecretStore):
 
 
 class AirflowConnectionStore(SecretStore):
-    """The password of an Airflow Connection, written through Airflow's REST API (Airflow 3): tasks may only read connections.
+    """The password of an Airflow Connection, written through Airflow's REST API (Airflow 3): tasks may only
+    read connections.
 
     :param conn_id: the connection, which must exist in Airflow's database.
-    :param api_conn_id: a connection of type ``http`` that leads to Airflow's API server: host, and login and password of a user
-        who may edit connections (or no login, and a token as the password).
+    :param api_conn_id: a connection of type ``http`` that leads to Airflow's API server: host, and login and
+        password of a user who may edit connections (or no login, and a token as the password).
     :param timeout: of each request, in seconds.
     """
 
@@ -95,7 +108,8 @@ class AirflowConnectionStore(SecretStore):
 
         if not AIRFLOW_V_3_0_PLUS:
             raise AdobeConfigurationError(
-                "AirflowConnectionStore needs Airflow 3", hint="On Airflow 2 use AirflowVariableStore, or an external secret store."
+                "AirflowConnectionStore needs Airflow 3",
+                hint="On Airflow 2 use AirflowVariableStore, or an external secret store.",
             )
         self.conn_id, self.api_conn_id, self.timeout = conn_id, api_conn_id, timeout
 
@@ -116,7 +130,8 @@ class AirflowConnectionStore(SecretStore):
     def _prove_writable(self) -> None:
         if backend := _shadowing("get_connection", self.conn_id):
             raise SecretStoreError(
-                f"{self} is hidden by {backend}, which takes precedence: what is written to the Connection would never be read",
+                f"{self} is hidden by {backend}, which takes precedence: what is written to the Connection "
+                "would never be read",
                 hint=f"Remove {self.conn_id!r} from there, or use the store that it is in.",
             )
         # Airflow takes *** for: leave the password as it is.
@@ -127,17 +142,30 @@ class AirflowConnectionStore(SecretStore):
 
         with requests.Session() as api:
             base = self._log_in(api)
-            body = {"connection_id": self.conn_id, "conn_type": self._connection().conn_type, "password": password}
+            body = {
+                "connection_id": self.conn_id,
+                "conn_type": self._connection().conn_type,
+                "password": password,
+            }
             url = f"{base}/api/v2/connections/{quote(self.conn_id, safe='')}"
-            answer = api.patch(url, params={"update_mask": "password"}, json=body, timeout=self.timeout, allow_redirects=False)
+            answer = api.patch(
+                url,
+                params={"update_mask": "password"},
+                json=body,
+                timeout=self.timeout,
+                allow_redirects=False,
+            )
         if answer.status_code != 200:
             hint = {
                 401: f"Check login and password of the connection {self.api_conn_id!r}.",
                 403: f"Allow the user of the connection {self.api_conn_id!r} to edit connections.",
-                404: f"Create the connection {self.conn_id!r} in Airflow: one that lives in a secrets backend cannot be changed here.",
+                404: f"Create the connection {self.conn_id!r} in Airflow: one that lives in a secrets "
+                "backend cannot be changed here.",
             }.get(answer.status_code)
             raise SecretStoreError(
-                f"{self}: Airflow's API answered {answer.status_code} to the change", status=answer.status_code, hint=hint
+                f"{self}: Airflow's API answered {answer.status_code} to the change",
+                status=answer.status_code,
+                hint=hint,
             )
 
     def _log_in(self, api: Any) -> str:
@@ -151,13 +179,17 @@ class AirflowConnectionStore(SecretStore):
             base = f"{base.rstrip('/')}:{server.port}"
         parts = urlsplit(base)
         if not parts.hostname or (parts.scheme != "https" and not is_loopback(parts.hostname)):
-            raise AdobeConfigurationError(f"connection {self.api_conn_id!r} must lead to https://…: the token must not travel in clear")
+            raise AdobeConfigurationError(
+                f"connection {self.api_conn_id!r} must lead to https://…: the token must not travel in clear"
+            )
         base = base.rstrip("/")
         api.trust_env = False  # no .netrc; a proxy has no business between two parts of Airflow
         token = server.password
         if server.login:
             credentials = {"username": server.login, "password": server.password}
-            answer = api.post(f"{base}/auth/token", json=credentials, timeout=self.timeout, allow_redirects=False)
+            answer = api.post(
+                f"{base}/auth/token", json=credentials, timeout=self.timeout, allow_redirects=False
+            )
             if answer.status_code != 201:
                 raise SecretStoreError(
                     f"{self}: Airflow's API answered {answer.status_code} to the login",
@@ -166,7 +198,9 @@ class AirflowConnectionStore(SecretStore):
                 )
             token = answer.json()["access_token"]
         if not token:
-            raise AdobeConfigurationError(f"connection {self.api_conn_id!r} has neither a login nor a token as its password")
+            raise AdobeConfigurationError(
+                f"connection {self.api_conn_id!r} has neither a login nor a token as its password"
+            )
         mask_secret(token)
         api.headers["Authorization"] = f"Bearer {token}"
         return base
@@ -188,5 +222,9 @@ def _shadowing(method: str, key: str) -> str | None:
         if name in _DATABASE:
             continue
         if getattr(backend, method)(key) is not None:
-            return "an environment variable" if name == "EnvironmentVariablesBackend" else f"the secrets backend {name}"
+            return (
+                "an environment variable"
+                if name == "EnvironmentVariablesBackend"
+                else f"the secrets backend {name}"
+            )
     return None

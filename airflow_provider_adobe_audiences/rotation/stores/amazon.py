@@ -11,18 +11,24 @@ _TEST_STAGE = "ADOBE_WRITE_TEST"
 
 
 class AwsSecretsManagerStore(SecretStore):
-    """A secret whose ``SecretString`` is the token. Writing needs ``secretsmanager:PutSecretValue`` (and ``CreateSecret`` the first time).
+    """A secret whose ``SecretString`` is the token. Writing needs ``secretsmanager:PutSecretValue`` (and
+    ``CreateSecret`` the first time).
 
-    :param secret_id: name or ARN; ``airflow/variables/<key>`` is what Airflow's secrets backend expects of a Variable.
+    :param secret_id: name or ARN; ``airflow/variables/<key>`` is what Airflow's secrets backend expects of a
+        Variable.
     :param aws_conn_id: connection of type ``aws``; ``None`` for boto3's own search.
     :param region_name: when the connection does not name it.
     """
 
     requires = {  # noqa: RUF012  ClassVar in the base
-        "airflow.providers.amazon.aws.hooks.secrets_manager": "Install it with: pip install 'airflow-provider-adobe-audiences[amazon]'"
+        "airflow.providers.amazon.aws.hooks.secrets_manager": (
+            "Install it with: pip install 'airflow-provider-adobe-audiences[amazon]'"
+        )
     }
 
-    def __init__(self, secret_id: str, *, aws_conn_id: str | None = "aws_default", region_name: str | None = None) -> None:
+    def __init__(
+        self, secret_id: str, *, aws_conn_id: str | None = "aws_default", region_name: str | None = None
+    ) -> None:
         self.secret_id, self.aws_conn_id, self.region_name = secret_id, aws_conn_id, region_name
         self._kept: Any = None
 
@@ -33,7 +39,9 @@ class AwsSecretsManagerStore(SecretStore):
         if self._kept is None:
             from airflow.providers.amazon.aws.hooks.secrets_manager import SecretsManagerHook
 
-            self._kept = SecretsManagerHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name).get_conn()
+            self._kept = SecretsManagerHook(
+                aws_conn_id=self.aws_conn_id, region_name=self.region_name
+            ).get_conn()
         return self._kept
 
     def _read(self) -> str | None:
@@ -56,7 +64,9 @@ class AwsSecretsManagerStore(SecretStore):
         client = self._client()
         try:
             # A version of its own label: readers go on to see the current one.
-            client.put_secret_value(SecretId=self.secret_id, SecretString=PLACEHOLDER, VersionStages=[_TEST_STAGE])
+            client.put_secret_value(
+                SecretId=self.secret_id, SecretString=PLACEHOLDER, VersionStages=[_TEST_STAGE]
+            )
         except client.exceptions.ResourceNotFoundException:
             client.create_secret(Name=self.secret_id, SecretString=PLACEHOLDER)
 

@@ -13,10 +13,12 @@ _INSTALL = "Install it with: pip install 'airflow-provider-adobe-audiences[azure
 
 
 class AzureKeyVaultStore(SecretStore):
-    """A secret of a key vault. Writing needs the access policies *Get* and *Set*, or the role *Key Vault Secrets Officer*.
+    """A secret of a key vault. Writing needs the access policies *Get* and *Set*, or the role *Key Vault
+    Secrets Officer*.
 
     :param vault_url: such as ``https://my-vault.vault.azure.net``.
-    :param secret_name: letters, digits and hyphens; ``airflow-variables-<key>`` is what Airflow's secrets backend expects of a Variable.
+    :param secret_name: letters, digits and hyphens; ``airflow-variables-<key>`` is what Airflow's secrets
+        backend expects of a Variable.
     """
 
     requires = {"azure.keyvault.secrets": _INSTALL, "azure.identity": _INSTALL}  # noqa: RUF012  ClassVar in the base
@@ -25,7 +27,9 @@ class AzureKeyVaultStore(SecretStore):
         if not vault_url.startswith("https://"):
             raise AdobeConfigurationError(f"vault_url is {vault_url!r}: must begin with https://")
         if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", secret_name):
-            raise AdobeConfigurationError(f"secret_name is {secret_name!r}: Azure takes 1 to 127 letters, digits and hyphens")
+            raise AdobeConfigurationError(
+                f"secret_name is {secret_name!r}: Azure takes 1 to 127 letters, digits and hyphens"
+            )
         self.vault_url, self.secret_name = vault_url, secret_name
         self._kept: Any = None
 
@@ -62,7 +66,9 @@ class AzureKeyVaultStore(SecretStore):
             client.set_secret(self.secret_name, PLACEHOLDER)
         else:
             # Tags as they are: it needs the same permission as a new value, and changes nothing.
-            client.update_secret_properties(self.secret_name, version=current.version, tags=current.tags or {})
+            client.update_secret_properties(
+                self.secret_name, version=current.version, tags=current.tags or {}
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}

@@ -34,7 +34,8 @@ class SecretStore(ABC):
 
     Constructing one does no I/O and needs no secret, so it may stand in a DAG file.
 
-    :raises AdobeConfigurationError: from the constructor, when a package that the store needs is not installed.
+    :raises AdobeConfigurationError: from the constructor, when a package that the store needs is not
+        installed.
     """
 
     #: Module that must be importable -> how to install it.
@@ -43,7 +44,10 @@ class SecretStore(ABC):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         for module, how in cls.requires.items():
             if not is_installed(module):
-                raise AdobeConfigurationError(f"{cls.__name__} needs the package that brings {module!r}, which is not installed", hint=how)
+                raise AdobeConfigurationError(
+                    f"{cls.__name__} needs the package that brings {module!r}, which is not installed",
+                    hint=how,
+                )
         store = super().__new__(cls)
         store._arguments = (args, kwargs)
         return store
@@ -69,7 +73,8 @@ class SecretStore(ABC):
     def write(self, secret: str) -> None:
         """Replace the secret.
 
-        :raises SecretStoreConflict: in a store with compare-and-set, when somebody else wrote since :meth:`read`.
+        :raises SecretStoreConflict: in a store with compare-and-set, when somebody else wrote since
+            :meth:`read`.
         :raises SecretStoreError: when it is not known to be written.
         """
         with self._failures("written", secret):
@@ -84,7 +89,9 @@ class SecretStore(ABC):
             self._prove_writable()
 
     def reference(self) -> tuple[str, list[Any], dict[str, Any]]:
-        """Return class path and arguments, which :func:`store_of` makes the same store of elsewhere. Never a secret."""
+        """Return class path and arguments, which :func:`store_of` makes the same store of elsewhere. Never a
+        secret.
+        """
         args, kwargs = self._arguments
         return f"{type(self).__module__}.{type(self).__qualname__}", list(args), dict(kwargs)
 

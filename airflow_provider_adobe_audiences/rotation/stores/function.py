@@ -14,11 +14,11 @@ from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, S
 class CallableStore(SecretStore):
     """A store made of functions.
 
-    :param read: returns the secret, or ``None`` for none. Like the others, a function or its import path ``package.module.name``;
-        only the latter can be waited with in the triggerer.
+    :param read: returns the secret, or ``None`` for none. Like the others, a function or its import path
+        ``package.module.name``; only the latter can be waited with in the triggerer.
     :param write: takes the secret and stores it; raises when it is not stored.
-    :param prove_writable: raises when ``write`` will not work. Without it, what is there is written back, which in the moment when
-        somebody else writes could undo that for as long as this rotation takes.
+    :param prove_writable: raises when ``write`` will not work. Without it, what is there is written back,
+        which in the moment when somebody else writes could undo that for as long as this rotation takes.
     :param name: for messages.
     """
 
@@ -34,7 +34,9 @@ class CallableStore(SecretStore):
         self._name = name
         for what, function in self._functions.items():
             if not (function is None or isinstance(function, str) or callable(function)):
-                raise AdobeConfigurationError(f"CallableStore: {what} is {function!r}: give a function or its import path")
+                raise AdobeConfigurationError(
+                    f"CallableStore: {what} is {function!r}: give a function or its import path"
+                )
 
     def __str__(self) -> str:
         return self._name
@@ -42,7 +44,9 @@ class CallableStore(SecretStore):
     def _function(self, what: str) -> Callable[..., Any]:
         function = self._functions[what]
         if function is None:
-            raise AdobeConfigurationError(f"{self}: CallableStore was made without {what}, so it can only be read")
+            raise AdobeConfigurationError(
+                f"{self}: CallableStore was made without {what}, so it can only be read"
+            )
         if isinstance(function, str):
             module, _, name = function.rpartition(".")
             function = getattr(importlib.import_module(module), name)
@@ -66,6 +70,8 @@ class CallableStore(SecretStore):
         if not all(function is None or isinstance(function, str) for function in self._functions.values()):
             raise AdobeConfigurationError(
                 f"{self} is made of functions, which cannot be handed to the triggerer",
-                hint="Give their import paths ('package.module.name') instead, or wait with deferrable=False.",
+                hint=(
+                    "Give their import paths ('package.module.name') instead, or wait with deferrable=False."
+                ),
             )
         return super().reference()

@@ -12,12 +12,15 @@ class VaultStore(SecretStore):
     """One key of a secret in a KV version 2 engine. Every write is a compare-and-set.
 
     :param path: of the secret, below the mount point that the connection names as its schema.
-    :param key: in the secret; ``value`` is what Airflow's secrets backend expects of a Variable. Other keys are kept.
+    :param key: in the secret; ``value`` is what Airflow's secrets backend expects of a Variable. Other keys
+        are kept.
     :param vault_conn_id: connection of type ``vault``.
     """
 
     requires = {  # noqa: RUF012  ClassVar in the base
-        "airflow.providers.hashicorp.hooks.vault": "Install it with: pip install 'airflow-provider-adobe-audiences[vault]'"
+        "airflow.providers.hashicorp.hooks.vault": (
+            "Install it with: pip install 'airflow-provider-adobe-audiences[vault]'"
+        )
     }
 
     def __init__(self, path: str, *, key: str = "value", vault_conn_id: str = "vault_default") -> None:
@@ -40,12 +43,16 @@ class VaultStore(SecretStore):
     def _load(self, hook: Any) -> None:
         from hvac.exceptions import InvalidPath
 
-        # hvac's own client: the hook returns nothing for a deleted version, whose number compare-and-set needs.
+        # hvac's own client: the hook returns nothing for a deleted version, whose number compare-and-set
+        # needs.
         client = hook.vault_client.client
         where = {"path": self.path, "mount_point": hook.vault_client.mount_point}
         try:
             answer = client.secrets.kv.v2.read_secret_version(**where, raise_on_deleted_version=False)
-            self._secret, self._version = dict(answer["data"]["data"] or {}), int(answer["data"]["metadata"]["version"])
+            self._secret, self._version = (
+                dict(answer["data"]["data"] or {}),
+                int(answer["data"]["metadata"]["version"]),
+            )
         except InvalidPath:
             self._secret, self._version = {}, 0
 
