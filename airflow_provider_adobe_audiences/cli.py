@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group
-from airflow_provider_adobe_audiences.adobe.call import Service
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.call import Service
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
 from airflow_provider_adobe_audiences.groups import apply as run
-from airflow_provider_adobe_audiences.groups.document import DesiredStateError
 from airflow_provider_adobe_audiences.groups.export import export
 from airflow_provider_adobe_audiences.groups.guards import Limits, check
 from airflow_provider_adobe_audiences.groups.plan import Scope, name_pattern
@@ -183,7 +182,7 @@ def _export(parsed: argparse.Namespace) -> int:
     def chosen(group: Group) -> bool:
         return bool(pattern.fullmatch(canonical_name(group.name)))
 
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
     with AdobeSession(settings_of(parsed.conn_id)) as session:
         live = run.read_all(session.send, concurrency=parsed.concurrency, chosen=chosen)
@@ -221,7 +220,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     )
     desired = _load(parsed.file)
     settings = settings_of(parsed.conn_id)
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
     with AdobeSession(settings) as session:
         plan, _ = run.plan(

@@ -21,7 +21,7 @@ def _text(label: str, description: str, default: str | None = None, **schema: An
 
 
 # The one list of connection fields. `hooks/adobe.py` generates the form of Airflow 2.11 to 3.1 from it, and a
-# test compares it with `adobe/settings.py`.
+# test compares it with `adobe/client/settings.py`.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "org_id": _text("IMS organisation id", "24 hexadecimal digits followed by @AdobeOrg"),
     "sandbox": _text("Sandbox", "Experience Platform sandbox name, in lower case", "prod"),

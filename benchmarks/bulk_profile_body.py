@@ -92,7 +92,7 @@ def ours(file: str) -> dict[str, Any]:
     """
     import pyarrow.parquet  # noqa: F401  what is loaded before counts as idle
 
-    from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Parts, table_of_file
+    from airflow_provider_adobe_audiences.profiles.rows import Columns, Parts, table_of_file
 
     path = Path(file)
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 
-from airflow_provider_adobe_audiences.adobe import errors
+from airflow_provider_adobe_audiences import errors
+from airflow_provider_adobe_audiences.adobe.client import problems
 from scripts.local_airflow import REPO
 
 FILE = REPO / "docs" / "errors.md"
@@ -27,9 +28,9 @@ def catalogue() -> str:
         if kind is not errors.AdobeError
     ]
     codes = [
-        f"| `{code}` | `{kind.__name__}` | {hint} |" for code, (kind, hint) in sorted(errors._HINTS.items())
+        f"| `{code}` | `{kind.__name__}` | {hint} |" for code, (kind, hint) in sorted(problems._HINTS.items())
     ]
-    statuses = [f"| {status} | `{kind.__name__}` |" for status, kind in sorted(errors._BY_STATUS.items())]
+    statuses = [f"| {status} | `{kind.__name__}` |" for status, kind in sorted(problems._BY_STATUS.items())]
     return "\n".join(
         [
             "# Errors",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Response, Service, path
-from airflow_provider_adobe_audiences.adobe.errors import AdobeResponseError, error_at
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Response, Service, path
+from airflow_provider_adobe_audiences.errors import AdobeResponseError, error_at
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.call import (
+from airflow_provider_adobe_audiences.adobe.client.call import (
     JSON,
     Call,
     Content,
@@ -25,7 +25,7 @@ from airflow_provider_adobe_audiences.adobe.call import (
     path,
     segment,
 )
-from airflow_provider_adobe_audiences.adobe.errors import one_line
+from airflow_provider_adobe_audiences.text import one_line
 
 EXTERNAL_AUDIENCES_V2 = "application/vnd.adobe.external.audiences+json; version=2"
 ANY = "*/*"

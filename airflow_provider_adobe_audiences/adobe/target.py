@@ -13,8 +13,15 @@ from enum import StrEnum
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Content, Repeatability, Response, Service, path
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client.call import (
+    Call,
+    Content,
+    Repeatability,
+    Response,
+    Service,
+    path,
+)
+from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConfigurationError,
     AdobeError,
@@ -25,8 +32,8 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeUnknownOutcomeError,
     AdobeValidationError,
     error_at,
-    seen,
 )
+from airflow_provider_adobe_audiences.text import seen
 
 MEDIA_TYPE = "application/vnd.adobe.target.v1+json"
 XML = "text/xml"

@@ -24,13 +24,16 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
     set_group_permissions,
     update_group,
 )
-from airflow_provider_adobe_audiences.adobe.call import Call, Response
-from airflow_provider_adobe_audiences.adobe.errors import (
-    AdobeConflictError,
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Response
+from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     AdobePermissionError,
     AdobeUnknownOutcomeError,
     AdobeValidationError,
+    ApplyError,
+    PlanRefusedError,
+    SideEffectError,
+    StalePlanError,
 )
 from airflow_provider_adobe_audiences.groups.guards import Limits, guarded
 from airflow_provider_adobe_audiences.groups.plan import (
@@ -39,7 +42,6 @@ from airflow_provider_adobe_audiences.groups.plan import (
     DeleteGroup,
     Live,
     Plan,
-    PlanRefusedError,
     Scope,
     SetPermissions,
     UpdateGroup,
@@ -54,33 +56,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 8
-
-
-class StalePlanError(AdobeConflictError):
-    """The world moved between reading and writing. What was not written yet was not written."""
-
-    transient = True
-    default_hint = "Somebody else changes the same groups now. A retry plans again from what is true then."
-
-
-class SideEffectError(AdobeError):
-    """Adobe changed more than was asked for."""
-
-    default_hint = (
-        "Stop using this for updates of groups until it is understood: compare members and wildcards of the "
-        "group in Audience Manager's "
-        "user interface with the values named here, and restore them."
-    )
-
-
-class ApplyError(AdobeError):
-    """Some changes failed, or did not come true. A retry plans again from what is true then.
-
-    :ivar results: what became of each change.
-    """
-
-    default_hint = "Read what failed above. What has succeeded stays; running again does only what is left."
-    results: tuple[Result, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

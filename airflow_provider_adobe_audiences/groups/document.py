@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.errors import DesiredStateError
 
 LARGEST_BYTES = 10 * 1024 * 1024
 DEEPEST = 32
@@ -23,12 +23,6 @@ LONGEST_NUMBER = 100
 Path = tuple[str | int, ...]
 
 _SURROGATES = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})", re.IGNORECASE)
-
-
-class DesiredStateError(AdobeConfigurationError):
-    """The desired state cannot be used. Nothing was sent."""
-
-    default_hint = "Correct the file (or the value from the upstream task); nothing was sent to Adobe."
 
 
 @dataclass(frozen=True, slots=True)

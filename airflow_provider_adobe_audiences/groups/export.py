@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
-from airflow_provider_adobe_audiences.groups.document import DesiredStateError
+from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.groups.plan import Live
 from airflow_provider_adobe_audiences.groups.spec import (
     canonical_description,

@@ -9,18 +9,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
+from airflow_provider_adobe_audiences.errors import GuardError
 from airflow_provider_adobe_audiences.groups.plan import GuardResult, Plan, UpdateGroup
 from airflow_provider_adobe_audiences.groups.spec import canonical_name
-
-
-class GuardError(AdobeError):
-    """A plan does more than it was allowed to. Nothing was changed."""
-
-    default_hint = (
-        "If the plan is what you want, set the named parameters and run again; if not, correct the desired "
-        "groups."
-    )
 
 
 @dataclass(frozen=True, slots=True)

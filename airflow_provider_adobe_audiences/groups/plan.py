@@ -18,7 +18,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission, User, checked_id
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConflictError, AdobeError
+from airflow_provider_adobe_audiences.errors import (
+    AmbiguousGroupsError,
+    PlanRefusedError,
+)
 from airflow_provider_adobe_audiences.groups.spec import (
     DesiredGroup,
     DesiredState,
@@ -28,20 +31,6 @@ from airflow_provider_adobe_audiences.groups.spec import (
 )
 
 Grant = tuple[str, int, str]
-
-
-class AmbiguousGroupsError(AdobeConflictError):
-    """It is not clear which live group is meant. Nothing was changed."""
-
-    default_hint = (
-        "Name the group that is meant with groupId, or tidy up in Audience Manager; nothing was changed."
-    )
-
-
-class PlanRefusedError(AdobeError):
-    """A plan from an earlier task cannot be applied. Nothing was changed."""
-
-    default_hint = "Run the planning task again and have the new plan approved; nothing was changed."
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
     Permission,
     checked_name,
 )
-from airflow_provider_adobe_audiences.groups.document import DesiredStateError, Document, Path, read
+from airflow_provider_adobe_audiences.errors import DesiredStateError
+from airflow_provider_adobe_audiences.groups.document import Document, Path, read
 
 _MOST_PROBLEMS = 20
 # How often a name may have been escaped over; without an end, a hostile one would keep us for hours.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 
-from airflow_provider_adobe_audiences.adobe.call import Call
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.call import Call
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import (
     CONN_TYPE,
     CONNECTION_FIELDS,
@@ -21,7 +21,7 @@ from airflow_provider_adobe_audiences.get_provider_info import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class AdobeHook(BaseHook):
 
     def get_conn(self) -> AdobeSession:
         """Return a new session. Close it, or use :meth:`session`."""
-        from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+        from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
         return AdobeSession(self.settings, on_token=mask_secret)
 
@@ -63,7 +63,7 @@ class AdobeHook(BaseHook):
 
         :param limits: other values of the connection's limits for this session, such as ``max_attempts``.
         """
-        from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+        from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
         with AdobeSession(self.settings.model_copy(update=limits), on_token=mask_secret) as session:
             yield session
@@ -80,7 +80,7 @@ class AdobeHook(BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from airflow_provider_adobe_audiences.adobe.transport import AsyncAdobeSession
+        from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
 
         if "settings" not in self.__dict__:
             connection = await get_async_connection(self.adobe_conn_id)
@@ -92,7 +92,7 @@ class AdobeHook(BaseHook):
         """Get an access token, then ask each service that the connection is set up for. Changes nothing at
         Adobe.
         """
-        from airflow_provider_adobe_audiences.hooks.check import check_connection
+        from airflow_provider_adobe_audiences.adobe.check import check_connection
 
         try:
             return check_connection(self.settings, mask_secret)

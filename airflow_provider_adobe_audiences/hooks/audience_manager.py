@@ -13,14 +13,14 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
     Send,
     User,
 )
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.errors import (
     AdobeConflictError,
     AdobeNotFoundError,
     AdobeUnknownOutcomeError,
+    AmbiguousGroupsError,
     error_at,
 )
 from airflow_provider_adobe_audiences.groups.apply import create_once, named, update_only
-from airflow_provider_adobe_audiences.groups.plan import AmbiguousGroupsError
 from airflow_provider_adobe_audiences.groups.spec import canonical_description
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.audience_metadata import (
+from airflow_provider_adobe_audiences.adobe.experience_platform import Audience, Batch, FailedFile
+from airflow_provider_adobe_audiences.audiences.ensure import (
     AudienceMetadata,
     ensure_audience_metadata,
 )
-from airflow_provider_adobe_audiences.adobe.batch_ingestion import abort_quietly
-from airflow_provider_adobe_audiences.adobe.experience_platform import Audience, Batch, FailedFile
+from airflow_provider_adobe_audiences.batches.ingest import abort_quietly
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 

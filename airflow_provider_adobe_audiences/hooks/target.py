@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from airflow.providers.common.compat.sdk import mask_secret
 
 from airflow_provider_adobe_audiences.adobe import target
-from airflow_provider_adobe_audiences.adobe.call import Call, Content
-from airflow_provider_adobe_audiences.adobe.errors import AdobeAuthenticationError, AdobeError
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Content
 from airflow_provider_adobe_audiences.adobe.target import (
     ProfileBatch,
     ProfileBatchStatus,
     ProfileToken,
     TokenScope,
 )
+from airflow_provider_adobe_audiences.errors import AdobeAuthenticationError, AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
     from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 T = TypeVar("T")

@@ -16,11 +16,11 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
     checked_id,
     checked_name,
 )
-from airflow_provider_adobe_audiences.adobe.call import Service
+from airflow_provider_adobe_audiences.adobe.client.call import Service
+from airflow_provider_adobe_audiences.errors import DesiredStateError, GuardError, PlanRefusedError
 from airflow_provider_adobe_audiences.groups import apply as run
-from airflow_provider_adobe_audiences.groups.document import DesiredStateError
-from airflow_provider_adobe_audiences.groups.guards import GuardError, Limits, check
-from airflow_provider_adobe_audiences.groups.plan import Plan, PlanRefusedError, Scope, name_pattern
+from airflow_provider_adobe_audiences.groups.guards import Limits, check
+from airflow_provider_adobe_audiences.groups.plan import Plan, Scope, name_pattern
 from airflow_provider_adobe_audiences.groups.report import markdown, report, result_line, table
 from airflow_provider_adobe_audiences.groups.spec import (
     DesiredState,
@@ -29,12 +29,12 @@ from airflow_provider_adobe_audiences.groups.spec import (
     load_permissions,
     load_value,
 )
-from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, no_retry_when_useless
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+    from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
     from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 
 Desired = str | Mapping[str, Any]

@@ -14,21 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
-from airflow_provider_adobe_audiences.adobe.audience_metadata import AudienceMetadata, IfExists
-from airflow_provider_adobe_audiences.adobe.batch_ingestion import (
-    BatchIngestion,
-    BatchRequest,
-    BatchWait,
-    abort_quietly,
-    judge,
-    outcome,
-)
-from airflow_provider_adobe_audiences.adobe.errors import (
-    AdobeConfigurationError,
-    AdobeConflictError,
-    AdobeError,
-    AdobeSourceError,
-)
+from airflow_provider_adobe_audiences.adobe.client.validation import checked
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
     LARGEST_PART,
     LARGEST_WHOLE_FILE,
@@ -39,14 +25,28 @@ from airflow_provider_adobe_audiences.adobe.experience_platform import (
     complete_batch,
     get_batch,
 )
-from airflow_provider_adobe_audiences.adobe.validation import checked
-from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
-from airflow_provider_adobe_audiences.operators.waiting import check_waiting, poll_until, result_of
+from airflow_provider_adobe_audiences.audiences.ensure import AudienceMetadata, IfExists
+from airflow_provider_adobe_audiences.batches.ingest import (
+    BatchIngestion,
+    BatchRequest,
+    BatchWait,
+    abort_quietly,
+    judge,
+    outcome,
+)
+from airflow_provider_adobe_audiences.errors import (
+    AdobeConfigurationError,
+    AdobeConflictError,
+    AdobeError,
+    AdobeSourceError,
+)
+from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, poll_until, result_of
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
     from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
-    from airflow_provider_adobe_audiences.hooks.sources import Source
+    from airflow_provider_adobe_audiences.tasks.files import Source
 
 _CLOCK_SKEW_SECONDS = 300.0
 # A name in any folder: no path, no drive, no other protocol (fsspec's '::').
@@ -259,7 +259,7 @@ class AdobeIngestBatchOperator(_BatchOperator):
         self.abort_on_kill = abort_on_kill
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_adobe_audiences.hooks.sources import resolve
+        from airflow_provider_adobe_audiences.tasks.files import resolve
 
         with no_retry_when_useless():
             check_waiting(self.poll_interval, self.timeout)
@@ -401,7 +401,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         self.part_size = part_size
 
     def execute(self, context: Context) -> dict[str, int]:
-        from airflow_provider_adobe_audiences.hooks.sources import resolve
+        from airflow_provider_adobe_audiences.tasks.files import resolve
 
         with no_retry_when_useless():
             _check_limits(None, self.part_size)

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AssetAlias, Context, conf, mask_secret
 
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.target import AUTHENTICATION_SETTING, ProfileBatch, judge, outcome
+from airflow_provider_adobe_audiences.assets import profile_token_asset
+from airflow_provider_adobe_audiences.errors import (
     AdobeConfigurationError,
     AdobeJobFailedError,
     AdobeNotFoundError,
     AdobeUnknownOutcomeError,
     AdobeValidationError,
 )
-from airflow_provider_adobe_audiences.adobe.target import AUTHENTICATION_SETTING, ProfileBatch, judge, outcome
-from airflow_provider_adobe_audiences.adobe.target_bulk import (
+from airflow_provider_adobe_audiences.profiles.rows import (
     Columns,
     Key,
     Part,
@@ -32,17 +33,16 @@ from airflow_provider_adobe_audiences.adobe.target_bulk import (
     table_of_file,
     table_of_rows,
 )
-from airflow_provider_adobe_audiences.assets import profile_token_asset
-from airflow_provider_adobe_audiences.operators.base import AdobeOperator, no_retry_when_useless
-from airflow_provider_adobe_audiences.operators.waiting import check_waiting, poll_until, result_of
 from airflow_provider_adobe_audiences.rotation.decision import Intent, Mode, OnDrift
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
+from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, poll_until, result_of
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
-    from airflow_provider_adobe_audiences.hooks.sources import Source
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
     from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
     from airflow_provider_adobe_audiences.rotation.rotate import IntentLog
+    from airflow_provider_adobe_audiences.tasks.files import Source
 
 # Adobe remembers the status of the last ten uploads of a client.
 _MOST_PARTS_TO_WAIT_FOR = 10
@@ -424,7 +424,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         return Columns(self.key, self.key_column or self.key, parameters)
 
     def _tables(self) -> Iterable[Table]:
-        from airflow_provider_adobe_audiences.hooks.sources import resolve
+        from airflow_provider_adobe_audiences.tasks.files import resolve
 
         if self.rows is not None:
             if isinstance(self.rows, (str, bytes, Mapping)) or not isinstance(self.rows, Iterable):

@@ -11,14 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Service
-from airflow_provider_adobe_audiences.adobe.errors import (
-    AdobeAuthenticationError,
-    AdobeConflictError,
-    AdobeError,
-    AdobeNotFoundError,
-    AdobeUnknownOutcomeError,
-)
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Service
 from airflow_provider_adobe_audiences.adobe.target import (
     AUTHENTICATION_SETTING,
     ProfileToken,
@@ -27,6 +20,15 @@ from airflow_provider_adobe_audiences.adobe.target import (
     get_profile_token,
     get_settings,
     probe_profile_token,
+)
+from airflow_provider_adobe_audiences.errors import (
+    AdobeAuthenticationError,
+    AdobeConflictError,
+    AdobeError,
+    AdobeNotFoundError,
+    AdobeUnknownOutcomeError,
+    SecretStoreConflict,
+    SecretStoreError,
 )
 from airflow_provider_adobe_audiences.rotation.decision import (
     Decision,
@@ -38,14 +40,10 @@ from airflow_provider_adobe_audiences.rotation.decision import (
     fingerprint,
     key_id,
 )
-from airflow_provider_adobe_audiences.rotation.stores.base import (
-    SecretStore,
-    SecretStoreConflict,
-    SecretStoreError,
-)
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
 
-from airflow_provider_adobe_audiences.adobe.batch_ingestion import BatchWait, judge, outcome
 from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
+from airflow_provider_adobe_audiences.batches.ingest import BatchWait, judge, outcome
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.operators.base import no_retry_when_useless
 from airflow_provider_adobe_audiences.operators.experience_platform import batch_of
+from airflow_provider_adobe_audiences.tasks.operator import no_retry_when_useless
 
 
 class AdobeBatchSensor(BaseSensorOperator):

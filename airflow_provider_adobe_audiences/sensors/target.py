@@ -10,13 +10,13 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.adobe.target import judge
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.operators.base import no_retry_when_useless
 from airflow_provider_adobe_audiences.operators.target import check_limits, ended_batch, result_of_batches
-from airflow_provider_adobe_audiences.operators.waiting import check_waiting, result_of
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
+from airflow_provider_adobe_audiences.tasks.operator import no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, result_of
 
 
 class AdobeBulkProfileUpdateSensor(BaseSensorOperator):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
+from airflow_provider_adobe_audiences.errors import AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
 
 
 class AdobePollTrigger(BaseTrigger):

@@ -7,12 +7,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.batch_ingestion import BatchWait, outcome
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
+from airflow_provider_adobe_audiences.batches.ingest import BatchWait, outcome
+from airflow_provider_adobe_audiences.errors import AdobeError
 from airflow_provider_adobe_audiences.triggers.base import AdobePollTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
 
 
 class AdobeBatchTrigger(AdobePollTrigger):

@@ -14,8 +14,7 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeServerError
-from airflow_provider_adobe_audiences.groups.apply import ApplyError, StalePlanError
+from airflow_provider_adobe_audiences.errors import AdobeServerError, ApplyError, StalePlanError
 from airflow_provider_adobe_audiences.operators.audience_manager import (
     AdobeApplyGroupsPlanOperator,
     AdobeBulkDeleteGroupsOperator,

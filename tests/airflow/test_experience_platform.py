@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeSourceError
+from airflow_provider_adobe_audiences.errors import AdobeSourceError
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeAbortBatchOperator,
     AdobeCompleteBatchOperator,

@@ -19,7 +19,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.errors import (
+    AdobeConfigurationError,
+    SecretStoreConflict,
+    SecretStoreError,
+)
 from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
 from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
 from airflow_provider_adobe_audiences.rotation.stores import (
@@ -29,8 +33,6 @@ from airflow_provider_adobe_audiences.rotation.stores import (
     CallableStore,
     GoogleSecretManagerStore,
     SecretStore,
-    SecretStoreConflict,
-    SecretStoreError,
     VaultStore,
     base,
     store_of,

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.audience_metadata import (
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Content
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.audiences.ensure import (
     AudienceMetadata,
     ensure_audience_metadata,
 )
-from airflow_provider_adobe_audiences.adobe.batch_ingestion import BatchIngestion, BatchRequest, SourceFile
-from airflow_provider_adobe_audiences.adobe.call import Call, Content
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+from airflow_provider_adobe_audiences.batches.ingest import BatchIngestion, BatchRequest, SourceFile
 from scripts.local_airflow import connection_to
 from tests.conformance.spec import Specification
 

@@ -13,7 +13,9 @@ import pytest
 
 from airflow_provider_adobe_audiences.adobe import audience_manager as aam
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConflictError,
     AdobeNotFoundError,
@@ -21,11 +23,10 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeResponseError,
     AdobeUnknownOutcomeError,
     AdobeValidationError,
+    AmbiguousGroupsError,
+    SideEffectError,
 )
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
-from airflow_provider_adobe_audiences.groups.apply import SideEffectError, create_once
-from airflow_provider_adobe_audiences.groups.plan import AmbiguousGroupsError
+from airflow_provider_adobe_audiences.groups.apply import create_once
 from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 
 TRAIT = Permission("TRAIT", 83498, ("READ", "MAP_TO_SEGMENTS"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.groups import apply as run
 from airflow_provider_adobe_audiences.groups.guards import Limits
 from airflow_provider_adobe_audiences.groups.plan import DeleteGroup

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe.call import Content
-from airflow_provider_adobe_audiences.adobe.errors import AdobeAuthenticationError
+from airflow_provider_adobe_audiences.adobe.client.call import Content
+from airflow_provider_adobe_audiences.errors import AdobeAuthenticationError
 from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
 from airflow_provider_adobe_audiences.rotation.stores import CallableStore
 

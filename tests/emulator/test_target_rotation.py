@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe import limiter, transport
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client import limiter, transport
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.adobe.target import probe_profile_token
+from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConflictError,
     AdobeError,
@@ -24,17 +27,12 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeRateLimitError,
     AdobeServerError,
     AdobeUnknownOutcomeError,
-)
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.target import probe_profile_token
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
-from airflow_provider_adobe_audiences.rotation.decision import Intent, fingerprint, key_id
-from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
-from airflow_provider_adobe_audiences.rotation.stores import (
-    SecretStore,
     SecretStoreConflict,
     SecretStoreError,
 )
+from airflow_provider_adobe_audiences.rotation.decision import Intent, fingerprint, key_id
+from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
+from airflow_provider_adobe_audiences.rotation.stores import SecretStore
 from scripts.local_airflow import connection_to
 
 KEY = "emulator-client-secret"

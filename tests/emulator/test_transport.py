@@ -12,10 +12,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe import bodies, limiter, transport
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.call import Call, Content, Repeatability, Service, no_content
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client import bodies, limiter, transport
+from airflow_provider_adobe_audiences.adobe.client.call import (
+    Call,
+    Content,
+    Repeatability,
+    Service,
+    no_content,
+)
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
+from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConfigurationError,
     AdobeError,
@@ -29,8 +37,6 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeUnknownOutcomeError,
     AdobeValidationError,
 )
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
 from scripts.local_airflow import connection_to
 
 Send = Callable[..., Any]

@@ -119,7 +119,7 @@ class _OutletEvents:
 
 def hurry(clock: Path) -> None:
     """Make every pause short, and the wall clock one that jumps when the test says so."""
-    from airflow_provider_adobe_audiences.adobe import limiter
+    from airflow_provider_adobe_audiences.adobe.client import limiter
 
     sleep, asleep, wall = time.sleep, asyncio.sleep, time.time
     time.sleep = lambda seconds: sleep(seconds / SPEED)

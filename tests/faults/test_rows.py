@@ -53,7 +53,8 @@ def test_every_row_is_of_an_operator_that_there_is() -> None:
 
 
 def test_a_new_operator_without_a_row_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_adobe_audiences.operators import base, target
+    from airflow_provider_adobe_audiences.operators import target
+    from airflow_provider_adobe_audiences.tasks import operator as base
 
     class AdobeNewOperator(base.AdobeOperator):
         def execute(self, context: object) -> None: ...

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.adobe.experience_platform import list_batches
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
 
 
 def a_task(order: tuple[dict[str, str], dict[str, Any]]) -> int:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, ims, target
-from airflow_provider_adobe_audiences.adobe.call import Call, Content
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession, AsyncAdobeSession
+from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
+from airflow_provider_adobe_audiences.adobe.client import ims
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Content
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
+from airflow_provider_adobe_audiences.errors import AdobeError
 
 MODULES = (experience_platform, audience_manager, target, ims)
 ORG = "0123456789ABCDEF01234567@AdobeOrg"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe import limiter
+from airflow_provider_adobe_audiences.adobe.client import limiter
 from tests.security.calls import Async, Blocking
 from tests.security.servers import Authority
 

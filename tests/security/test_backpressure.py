@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe import experience_platform, limiter, target
-from airflow_provider_adobe_audiences.adobe.errors import AdobeRateLimitError
-from airflow_provider_adobe_audiences.adobe.limiter import Limiter
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+from airflow_provider_adobe_audiences.adobe import experience_platform, target
+from airflow_provider_adobe_audiences.adobe.client import limiter
+from airflow_provider_adobe_audiences.adobe.client.limiter import Limiter
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.errors import AdobeRateLimitError
 from tests.security.calls import settings_at
 from tests.security.servers import JSON_ANSWER, Seen, running
 

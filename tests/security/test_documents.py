@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import experience_platform, target
-from airflow_provider_adobe_audiences.adobe.call import Response
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, read_problem
-from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Parts, table_of_file
+from airflow_provider_adobe_audiences.adobe.client.call import Response
+from airflow_provider_adobe_audiences.adobe.client.problems import read_problem
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, DesiredStateError
 from airflow_provider_adobe_audiences.groups import document, spec
-from airflow_provider_adobe_audiences.groups.document import DesiredStateError
+from airflow_provider_adobe_audiences.profiles.rows import Columns, Parts, table_of_file
 
 SOON = 10.0
 

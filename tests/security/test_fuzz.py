@@ -20,22 +20,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_adobe_audiences.adobe import errors, policy, target
-from airflow_provider_adobe_audiences.adobe.call import Response
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
-from airflow_provider_adobe_audiences.adobe.limiter import Limiter
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.target_bulk import Columns, Parts, table_of_file, table_of_rows
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+from airflow_provider_adobe_audiences import text as outside
+from airflow_provider_adobe_audiences.adobe import target
+from airflow_provider_adobe_audiences.adobe.client import policy, problems
+from airflow_provider_adobe_audiences.adobe.client.call import Response
+from airflow_provider_adobe_audiences.adobe.client.limiter import Limiter
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
 from airflow_provider_adobe_audiences.groups import spec
-from airflow_provider_adobe_audiences.groups.document import DesiredStateError, parse
+from airflow_provider_adobe_audiences.groups.document import parse
+from airflow_provider_adobe_audiences.profiles.rows import Columns, Parts, table_of_file, table_of_rows
 from tests.security.calls import MAKERS, MODULES, Maker, settings
 from tests.security.fuzz import FUZZ, FUZZ_A_LITTLE
 
 WORDS = sorted(
     {
         node.value
-        for module in (*MODULES, errors)
+        for module in (*MODULES, problems)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
     }
@@ -158,7 +160,7 @@ def _fuzz(session: Answering, call: Any) -> None:
             session.send(call)
         except AdobeError as error:
             assert error.hint
-            assert not errors._UNSEEN.search(str(error))
+            assert not outside._UNSEEN.search(str(error))
 
     answers()
 
@@ -170,11 +172,11 @@ def _fuzz(session: Answering, call: Any) -> None:
 )
 @FUZZ
 def test_the_reader_of_problems_never_fails(status: int, headers: dict[str, str], body: bytes) -> None:
-    problem = errors.read_problem(Response(status, headers, body))
+    problem = problems.read_problem(Response(status, headers, body))
     assert problem.message
     for text in (problem.message, problem.code or "x", problem.request_id or "x"):
         assert len(text) <= 501
-        assert not errors._UNSEEN.search(text)
+        assert not outside._UNSEEN.search(text)
         assert "\n" not in text
         text.encode()
 
@@ -183,7 +185,7 @@ def test_the_reader_of_problems_never_fails(status: int, headers: dict[str, str]
 def test_the_reader_of_problems_survives_every_depth(opening: bytes) -> None:
     closing = b"]" if opening == b"[" else b"}"
     for depth in (*range(1, 1100, 7), 50_000):
-        assert errors.read_problem(Response(400, {}, opening * depth + b"1" + closing * depth)).message
+        assert problems.read_problem(Response(400, {}, opening * depth + b"1" + closing * depth)).message
 
 
 @given(
@@ -271,7 +273,7 @@ def test_the_xml_reader_reads_or_says_why_not(body: bytes) -> None:
         answer = target.read_xml(body)
     except (ValueError, LookupError):  # both become AdobeResponseError, as the test of the parsers shows
         return
-    assert all(not errors._UNSEEN.search(value) and "\n" not in value for value in answer.fields.values())
+    assert all(not outside._UNSEEN.search(value) and "\n" not in value for value in answer.fields.values())
 
 
 YAML = st.lists(
@@ -429,4 +431,4 @@ def test_the_words_of_the_parsers_are_known() -> None:
     assert {"audienceId", "accessToken", "relatedObjects", "objectType", "batchsize", "errorCode"} <= set(
         WORDS
     )
-    assert Path(errors.__file__).exists()
+    assert Path(problems.__file__).exists()

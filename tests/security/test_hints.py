@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 import airflow_provider_adobe_audiences as package
-from airflow_provider_adobe_audiences.adobe import limiter, target, transport
-from airflow_provider_adobe_audiences.adobe.call import Service
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
+from airflow_provider_adobe_audiences.adobe import target
+from airflow_provider_adobe_audiences.adobe.client import limiter, transport
+from airflow_provider_adobe_audiences.adobe.client.call import Service
+from airflow_provider_adobe_audiences.errors import AdobeError
 from tests.security.calls import MAKERS, Maker, settings_at
 from tests.security.servers import running
 

@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe import experience_platform, target
-from airflow_provider_adobe_audiences.adobe.call import Service
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.call import Service
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from tests.security.calls import settings, settings_at
 from tests.security.fuzz import FUZZ
 from tests.security.servers import running

@@ -13,16 +13,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe import (
-    audience_manager,
-    batch_ingestion,
-    experience_platform,
-    limiter,
-    target,
-    transport,
-)
-from airflow_provider_adobe_audiences.adobe.call import Call
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
+from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
+from airflow_provider_adobe_audiences.adobe.client import limiter, transport
+from airflow_provider_adobe_audiences.adobe.client.call import Call
+from airflow_provider_adobe_audiences.batches import ingest as batch_ingestion
+from airflow_provider_adobe_audiences.errors import AdobeError
 from tests.security.calls import settings_at
 from tests.security.servers import Seen, running
 

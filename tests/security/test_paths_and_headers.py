@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
-from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Service, no_content
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Service, no_content
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from tests.security.calls import MAKERS, MARK, Maker, settings, settings_at
 from tests.security.servers import Seen, Server, running
 

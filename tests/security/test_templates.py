@@ -16,8 +16,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
-from airflow_provider_adobe_audiences.adobe.call import Call
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.adobe.client.call import Call
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.operators.experience_platform import AdobeCreateAudienceMetadataOperator
 from tests.security.calls import settings_at
 from tests.security.servers import running

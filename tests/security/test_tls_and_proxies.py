@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import experience_platform, target
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeTransportError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeTransportError
 from tests.security.calls import settings, settings_at
 from tests.security.servers import Authority, proxy, running
 

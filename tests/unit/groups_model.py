@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS, Group, Permission
-from airflow_provider_adobe_audiences.adobe.call import Call, Response
-from airflow_provider_adobe_audiences.adobe.errors import error_of
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Response
+from airflow_provider_adobe_audiences.adobe.client.problems import error_of
 from airflow_provider_adobe_audiences.groups.plan import Scope
 from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_permissions, load_value
 

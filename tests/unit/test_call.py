@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_adobe_audiences.adobe.call import (
+from airflow_provider_adobe_audiences.adobe.client.call import (
     Call,
     Repeatability,
     Service,

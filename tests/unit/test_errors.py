@@ -11,9 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_adobe_audiences.adobe import errors
-from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Response, Service, no_content
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError, Problem, error_of, read_problem
+from airflow_provider_adobe_audiences import errors
+from airflow_provider_adobe_audiences.adobe.client.call import (
+    Call,
+    Repeatability,
+    Response,
+    Service,
+    no_content,
+)
+from airflow_provider_adobe_audiences.adobe.client.problems import Problem, error_of, read_problem
+from airflow_provider_adobe_audiences.errors import AdobeError
 
 CALL = Call(
     name="create batch",

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Permission, User
+from airflow_provider_adobe_audiences.errors import AmbiguousGroupsError, GuardError, PlanRefusedError
 from airflow_provider_adobe_audiences.groups import report
-from airflow_provider_adobe_audiences.groups.guards import GuardError, Limits, check, guarded
+from airflow_provider_adobe_audiences.groups.guards import Limits, check, guarded
 from airflow_provider_adobe_audiences.groups.plan import (
-    AmbiguousGroupsError,
     Live,
     Plan,
-    PlanRefusedError,
     Scope,
     make,
     permissions_to_read,

@@ -11,8 +11,9 @@ import jsonschema
 import pytest
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS, Permission
+from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.groups import document
-from airflow_provider_adobe_audiences.groups.document import DesiredStateError, parse, read
+from airflow_provider_adobe_audiences.groups.document import parse, read
 from airflow_provider_adobe_audiences.groups.spec import (
     canonical_name,
     canonical_permissions,

@@ -30,4 +30,4 @@ def test_imports_run_downward_only(repo):
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "4 kept, 0 broken" in result.stdout
+    assert "5 kept, 0 broken" in result.stdout

@@ -7,8 +7,23 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Response, Service, no_content
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client.call import (
+    Call,
+    Repeatability,
+    Response,
+    Service,
+    no_content,
+)
+from airflow_provider_adobe_audiences.adobe.client.policy import (
+    NoAnswer,
+    Raise,
+    RenewToken,
+    Retry,
+    Return,
+    decide,
+    retry_after,
+)
+from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeError,
     AdobePermissionError,
@@ -18,15 +33,6 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeTransportError,
     AdobeUnknownOutcomeError,
     AdobeValidationError,
-)
-from airflow_provider_adobe_audiences.adobe.policy import (
-    NoAnswer,
-    Raise,
-    RenewToken,
-    Retry,
-    Return,
-    decide,
-    retry_after,
 )
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe.call import Service
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.call import Service
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.get_provider_info import CONNECTION_FIELDS
 
 GOOD: dict[str, Any] = {

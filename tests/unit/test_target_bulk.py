@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.adobe.target_bulk import (
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.profiles.rows import (
     MOST_ROWS,
     Columns,
     Parts,

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe import target
-from airflow_provider_adobe_audiences.adobe.call import Content, Repeatability, Response
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client.call import Content, Repeatability, Response
+from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConfigurationError,
     AdobeJobFailedError,

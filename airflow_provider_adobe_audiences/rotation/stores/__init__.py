@@ -6,12 +6,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_adobe_audiences.rotation.stores.base import (
-    SecretStore,
-    SecretStoreConflict,
-    SecretStoreError,
-    store_of,
-)
+from airflow_provider_adobe_audiences.errors import SecretStoreConflict, SecretStoreError
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, store_of
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.rotation.stores.airflow import (

@@ -9,9 +9,9 @@ import logging
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.adobe.settings import is_loopback
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreError
+from airflow_provider_adobe_audiences.adobe.client.settings import is_loopback
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, SecretStoreError
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 _MASKED_NAMES = ("token", "secret", "password", "api_key", "authorization", "bearer")
 _DATABASE = ("MetastoreBackend", "ExecutionAPISecretsBackend")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, SecretStore
 
 _INSTALL = "Install it with: pip install 'airflow-provider-adobe-audiences[azure]'"

@@ -10,23 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError, AdobeError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, SecretStoreError
 
 # Stands in a store that cannot hold an empty secret, until there is a token.
 PLACEHOLDER = "no-token-yet"
 
 _LONGEST_REASON = 300
-
-
-class SecretStoreError(AdobeError):
-    """The secret store could not be read or written."""
-
-    transient = True
-    default_hint = "Check the store and the credential it is used with, then run again."
-
-
-class SecretStoreConflict(SecretStoreError):
-    """Somebody else has written since the store was read; nothing was overwritten."""
 
 
 class SecretStore(ABC):

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreError, is_installed
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, SecretStoreError
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, is_installed
 
 _NEEDED = "secretmanager.versions.add"
 

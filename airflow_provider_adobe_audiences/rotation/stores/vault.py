@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, SecretStoreConflict
+from airflow_provider_adobe_audiences.errors import SecretStoreConflict
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 
 class VaultStore(SecretStore):

@@ -10,22 +10,13 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.errors import (
     AdobeConfigurationError,
-    AdobeError,
     AdobeJobTimeoutError,
+    AdobeTriggerError,
 )
 
 T = TypeVar("T")
-
-
-class AdobeTriggerError(AdobeError):
-    """The triggerer could not find out, or said something that is not understood."""
-
-    transient = True
-    default_hint = (
-        "Read the triggerer's log. A retry of the task finds what was already done at Adobe and waits again."
-    )
 
 
 def check_waiting(poll_interval: float, timeout: timedelta) -> None:

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
 
-from airflow_provider_adobe_audiences.adobe.call import segment
-from airflow_provider_adobe_audiences.adobe.errors import (
-    AdobeConflictError,
-    AdobeResponseError,
-    AdobeUnknownOutcomeError,
-)
+from airflow_provider_adobe_audiences.adobe.client.call import segment
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
     Audience,
     create_audience_metadata,
     list_audiences,
     patch_audience,
 )
+from airflow_provider_adobe_audiences.errors import (
+    AdobeConflictError,
+    AdobeResponseError,
+    AdobeUnknownOutcomeError,
+)
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
 log = logging.getLogger(__name__)
 

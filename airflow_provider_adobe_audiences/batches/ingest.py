@@ -20,8 +20,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.call import Content, Service, segment
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client.call import Content, Service, segment
+from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, BatchState
+from airflow_provider_adobe_audiences.errors import (
     AdobeConfigurationError,
     AdobeConflictError,
     AdobeError,
@@ -32,10 +33,9 @@ from airflow_provider_adobe_audiences.adobe.errors import (
     AdobeValidationError,
     error_at,
 )
-from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, BatchState
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One family of errors, and the one reader of every body in which Adobe's services report them.
+"""What an unsuccessful response means: Adobe's words, and the error with its remedy.
 
 Shapes read here (Adobe's pages: Experience Platform "Troubleshooting", "Create Audience API Endpoint",
 "Audiences endpoint", Target "Admin API overview", Audience Manager "REST APIs getting started", Developer
@@ -15,208 +15,24 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Response, Service
-
-E = TypeVar("E", bound="AdobeError")
-
-_LONGEST_MESSAGE = 500
-# Control characters but line breaks, what turns the direction of text or cannot be seen, halves of
-# characters: what others wrote must neither steer a terminal nor break a log file.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Response, Service
+from airflow_provider_adobe_audiences.errors import (
+    AdobeAuthenticationError,
+    AdobeConflictError,
+    AdobeError,
+    AdobeNotFoundError,
+    AdobePermissionError,
+    AdobeRateLimitError,
+    AdobeResponseError,
+    AdobeServerError,
+    AdobeTransportError,
+    AdobeValidationError,
 )
+from airflow_provider_adobe_audiences.text import one_line
+
 _REQUEST_ID_HEADERS = ("x-request-id", "x-debug-id", "x-adobe-request-id", "x-correlation-id")
-
-
-class AdobeError(Exception):
-    """Something at, or on the way to, an Adobe service failed.
-
-    :ivar service: which service, as :class:`~.call.Service`, or ``None`` when it failed before a call
-        existed.
-    :ivar call: the name of the call, such as ``create batch``.
-    :ivar method: HTTP method.
-    :ivar path: path of the request, without its query.
-    :ivar status: HTTP status, or ``None`` when there was no answer.
-    :ivar code: Adobe's own error code.
-    :ivar message: Adobe's message, or ours.
-    :ivar request_id: Adobe's id of the request, for Adobe's support.
-    :ivar hint: what the reader can do next.
-    :ivar transient: whether repeating the task later may help.
-    """
-
-    transient = False
-    default_hint = "Read the message; the log above shows what was done before."
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        service: Service | None = None,
-        call: str | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        status: int | None = None,
-        code: str | None = None,
-        request_id: str | None = None,
-        hint: str | None = None,
-    ) -> None:
-        self.message = message = seen(message)
-        self.service = service
-        self.call = call
-        self.method = method
-        self.path = path and one_line(path)
-        self.status = status
-        self.code = code and one_line(code)
-        self.request_id = request_id and one_line(request_id)
-        self.hint = hint or self.default_hint
-        super().__init__(message)
-
-    def __str__(self) -> str:
-        where = ""
-        if self.service is not None:
-            answered = f" answered {self.status}" if self.status is not None else ""
-            code = f" [{self.code}]" if self.code else ""
-            where = f"{self.service}, {self.call}: {self.method} {self.path}{answered}{code}: "
-        request = f" Request id: {self.request_id}." if self.request_id else ""
-        return f"{where}{_sentence(self.message)}{request} What to do: {self.hint}"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions cross processes in Airflow; keyword-only arguments need help with that.
-        return _restore, (
-            type(self),
-            self.message,
-            {k: v for k, v in self.__dict__.items() if k != "message"},
-        )
-
-
-def _restore(kind: type[AdobeError], message: str, state: dict[str, Any]) -> AdobeError:
-    error = kind(message)
-    error.__dict__.update(state)
-    return error
-
-
-class AdobeConfigurationError(AdobeError, ValueError):
-    """The connection, or an argument, cannot work. Nothing was sent."""
-
-    default_hint = "Correct the connection or the argument; nothing was sent to Adobe."
-
-
-class AdobeAuthenticationError(AdobeError):
-    """The credential or a token was refused."""
-
-    default_hint = (
-        "Check client id and client secret of the connection against the credential in Adobe's Developer "
-        "Console, "
-        "and that its scopes and product profiles cover this service."
-    )
-
-
-class AdobePermissionError(AdobeError):
-    """The credential is valid but may not do this."""
-
-    default_hint = (
-        "Ask your Adobe administrator to add the credential to a product profile (or role) that allows this, "
-        "and check organisation id and sandbox of the connection."
-    )
-
-
-class AdobeNotFoundError(AdobeError):
-    """Adobe does not know the thing, or the path."""
-
-    default_hint = (
-        "Check the id, and that the connection's sandbox (or tenant, or path prefix) is the one that holds "
-        "it."
-    )
-
-
-class AdobeConflictError(AdobeError):
-    """The thing exists already, or its state forbids the change."""
-
-    default_hint = "Look at what exists at Adobe now; repeating the same request will not help."
-
-
-class AdobeValidationError(AdobeError):
-    """Adobe refused the content of the request."""
-
-    default_hint = (
-        "Correct the value that the message names; a retry of the same request will be refused again."
-    )
-
-
-class AdobeRateLimitError(AdobeError):
-    """Too many requests, and waiting for longer than the configured deadline.
-
-    :ivar retry_after: seconds that Adobe asked to wait, if it did.
-    """
-
-    transient = True
-    default_hint = (
-        "Let the task retry later, lower its concurrency, or set 'Requests per minute' on the connection."
-    )
-    retry_after: float | None = None
-
-
-class AdobeServerError(AdobeError):
-    """Adobe failed."""
-
-    transient = True
-    default_hint = "Let the task retry; if it lasts, give the request id to Adobe's support."
-
-
-class AdobeTransportError(AdobeError):
-    """No answer: DNS, TCP, TLS, a proxy or a timeout."""
-
-    transient = True
-    default_hint = (
-        "Check host names, proxy and TLS settings of the connection, and the network of the worker; then let "
-        "the task retry."
-    )
-
-
-class AdobeResponseError(AdobeError):
-    """An answer that cannot be understood: not JSON, another shape than documented, or too large."""
-
-    transient = True
-    default_hint = "Check that the URL in the connection is Adobe's and that no proxy answers in its place."
-
-
-class AdobeSourceError(AdobeError):
-    """The data to send cannot be read, or changed while it was being sent; or what was received cannot be
-    written.
-    """
-
-    transient = True
-    default_hint = (
-        "Check that nothing rewrites the source while the task runs, and that the worker may read it; then "
-        "run again."
-    )
-
-
-class AdobeUnknownOutcomeError(AdobeError):
-    """A creating request was sent, and it is not known whether Adobe processed it."""
-
-    transient = True
-    default_hint = (
-        "Look whether it exists at Adobe before sending it again. Operators of this package do so when they "
-        "are retried."
-    )
-
-
-class AdobeJobFailedError(AdobeError):
-    """Adobe accepted the work and reports that it failed."""
-
-    default_hint = "Read Adobe's errors in the message, correct the data, and run again."
-
-
-class AdobeJobTimeoutError(AdobeError):
-    """Adobe did not finish within the time allowed. The work may still be going on."""
-
-    transient = True
-    default_hint = (
-        "Adobe goes on working. A retry finds the work and waits again; or raise the task's timeout."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,24 +42,6 @@ class Problem:
     code: str | None
     message: str
     request_id: str | None
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def seen(text: str) -> str:
-    """Return ``text`` with a blank for each character that cannot be seen; line breaks stay."""
-    return _UNSEEN.sub(" ", text)
-
-
-def one_line(text: str) -> str:
-    """Return what somebody else wrote as one line of bearable length, fit for a log, a terminal and an
-    exception.
-    """
-    text = re.sub(r"\s+", " ", seen(text[: 10 * _LONGEST_MESSAGE])).strip()
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
 
 def _join(parts: Iterable[Any]) -> str:
@@ -354,11 +152,6 @@ def error_of(call: Call[Any], response: Response) -> AdobeError:
         request_id=problem.request_id,
         hint=hint,
     )
-
-
-def error_at(kind: type[E], call: Call[Any], message: str, **details: Any) -> E:
-    """Return an error of ``kind`` that carries where ``call`` goes to."""
-    return kind(message, service=call.service, call=call.name, method=call.method, path=call.path, **details)
 
 
 # Hints for codes that Adobe documents on its pages; a code that is not here falls back to its HTTP status.

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Response, Service
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.client.problems import error_of, read_problem
+from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     AdobeRateLimitError,
     AdobeResponseError,
     AdobeTransportError,
     AdobeUnknownOutcomeError,
     error_at,
-    error_of,
-    read_problem,
 )
 
 _WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from airflow_provider_adobe_audiences.adobe.call import Service
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.adobe.client.call import Service
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
 EXPERIENCE_PLATFORM_SCOPES = (
     "openid,session,AdobeID,read_organizations,additional_info.projectedProductContext"

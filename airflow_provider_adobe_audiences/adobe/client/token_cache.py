@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-    from airflow_provider_adobe_audiences.adobe.ims import AccessToken
-    from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
+    from airflow_provider_adobe_audiences.adobe.client.ims import AccessToken
+    from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class TokenCache:
 
     def read(self) -> AccessToken | None:
         """Return the cached token, or ``None`` when there is none that can be trusted."""
-        from airflow_provider_adobe_audiences.adobe.ims import AccessToken
+        from airflow_provider_adobe_audiences.adobe.client.ims import AccessToken
 
         try:
             if not self._folder_is_ours(create=False):

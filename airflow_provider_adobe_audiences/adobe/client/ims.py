@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_provider_adobe_audiences.adobe.call import Call, Repeatability, Response, Service
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.token_cache import TokenCache
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.token_cache import TokenCache
 
 _LEAD_SECONDS = 300.0
 _LEAD_SHARE = 0.1

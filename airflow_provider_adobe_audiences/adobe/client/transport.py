@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
-from airflow_provider_adobe_audiences.adobe.bodies import (
+from airflow_provider_adobe_audiences.adobe.client.bodies import (
     ACCEPTED_ENCODING,
     UPLOAD_PIECE,
     BadAnswer,
@@ -31,26 +31,33 @@ from airflow_provider_adobe_audiences.adobe.bodies import (
     pieces,
     unpacked,
 )
-from airflow_provider_adobe_audiences.adobe.call import Call, Content, Repeatability, Response, Service
-from airflow_provider_adobe_audiences.adobe.errors import (
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Content, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.client.ims import (
+    AccessToken,
+    TokenSource,
+    request_password_token,
+    request_token,
+)
+from airflow_provider_adobe_audiences.adobe.client.limiter import LOOK_AGAIN, Limiter, limiter_for
+from airflow_provider_adobe_audiences.adobe.client.policy import (
+    NoAnswer,
+    Raise,
+    RenewToken,
+    Retry,
+    Return,
+    decide,
+)
+from airflow_provider_adobe_audiences.adobe.client.problems import read_problem
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings, is_loopback
+from airflow_provider_adobe_audiences.errors import (
     AdobeConfigurationError,
     AdobeError,
     AdobeRateLimitError,
     AdobeResponseError,
     AdobeUnknownOutcomeError,
     error_at,
-    one_line,
-    read_problem,
 )
-from airflow_provider_adobe_audiences.adobe.ims import (
-    AccessToken,
-    TokenSource,
-    request_password_token,
-    request_token,
-)
-from airflow_provider_adobe_audiences.adobe.limiter import LOOK_AGAIN, Limiter, limiter_for
-from airflow_provider_adobe_audiences.adobe.policy import NoAnswer, Raise, RenewToken, Retry, Return, decide
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings, is_loopback
+from airflow_provider_adobe_audiences.text import one_line
 
 if TYPE_CHECKING:
     import httpx
@@ -687,7 +694,7 @@ def _no_netrc(request: Any) -> Any:
 
 
 def _throttling(outcome: Response | NoAnswer | None) -> dict[str, Any]:
-    from airflow_provider_adobe_audiences.adobe.policy import retry_after
+    from airflow_provider_adobe_audiences.adobe.client.policy import retry_after
 
     if not isinstance(outcome, Response) or outcome.status != 429:
         return {"throttled": False}

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Self
 
-from airflow_provider_adobe_audiences.adobe.call import Content
-from airflow_provider_adobe_audiences.adobe.errors import AdobeSourceError
+from airflow_provider_adobe_audiences.adobe.client.call import Content
+from airflow_provider_adobe_audiences.errors import AdobeSourceError
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 # The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it,

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError
+from airflow_provider_adobe_audiences.errors import AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
-from airflow_provider_adobe_audiences.adobe.errors import AdobeError, AdobeNotFoundError
-from airflow_provider_adobe_audiences.adobe.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.transport import AdobeSession
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.errors import AdobeError, AdobeNotFoundError
 
 _PREFIXES = ("/api/v1", "/v1")
 # A person waits for the answer.

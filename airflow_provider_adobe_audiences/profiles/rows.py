@@ -24,8 +24,8 @@ from decimal import Decimal
 from typing import IO, Any, Literal, Self
 from urllib.parse import quote
 
-from airflow_provider_adobe_audiences.adobe.call import Content
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.adobe.client.call import Content
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
 # Adobe writes "less than 50 MB"; the smaller reading of MB is kept.
 MOST_BYTES = 50_000_000

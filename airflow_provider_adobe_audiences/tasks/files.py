@@ -11,9 +11,9 @@ from typing import IO, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_adobe_audiences.adobe.batch_ingestion import SourceFile
-from airflow_provider_adobe_audiences.adobe.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.adobe.experience_platform import MOST_FILES
+from airflow_provider_adobe_audiences.batches.ingest import SourceFile
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
 Source = str | PathLike[str] | ObjectStoragePath | Sequence[str | PathLike[str] | ObjectStoragePath]
 

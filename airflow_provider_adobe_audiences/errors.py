@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One family of errors: what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from airflow_provider_adobe_audiences.text import one_line, seen
+
+E = TypeVar("E", bound="AdobeError")
+
+
+class AdobeError(Exception):
+    """Something at, or on the way to, an Adobe service failed.
+
+    :ivar service: which service, as :class:`~.call.Service`, or ``None`` when it failed before a call
+        existed.
+    :ivar call: the name of the call, such as ``create batch``.
+    :ivar method: HTTP method.
+    :ivar path: path of the request, without its query.
+    :ivar status: HTTP status, or ``None`` when there was no answer.
+    :ivar code: Adobe's own error code.
+    :ivar message: Adobe's message, or ours.
+    :ivar request_id: Adobe's id of the request, for Adobe's support.
+    :ivar hint: what the reader can do next.
+    :ivar transient: whether repeating the task later may help.
+    """
+
+    transient = False
+    default_hint = "Read the message; the log above shows what was done before."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str | None = None,
+        call: str | None = None,
+        method: str | None = None,
+        path: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.message = message = seen(message)
+        self.service = service
+        self.call = call
+        self.method = method
+        self.path = path and one_line(path)
+        self.status = status
+        self.code = code and one_line(code)
+        self.request_id = request_id and one_line(request_id)
+        self.hint = hint or self.default_hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        where = ""
+        if self.service is not None:
+            answered = f" answered {self.status}" if self.status is not None else ""
+            code = f" [{self.code}]" if self.code else ""
+            where = f"{self.service}, {self.call}: {self.method} {self.path}{answered}{code}: "
+        request = f" Request id: {self.request_id}." if self.request_id else ""
+        return f"{where}{_sentence(self.message)}{request} What to do: {self.hint}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions cross processes in Airflow; keyword-only arguments need help with that.
+        return _restore, (
+            type(self),
+            self.message,
+            {k: v for k, v in self.__dict__.items() if k != "message"},
+        )
+
+
+def _restore(kind: type[AdobeError], message: str, state: dict[str, Any]) -> AdobeError:
+    error = kind(message)
+    error.__dict__.update(state)
+    return error
+
+
+class AdobeConfigurationError(AdobeError, ValueError):
+    """The connection, or an argument, cannot work. Nothing was sent."""
+
+    default_hint = "Correct the connection or the argument; nothing was sent to Adobe."
+
+
+class AdobeAuthenticationError(AdobeError):
+    """The credential or a token was refused."""
+
+    default_hint = (
+        "Check client id and client secret of the connection against the credential in Adobe's Developer "
+        "Console, "
+        "and that its scopes and product profiles cover this service."
+    )
+
+
+class AdobePermissionError(AdobeError):
+    """The credential is valid but may not do this."""
+
+    default_hint = (
+        "Ask your Adobe administrator to add the credential to a product profile (or role) that allows this, "
+        "and check organisation id and sandbox of the connection."
+    )
+
+
+class AdobeNotFoundError(AdobeError):
+    """Adobe does not know the thing, or the path."""
+
+    default_hint = (
+        "Check the id, and that the connection's sandbox (or tenant, or path prefix) is the one that holds "
+        "it."
+    )
+
+
+class AdobeConflictError(AdobeError):
+    """The thing exists already, or its state forbids the change."""
+
+    default_hint = "Look at what exists at Adobe now; repeating the same request will not help."
+
+
+class AdobeValidationError(AdobeError):
+    """Adobe refused the content of the request."""
+
+    default_hint = (
+        "Correct the value that the message names; a retry of the same request will be refused again."
+    )
+
+
+class AdobeRateLimitError(AdobeError):
+    """Too many requests, and waiting for longer than the configured deadline.
+
+    :ivar retry_after: seconds that Adobe asked to wait, if it did.
+    """
+
+    transient = True
+    default_hint = (
+        "Let the task retry later, lower its concurrency, or set 'Requests per minute' on the connection."
+    )
+    retry_after: float | None = None
+
+
+class AdobeServerError(AdobeError):
+    """Adobe failed."""
+
+    transient = True
+    default_hint = "Let the task retry; if it lasts, give the request id to Adobe's support."
+
+
+class AdobeTransportError(AdobeError):
+    """No answer: DNS, TCP, TLS, a proxy or a timeout."""
+
+    transient = True
+    default_hint = (
+        "Check host names, proxy and TLS settings of the connection, and the network of the worker; then let "
+        "the task retry."
+    )
+
+
+class AdobeResponseError(AdobeError):
+    """An answer that cannot be understood: not JSON, another shape than documented, or too large."""
+
+    transient = True
+    default_hint = "Check that the URL in the connection is Adobe's and that no proxy answers in its place."
+
+
+class AdobeSourceError(AdobeError):
+    """The data to send cannot be read, or changed while it was being sent; or what was received cannot be
+    written.
+    """
+
+    transient = True
+    default_hint = (
+        "Check that nothing rewrites the source while the task runs, and that the worker may read it; then "
+        "run again."
+    )
+
+
+class AdobeUnknownOutcomeError(AdobeError):
+    """A creating request was sent, and it is not known whether Adobe processed it."""
+
+    transient = True
+    default_hint = (
+        "Look whether it exists at Adobe before sending it again. Operators of this package do so when they "
+        "are retried."
+    )
+
+
+class AdobeJobFailedError(AdobeError):
+    """Adobe accepted the work and reports that it failed."""
+
+    default_hint = "Read Adobe's errors in the message, correct the data, and run again."
+
+
+class AdobeJobTimeoutError(AdobeError):
+    """Adobe did not finish within the time allowed. The work may still be going on."""
+
+    transient = True
+    default_hint = (
+        "Adobe goes on working. A retry finds the work and waits again; or raise the task's timeout."
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+class AdobeTriggerError(AdobeError):
+    """The triggerer could not find out, or said something that is not understood."""
+
+    transient = True
+    default_hint = (
+        "Read the triggerer's log. A retry of the task finds what was already done at Adobe and waits again."
+    )
+
+
+class DesiredStateError(AdobeConfigurationError):
+    """The desired state cannot be used. Nothing was sent."""
+
+    default_hint = "Correct the file (or the value from the upstream task); nothing was sent to Adobe."
+
+
+class AmbiguousGroupsError(AdobeConflictError):
+    """It is not clear which live group is meant. Nothing was changed."""
+
+    default_hint = (
+        "Name the group that is meant with groupId, or tidy up in Audience Manager; nothing was changed."
+    )
+
+
+class PlanRefusedError(AdobeError):
+    """A plan from an earlier task cannot be applied. Nothing was changed."""
+
+    default_hint = "Run the planning task again and have the new plan approved; nothing was changed."
+
+
+class GuardError(AdobeError):
+    """A plan does more than it was allowed to. Nothing was changed."""
+
+    default_hint = (
+        "If the plan is what you want, set the named parameters and run again; if not, correct the desired "
+        "groups."
+    )
+
+
+class StalePlanError(AdobeConflictError):
+    """The world moved between reading and writing. What was not written yet was not written."""
+
+    transient = True
+    default_hint = "Somebody else changes the same groups now. A retry plans again from what is true then."
+
+
+class SideEffectError(AdobeError):
+    """Adobe changed more than was asked for."""
+
+    default_hint = (
+        "Stop using this for updates of groups until it is understood: compare members and wildcards of the "
+        "group in Audience Manager's "
+        "user interface with the values named here, and restore them."
+    )
+
+
+class ApplyError(AdobeError):
+    """Some changes failed, or did not come true. A retry plans again from what is true then.
+
+    :ivar results: what became of each change.
+    """
+
+    default_hint = "Read what failed above. What has succeeded stays; running again does only what is left."
+    results: tuple[Any, ...] = ()
+
+
+class SecretStoreError(AdobeError):
+    """The secret store could not be read or written."""
+
+    transient = True
+    default_hint = "Check the store and the credential it is used with, then run again."
+
+
+class SecretStoreConflict(SecretStoreError):
+    """Somebody else has written since the store was read; nothing was overwritten."""
+
+
+def error_at(kind: type[E], call: Any, message: str, **details: Any) -> E:
+    """Return an error of ``kind`` that carries where ``call`` goes to."""
+    return kind(message, service=call.service, call=call.name, method=call.method, path=call.path, **details)
