@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-_LONGEST_MESSAGE = 500
+_MAX_MESSAGE = 500
 # Control characters but line breaks, what turns the direction of text or cannot be seen, halves of
 # characters: what others wrote must neither steer a terminal nor break a log file.
 _UNSEEN = re.compile(
@@ -22,5 +22,5 @@ def one_line(text: str) -> str:
     """Return what somebody else wrote as one line of bearable length, fit for a log, a terminal and an
     exception.
     """
-    text = re.sub(r"\s+", " ", seen(text[: 10 * _LONGEST_MESSAGE])).strip()
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
+    text = re.sub(r"\s+", " ", seen(text[: 10 * _MAX_MESSAGE])).strip()
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Response, Service, path
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service, path
 from airflow_provider_adobe_audiences.errors import AdobeResponseError, error_at
 
 T = TypeVar("T")
@@ -275,7 +275,7 @@ def _call(
     method: str,
     path: str,
     parse: Callable[[Response], T],
-    repeatability: Repeatability = Repeatability.READ,
+    idempotency: Idempotency = Idempotency.READ,
     **more: Any,
 ) -> Call[T]:
     return Call(
@@ -283,7 +283,7 @@ def _call(
         service=Service.AUDIENCE_MANAGER,
         method=method,
         path=path,
-        repeatability=repeatability,
+        idempotency=idempotency,
         parse=parse,
         headers=HEADERS | ({"Content-Type": "application/json"} if "json" in more else {}),
         **more,
@@ -335,7 +335,7 @@ def create_group(name: str, description: str | None = None) -> Call[Group]:
         "POST",
         "/groups/",
         lambda answer: _group(answer.json()),
-        Repeatability.CREATE,
+        Idempotency.CREATE,
         json=body,
     )
 
@@ -347,7 +347,7 @@ def update_group(group_id: int, name: str, description: str | None) -> Call[Grou
         "PUT",
         path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
         lambda answer: _group(answer.json()),
-        Repeatability.REPEATABLE,
+        Idempotency.IDEMPOTENT,
         json={"name": checked_name(name), "description": checked_description(description)},
     )
 
@@ -378,7 +378,7 @@ def delete_group(group_id: int) -> Call[bool]:
         "DELETE",
         path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
         lambda answer: answer.status != 404,
-        Repeatability.REPEATABLE,
+        Idempotency.IDEMPOTENT,
         treat_as_success=(404,),
     )
 
@@ -403,7 +403,7 @@ def bulk_delete_groups(group_ids: Sequence[int], method: BulkDeleteMethod = "DEL
         method,
         "/groups/bulk-delete",
         lambda answer: None,
-        Repeatability.CREATE,
+        Idempotency.CREATE,
         json=ids,
     )
 
@@ -429,7 +429,7 @@ def set_group_permissions(group_id: int, permissions: Iterable[Permission]) -> C
         "PUT",
         path("/groups/{group_id}/permissions/", group_id=checked_id(group_id, "group_id")),
         _array(_permission),
-        Repeatability.REPEATABLE,
+        Idempotency.IDEMPOTENT,
         json=[permission.as_json() for permission in permissions],
     )
 

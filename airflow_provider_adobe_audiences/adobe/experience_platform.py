@@ -18,7 +18,7 @@ from airflow_provider_adobe_audiences.adobe.client.call import (
     JSON,
     Call,
     Content,
-    Repeatability,
+    Idempotency,
     Response,
     Service,
     no_content,
@@ -36,9 +36,9 @@ _CATALOG = "/data/foundation/catalog"
 _EXPORT = "/data/foundation/export"
 
 # Batch ingestion guardrails. Adobe writes MB; the smaller reading is kept.
-LARGEST_WHOLE_FILE = 256_000_000
-LARGEST_PART = 512_000_000
-MOST_FILES = 25_000
+MAX_WHOLE_FILE_BYTES = 256_000_000
+MAX_PART_BYTES = 512_000_000
+MAX_FILES = 25_000
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def create_audience_metadata(
         path=f"{base_path}/audiences",
         params=(("createAudienceMetaOnly", "true"),),
         accept=EXTERNAL_AUDIENCES_V2,
-        repeatability=Repeatability.CREATE,
+        idempotency=Idempotency.CREATE,
         json=body,
         parse=lambda response: _audience(response.json()),
     )
@@ -159,7 +159,7 @@ def list_audiences(
         method="GET",
         path=f"{_UPS}/audiences",
         params=params,
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=_audience_page,
     )
 
@@ -171,7 +171,7 @@ def get_audience(id: str) -> Call[Audience]:  # noqa: A002  Adobe's name
         service=Service.EXPERIENCE_PLATFORM,
         method="GET",
         path=path(_UPS + "/audiences/{id}", id=id),
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=lambda response: _audience(response.json()),
     )
 
@@ -184,7 +184,7 @@ def patch_audience(id: str, changes: Mapping[str, Any]) -> Call[None]:  # noqa: 
         method="PATCH",
         path=path(_UPS + "/audiences/{id}", id=id),
         json=[{"op": "add", "path": f"/{name}", "value": value} for name, value in changes.items()],
-        repeatability=Repeatability.REPEATABLE,
+        idempotency=Idempotency.IDEMPOTENT,
         parse=no_content,
     )
 
@@ -344,7 +344,7 @@ def create_batch(
         method="POST",
         path=f"{_IMPORT}/batches",
         json=body,
-        repeatability=Repeatability.CREATE,
+        idempotency=Idempotency.CREATE,
         parse=parse,
     )
 
@@ -368,7 +368,7 @@ def upload_file(batch_id: str, dataset_id: str, file_path: str, content: Content
         path=_file_path(batch_id, dataset_id, file_path),
         accept=ANY,
         content=content,
-        repeatability=Repeatability.REPEATABLE,
+        idempotency=Idempotency.IDEMPOTENT,
         parse=no_content,
     )
 
@@ -376,7 +376,7 @@ def upload_file(batch_id: str, dataset_id: str, file_path: str, content: Content
 def initialize_file(batch_id: str, dataset_id: str, file_path: str) -> Call[None]:
     """Begin a file of more than 256 MB ("Batch ingestion developer guide", large files)."""
     return _file_action(
-        "initialize large file", "INITIALIZE", batch_id, dataset_id, file_path, Repeatability.CREATE
+        "initialize large file", "INITIALIZE", batch_id, dataset_id, file_path, Idempotency.CREATE
     )
 
 
@@ -394,7 +394,7 @@ def upload_part(
         accept=ANY,
         headers={"Content-Range": f"bytes {first_byte}-{first_byte + content.length - 1}"},
         content=content,
-        repeatability=Repeatability.CREATE,
+        idempotency=Idempotency.CREATE,
         parse=no_content,
     )
 
@@ -414,7 +414,7 @@ def get_received_bytes(batch_id: str, dataset_id: str, file_path: str) -> Call[i
         method="HEAD",
         path=_file_path(batch_id, dataset_id, file_path),
         accept=ANY,
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         treat_as_success=(404,),
         parse=parse,
     )
@@ -423,12 +423,12 @@ def get_received_bytes(batch_id: str, dataset_id: str, file_path: str) -> Call[i
 def complete_file(batch_id: str, dataset_id: str, file_path: str) -> Call[None]:
     """End a large file; Adobe checks only now whether its parts fit."""
     return _file_action(
-        "complete large file", "COMPLETE", batch_id, dataset_id, file_path, Repeatability.REPEATABLE
+        "complete large file", "COMPLETE", batch_id, dataset_id, file_path, Idempotency.IDEMPOTENT
     )
 
 
 def _file_action(
-    name: str, action: str, batch_id: str, dataset_id: str, file_path: str, repeatability: Repeatability
+    name: str, action: str, batch_id: str, dataset_id: str, file_path: str, idempotency: Idempotency
 ) -> Call[None]:
     return Call(
         name=name,
@@ -437,7 +437,7 @@ def _file_action(
         path=_file_path(batch_id, dataset_id, file_path),
         params=(("action", action),),
         headers={"Content-Type": JSON},  # required by the specification, though there is no body
-        repeatability=repeatability,
+        idempotency=idempotency,
         parse=no_content,
     )
 
@@ -459,7 +459,7 @@ def _batch_action(name: str, action: str, batch_id: str) -> Call[None]:
         method="POST",
         path=path(_IMPORT + "/batches/{batch}", batch=batch_id),
         params=(("action", action),),
-        repeatability=Repeatability.REPEATABLE,
+        idempotency=Idempotency.IDEMPOTENT,
         parse=no_content,
     )
 
@@ -476,7 +476,7 @@ def get_batch(batch_id: str) -> Call[Batch]:
         service=Service.EXPERIENCE_PLATFORM,
         method="GET",
         path=path(_CATALOG + "/batches/{batch}", batch=batch_id),
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=parse,
     )
 
@@ -489,7 +489,7 @@ def list_batches(*, external_id: str, limit: int = 100) -> Call[list[Batch]]:
         method="GET",
         path=f"{_CATALOG}/batches",
         params=(("externalId", external_id), ("limit", str(limit))),
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=_batches,
     )
 
@@ -529,7 +529,7 @@ def list_failed_files(batch_id: str, *, start: int = 0, limit: int = 100) -> Cal
         method="GET",
         path=path(_EXPORT + "/batches/{batch}/failed", batch=batch_id),
         params=(("start", str(start)), ("limit", str(limit))),
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         treat_as_success=(404,),
         parse=parse,
     )
@@ -544,6 +544,6 @@ def get_failed_file(batch_id: str, file_name: str) -> Call[None]:
         path=path(_EXPORT + "/batches/{batch}/failed", batch=batch_id),
         params=(("path", file_name),),
         accept=ANY,
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=no_content,
     )

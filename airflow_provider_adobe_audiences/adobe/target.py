@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from airflow_provider_adobe_audiences.adobe.client.call import (
     Call,
     Content,
-    Repeatability,
+    Idempotency,
     Response,
     Service,
     path,
@@ -44,7 +44,7 @@ ProfileIdKind = Literal["thirdPartyId", "tntId", "marketingCloudVisitorId"]
 
 TOKEN_REFUSED = "Target refused the profile authentication token: rotate or adopt it, then run again."  # noqa: S105
 
-_LARGEST_SINGLE_UPDATE = 60 * 1024
+_MAX_SINGLE_UPDATE_BYTES = 60 * 1024
 _EXAMPLES = 20
 
 
@@ -77,7 +77,7 @@ def get_profile_token(tenant: str, scope: TokenScope = "profile_api") -> Call[Pr
         path=path("/{tenant}/target/authentication/token", tenant=tenant),
         params=[("authorizationScope", scope)],
         accept=MEDIA_TYPE,
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=lambda response: None if response.status == 404 else _token(response),
         treat_as_success=(404,),
     )
@@ -98,7 +98,7 @@ def create_profile_token(tenant: str, scope: TokenScope = "profile_api") -> Call
         params=[("authorizationScope", scope)],
         accept=MEDIA_TYPE,
         headers={"Content-Type": MEDIA_TYPE},
-        repeatability=Repeatability.CREATE,
+        idempotency=Idempotency.CREATE,
         parse=_token,
     )
 
@@ -114,7 +114,7 @@ def _token(response: Response) -> ProfileToken:
         not isinstance(value, str)
         or not value
         or not value.isascii()
-        or any(sign.isspace() for sign in value)
+        or any(character.isspace() for character in value)
     ):
         raise ValueError("its accessToken is not a text that fits into a header")
     return ProfileToken(value, expires_in, str(body.get("scope", "profile_api")))
@@ -128,23 +128,23 @@ AUTHENTICATION_SETTING = "enableProfileApiAuthentication"
 
 def get_settings(tenant: str) -> Call[dict[str, Any]]:
     """Read the settings of the tenant (Admin API, ``getSettings_1``)."""
-    return _settings_call(tenant, "get client settings", "GET", None, Repeatability.READ)
+    return _settings_call(tenant, "get client settings", "GET", None, Idempotency.READ)
 
 
 def patch_settings(tenant: str, changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """Change single settings (Admin API, ``patchSettings``); the others stay. Returns all of them."""
-    return _settings_call(tenant, "change client settings", "PATCH", dict(changes), Repeatability.REPEATABLE)
+    return _settings_call(tenant, "change client settings", "PATCH", dict(changes), Idempotency.IDEMPOTENT)
 
 
 def replace_settings(tenant: str, settings: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """Replace all settings (Admin API, ``updateSettings_1``). What becomes of a setting left out is not
     documented: send them all.
     """
-    return _settings_call(tenant, "replace client settings", "PUT", dict(settings), Repeatability.REPEATABLE)
+    return _settings_call(tenant, "replace client settings", "PUT", dict(settings), Idempotency.IDEMPOTENT)
 
 
 def _settings_call(
-    tenant: str, name: str, method: str, body: dict[str, Any] | None, repeatability: Repeatability
+    tenant: str, name: str, method: str, body: dict[str, Any] | None, idempotency: Idempotency
 ) -> Call[dict[str, Any]]:
     return Call(
         name=name,
@@ -154,7 +154,7 @@ def _settings_call(
         accept=MEDIA_TYPE,
         headers={} if body is None else {"Content-Type": MEDIA_TYPE},
         json=body,
-        repeatability=repeatability,
+        idempotency=idempotency,
         parse=_settings,
     )
 
@@ -268,12 +268,14 @@ def outcome(batch: Mapping[str, Any], status: ProfileBatchStatus) -> dict[str, A
     }
 
 
-def judge(outcomes: Sequence[Mapping[str, Any]], max_failed: int | None, max_not_found: int | None) -> None:
+def check_outcome(
+    outcomes: Sequence[Mapping[str, Any]], max_failed_rows: int | None, max_not_found: int | None
+) -> None:
     """Raise :class:`AdobeJobFailedError` unless every batch is complete and its counts are acceptable.
 
     ``complete`` alone does not mean that every row worked.
 
-    :param max_failed: how many rows may have failed in all; ``None`` for any number.
+    :param max_failed_rows: how many rows may have failed in all; ``None`` for any number.
     :param max_not_found: how many profiles may have been unknown in all; ``None`` for any number.
     """
     for batch in outcomes:
@@ -282,7 +284,7 @@ def judge(outcomes: Sequence[Mapping[str, Any]], max_failed: int | None, max_not
                 f"batch {batch['batch_id']} ended as {batch['status']!r}",
                 hint="Adobe could not finish it. Run the task again: it uploads the rows anew.",
             )
-    for what, most in (("failed", max_failed), ("not_found", max_not_found)):
+    for what, most in (("failed", max_failed_rows), ("not_found", max_not_found)):
         counts = [batch[what] for batch in outcomes]
         if most is None:
             continue
@@ -320,7 +322,7 @@ def submit_profile_batch(
         accept=XML,
         content=content,
         bearer=bearer,
-        repeatability=Repeatability.CREATE,
+        idempotency=Idempotency.CREATE,
         parse=lambda response: _submitted(call, response),
     )
     return call
@@ -336,7 +338,7 @@ def _submitted(call: Call[Any], response: Response) -> ProfileBatch:
     raise _refused(call, response, answer)
 
 
-def _refused(call: Call[Any], response: Response, answer: XmlAnswer) -> AdobeError:
+def _refused(call: Call[Any], response: Response, answer: XmlResponse) -> AdobeError:
     """Return the error that an answer with ``success`` false means."""
     message = answer.fields.get("message", "")
     if answer.fields.get("success", "").lower() != "false":
@@ -377,7 +379,7 @@ def get_profile_batch_status(status_url: str, bearer: str | None) -> Call[Profil
         url=url,
         accept=XML,
         bearer=bearer,
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=lambda response: _status(call, response),
         treat_as_success=(404,),
     )
@@ -443,7 +445,7 @@ def update_profile(
     form = identity | {
         f"profile.{name.removeprefix('profile.')}": value for name, value in parameters.items()
     }
-    if (size := len(urlencode(form))) > _LARGEST_SINGLE_UPDATE:
+    if (size := len(urlencode(form))) > _MAX_SINGLE_UPDATE_BYTES:
         raise AdobeConfigurationError(
             f"update_profile: {size} bytes are more than the 60 KB that Adobe takes"
         )
@@ -455,7 +457,7 @@ def update_profile(
         accept=XML,
         form=form,
         bearer=bearer,
-        repeatability=Repeatability.REPEATABLE,
+        idempotency=Idempotency.IDEMPOTENT,
         parse=lambda response: _updated(call, response),
     )
     return call
@@ -524,7 +526,7 @@ def _fetch(
         path=path(f"/rest/v1/profiles{rest}", profile_id=profile_id),
         params=[("client", client_code)],
         bearer=bearer,
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=parse,
         treat_as_success=treat_as_success,
     )
@@ -535,7 +537,7 @@ def _fetch(
 
 
 @dataclass(slots=True)
-class XmlAnswer:
+class XmlResponse:
     """What Target's XML answers hold: fields below ``response`` (names in lower case), and the profiles that
     failed.
     """
@@ -544,7 +546,7 @@ class XmlAnswer:
     failed_ids: list[str] = field(default_factory=list)
 
 
-def read_xml(body: bytes) -> XmlAnswer:
+def read_xml(body: bytes) -> XmlResponse:
     """Read an answer of the profile API. Memory does not grow with the number of profiles in it.
 
     :raises ValueError: when it is not such XML, nests too deep, or declares a document type (and with it,
@@ -552,7 +554,7 @@ def read_xml(body: bytes) -> XmlAnswer:
     """
     from xml.parsers import expat
 
-    answer, names = XmlAnswer(), list[str]()
+    answer, names = XmlResponse(), list[str]()
     text: list[str] = []
     profile: dict[str, str] = {}
 

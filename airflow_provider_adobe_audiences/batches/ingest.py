@@ -111,7 +111,7 @@ class BatchIngestion:
         session: AdobeSession,
         request: BatchRequest,
         *,
-        part_size: int = platform.LARGEST_WHOLE_FILE,
+        part_size: int = platform.MAX_WHOLE_FILE_BYTES,
         on_batch: Callable[[str], None] = lambda batch_id: None,
     ) -> None:
         self._session = session
@@ -184,7 +184,7 @@ class BatchIngestion:
         """Send one file, whole or in parts; what arrived in an earlier try is not sent again if it came in
         parts.
         """
-        if file.size <= platform.LARGEST_WHOLE_FILE:
+        if file.size <= platform.MAX_WHOLE_FILE_BYTES:
             self._session.send(
                 platform.upload_file(batch_id, self._request.dataset_id, file.name, file.content())
             )
@@ -344,7 +344,7 @@ class BatchWait:
         return now - self._stalled_since >= STALLED_GRACE_SECONDS
 
 
-def judge(batch: Batch, max_failed_rows: int | None) -> None:
+def check_outcome(batch: Batch, max_failed_rows: int | None) -> None:
     """Return if the outcome of ``batch`` is good enough.
 
     :param max_failed_rows: how many rows Adobe may have rejected; ``None`` for any number.

@@ -15,10 +15,10 @@ from typing import IO, Any
 
 from airflow_provider_adobe_audiences.errors import DesiredStateError
 
-LARGEST_BYTES = 10 * 1024 * 1024
+MAX_BYTES = 10 * 1024 * 1024
 DEEPEST = 32
-MOST_VALUES = 2_000_000
-LONGEST_NUMBER = 100
+MAX_VALUES = 2_000_000
+MAX_NUMBER = 100
 
 Path = tuple[str | int, ...]
 
@@ -49,11 +49,11 @@ class Document:
 
 
 def read(file: IO[bytes], source: str) -> Document:
-    """Read a document from an open file, at most :data:`LARGEST_BYTES` of it."""
-    content = file.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
+    """Read a document from an open file, at most :data:`MAX_BYTES` of it."""
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
         raise DesiredStateError(
-            f"{source} is larger than {LARGEST_BYTES // (1024 * 1024)} MB, which no list of groups is"
+            f"{source} is larger than {MAX_BYTES // (1024 * 1024)} MB, which no list of groups is"
         )
     return parse(content, source)
 
@@ -218,9 +218,9 @@ class _Builder:
 
     def _count(self, values: int, line: int) -> None:
         self.values += values
-        if self.values > MOST_VALUES:
+        if self.values > MAX_VALUES:
             raise self.error(
-                line, f"the file holds more than {MOST_VALUES:,} values, counting what its aliases repeat"
+                line, f"the file holds more than {MAX_VALUES:,} values, counting what its aliases repeat"
             )
 
     def _scalar(self, event: Any, line: int) -> Any:
@@ -234,7 +234,7 @@ class _Builder:
         )
         node = yaml.ScalarNode(tag, event.value)
         constructor = yaml.constructor.SafeConstructor()
-        if not tag.endswith((":str", ":timestamp")) and len(event.value) > LONGEST_NUMBER:
+        if not tag.endswith((":str", ":timestamp")) and len(event.value) > MAX_NUMBER:
             raise self.error(
                 line, f"a number of {len(event.value):,} characters is none that Audience Manager knows"
             )

@@ -266,8 +266,8 @@ class Plan(_Model):
             "findings": len(self.findings),
         }
 
-    def seal(self, key: str) -> dict[str, Any]:
-        """Return the plan as JSON that :meth:`unseal` recognises.
+    def sign(self, key: str) -> dict[str, Any]:
+        """Return the plan as JSON that :meth:`verify` recognises.
 
         :param key: what only the two tasks know. It cannot be found from the result.
         """
@@ -275,22 +275,22 @@ class Plan(_Model):
         return {"hash": _digest(content, key), "content": content}
 
     @classmethod
-    def unseal(cls, sealed: Any, key: str) -> Self:
-        """Return the plan that was sealed.
+    def verify(cls, signed: Any, key: str) -> Self:
+        """Return the plan that was signed.
 
         :raises PlanRefusedError: when it is not exactly that plan.
         """
-        if not isinstance(sealed, Mapping) or not {"hash", "content"} <= sealed.keys():
+        if not isinstance(signed, Mapping) or not {"hash", "content"} <= signed.keys():
             raise PlanRefusedError(
-                f"this is not a plan: {type(sealed).__name__}",
+                f"this is not a plan: {type(signed).__name__}",
                 hint="Pass the output of AdobePlanGroupsOperator, as in plan=plan.output.",
             )
-        if not hmac.compare_digest(str(sealed["hash"]), _digest(sealed["content"], key)):
+        if not hmac.compare_digest(str(signed["hash"]), _digest(signed["content"], key)):
             raise PlanRefusedError(
                 "the plan is not the one that was made: it was altered, or made with another credential"
             )
         try:
-            return cls.model_validate(sealed["content"])
+            return cls.model_validate(signed["content"])
         except ValidationError as error:
             raise PlanRefusedError(
                 f"the plan was made by another version of this package ({error.error_count()} differences)"

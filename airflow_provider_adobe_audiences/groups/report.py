@@ -20,7 +20,7 @@ from airflow_provider_adobe_audiences.groups.plan import (
     UpdateGroup,
 )
 
-LONGEST_MARKDOWN = 60_000
+MAX_MARKDOWN = 60_000
 _SIGNS = {"create": "+", "rename": "~", "update": "~", "set_permissions": "~", "delete": "-"}
 
 
@@ -60,7 +60,7 @@ def table(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def markdown(plan: Plan, *, longest: int = LONGEST_MARKDOWN) -> str:
+def markdown(plan: Plan, *, longest: int = MAX_MARKDOWN) -> str:
     """Return the plan as Markdown, what takes something away first.
 
     :param longest: most characters; what is left out is counted in the text, so that nobody approves what is
@@ -194,7 +194,7 @@ def _id(group_id: int | None) -> str:
 
 def _plain(text: str) -> str:
     """Return the text in one line, whatever it holds."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _code(text: str) -> str:

@@ -31,9 +31,9 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
 from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.groups.document import Document, Path, read
 
-_MOST_PROBLEMS = 20
+_MAX_PROBLEMS = 20
 # How often a name may have been escaped over; without an end, a hostile one would keep us for hours.
-_MOST_ESCAPES = 8
+_MAX_ESCAPES = 8
 _WILDCARD_FAMILIES = {token: family for family, tokens in WILDCARDS.items() for token in tokens}
 # Adobe's page and Adobe's own portal differ in this one.
 _SAME_PERMISSION = {("SEGMENT", "MAP_TO_DESTINATIONS"): "MAP_TO_DESTINATION"}
@@ -43,7 +43,7 @@ def canonical_name(name: str) -> str:
     """Return the form in which names are compared: as people see them, whether or not the service has escaped
     them.
     """
-    for _ in range(_MOST_ESCAPES):
+    for _ in range(_MAX_ESCAPES):
         if (unescaped := html.unescape(name)) == name:
             break
         name = unescaped
@@ -218,8 +218,8 @@ def load(source: Document) -> DesiredState:
         if not found:
             return desired
     problems = [f"{source.where(path)}: {_dotted(path)}{message}" for path, message in found]
-    shown = problems[:_MOST_PROBLEMS] + (
-        [f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else []
+    shown = problems[:_MAX_PROBLEMS] + (
+        [f"and {len(problems) - _MAX_PROBLEMS} more"] if len(problems) > _MAX_PROBLEMS else []
     )
     raise DesiredStateError(
         "\n".join(["the desired groups cannot be used:", *(f"  {problem}" for problem in shown)])

@@ -123,7 +123,7 @@ class AdobeTargetHook(AdobeHook):
             return await session.send(target.get_profile_batch_status(status_url, token))
         except AdobeAuthenticationError as error:
             again = await read()
-            self._judge_refusal(error, token, again)
+            self._check_refusal(error, token, again)
         return await session.send(target.get_profile_batch_status(status_url, again))
 
     def update_profile(
@@ -176,7 +176,7 @@ class AdobeTargetHook(AdobeHook):
             return session.send(call_with(token))
         except AdobeAuthenticationError as error:
             again = self._token()
-            self._judge_refusal(error, token, again)
+            self._check_refusal(error, token, again)
         self.log.info("The profile token was refused; the store has another one now.")
         return session.send(call_with(again))
 
@@ -188,7 +188,7 @@ class AdobeTargetHook(AdobeHook):
             mask_secret(token)
         return token
 
-    def _judge_refusal(self, error: AdobeAuthenticationError, token: str | None, again: str | None) -> None:
+    def _check_refusal(self, error: AdobeAuthenticationError, token: str | None, again: str | None) -> None:
         """Raise ``error`` unless the store has another token by now."""
         if self.store is None:
             error.hint = (

@@ -29,7 +29,7 @@ from airflow_provider_adobe_audiences.groups.spec import (
     load_permissions,
     load_value,
 )
-from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, fail_without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -78,7 +78,7 @@ class AdobeCreateGroupOperator(_GroupsOperator):
         self.if_exists = if_exists
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             group, created = self.hook.create_group(self.name, self.description, if_exists=self.if_exists)
         self.log.info(
             "Group %r %s with groupId %d.",
@@ -111,7 +111,7 @@ class AdobeUpdateGroupOperator(_GroupsOperator):
         self.description = description
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             group = self.hook.update_group(
                 checked_id(self.group_id, "group_id"), checked_name(self.name), self.description
             )
@@ -136,7 +136,7 @@ class AdobeListGroupsOperator(_GroupsOperator):
         self.max_groups = max_groups
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             pattern = name_pattern(self.name_pattern or ".*", "name_pattern")
             groups = [
                 group for group in self.hook.list_groups() if pattern.fullmatch(canonical_name(group.name))
@@ -165,7 +165,7 @@ class AdobeGetGroupOperator(_GroupsOperator):
         self.group_id = group_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             return self.hook.get_group(checked_id(self.group_id, "group_id")).as_json()
 
 
@@ -185,7 +185,7 @@ class AdobeDeleteGroupOperator(_GroupsOperator):
         self.group_id = group_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             group_id = checked_id(self.group_id, "group_id")
             deleted = self.hook.delete_group(group_id)
         if not deleted:
@@ -215,7 +215,7 @@ class AdobeBulkDeleteGroupsOperator(_GroupsOperator):
         self.method = method
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             if isinstance(self.group_ids, str):
                 raise ValueError(f"group_ids must be a list, not the text {self.group_ids!r}")
             wanted = [checked_id(group_id, "group_ids") for group_id in self.group_ids]
@@ -242,7 +242,7 @@ class AdobeListGroupPermissionsOperator(_GroupsOperator):
         self.group_id = group_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             return [
                 row.as_json()
                 for row in self.hook.list_group_permissions(checked_id(self.group_id, "group_id"))
@@ -276,7 +276,7 @@ class AdobeSetGroupPermissionsOperator(_GroupsOperator):
         self.allow_empty = allow_empty
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             rows: tuple[Permission, ...] = load_permissions(self.permissions)
             if not rows and not self.allow_empty:
                 raise GuardError(
@@ -385,7 +385,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         self.on_drift = on_drift
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             if self.mode not in ("apply", "plan", "check"):
                 raise ValueError(f"mode must be 'apply', 'plan' or 'check', not {self.mode!r}")
             if self.on_drift not in ("fail", "skip", "succeed"):
@@ -403,7 +403,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
                 )
                 self.log.info("%s", table(plan))
                 if self.mode == "check":
-                    return self._judged(plan)
+                    return self._checked_outcome(plan)
                 check(plan)
                 if self.mode == "plan":
                     return report(plan, mode="plan")
@@ -416,7 +416,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
                 )
         return report(plan, results, mode="apply")
 
-    def _judged(self, plan: Plan) -> dict[str, Any]:
+    def _checked_outcome(self, plan: Plan) -> dict[str, Any]:
         found = report(plan, mode="check")
         if plan.drift and self.on_drift != "succeed":
             drifted = sum(finding.drift for finding in plan.findings)
@@ -445,7 +445,7 @@ class AdobePlanGroupsOperator(_PlanningOperator):
         self.skip_if_unchanged = skip_if_unchanged
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             desired, scope, limits = self._checked()
             hook = self.hook
             with hook.session() as session:
@@ -461,9 +461,9 @@ class AdobePlanGroupsOperator(_PlanningOperator):
             check(plan)
             if not plan.changes and self.skip_if_unchanged:
                 raise AirflowSkipException("nothing to change")
-            sealed = plan.seal(_key(hook.settings))
+            signed = plan.sign(_key(hook.settings))
         return {
-            "plan": sealed,
+            "plan": signed,
             "markdown": markdown(plan),
             "counts": plan.counts(),
             "changes": len(plan.changes),
@@ -493,11 +493,11 @@ class AdobeApplyGroupsPlanOperator(_GroupsOperator):
         self.concurrency = concurrency
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             _check_concurrency(self.concurrency)
             hook = self.hook
             given = self.plan
-            plan = Plan.unseal(
+            plan = Plan.verify(
                 given["plan"] if isinstance(given, Mapping) and "plan" in given else given,
                 _key(hook.settings),
             )
@@ -564,7 +564,7 @@ def target_of(settings: AdobeSettings) -> str:
 
 
 def _key(settings: AdobeSettings) -> str:
-    # An access token lives shorter than an approval may take, so it cannot be part of the seal.
+    # An access token lives shorter than an approval may take, so it cannot be part of the sign.
     return "" if settings.authentication == "access_token" else settings.client_secret.get_secret_value()
 
 

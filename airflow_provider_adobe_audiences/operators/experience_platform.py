@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
 from airflow_provider_adobe_audiences.adobe.client.validation import checked
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
-    LARGEST_PART,
-    LARGEST_WHOLE_FILE,
+    MAX_PART_BYTES,
+    MAX_WHOLE_FILE_BYTES,
     Audience,
     Batch,
     BatchState,
@@ -31,7 +31,7 @@ from airflow_provider_adobe_audiences.batches.ingest import (
     BatchRequest,
     BatchWait,
     abort_quietly,
-    judge,
+    check_outcome,
     outcome,
 )
 from airflow_provider_adobe_audiences.errors import (
@@ -40,7 +40,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     AdobeSourceError,
 )
-from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, fail_without_retry
 from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, poll_until, result_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class AdobeCreateAudienceMetadataOperator(AdobeExperiencePlatformOperator):
         self.if_exists = if_exists
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             wanted = checked(
                 AudienceMetadata,
                 {
@@ -240,7 +240,7 @@ class AdobeIngestBatchOperator(_BatchOperator):
         *,
         source: Source,
         max_failed_rows: int | None = 0,
-        part_size: int = LARGEST_WHOLE_FILE,
+        part_size: int = MAX_WHOLE_FILE_BYTES,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 30.0,
@@ -261,7 +261,7 @@ class AdobeIngestBatchOperator(_BatchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_adobe_audiences.tasks.files import resolve
 
-        with no_retry_when_useless():
+        with fail_without_retry():
             check_waiting(self.poll_interval, self.timeout)
             _check_limits(self.max_failed_rows, self.part_size)
             hook = self.hook()
@@ -288,7 +288,7 @@ class AdobeIngestBatchOperator(_BatchOperator):
                         ask, poll_interval=self.poll_interval, timeout=self.timeout, what=f"batch {batch.id}"
                     )
             if self.wait_for_completion:
-                judge(batch, self.max_failed_rows)
+                check_outcome(batch, self.max_failed_rows)
             return outcome(batch) | sent
 
     def _defer(self, batch_id: str, sent: dict[str, int]) -> None:
@@ -308,9 +308,9 @@ class AdobeIngestBatchOperator(_BatchOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Judge what the trigger saw."""
-        with no_retry_when_useless():
+        with fail_without_retry():
             batch = batch_of(event, self.timeout)
-            judge(batch, self.max_failed_rows)
+            check_outcome(batch, self.max_failed_rows)
             return outcome(batch) | dict(event["result"].get("sent") or {})
 
     @contextmanager
@@ -338,9 +338,9 @@ def _check_limits(max_failed_rows: int | None, part_size: int) -> None:
         raise AdobeConfigurationError(
             f"argument 'max_failed_rows' is {max_failed_rows!r}: should be 0 or more, or None for any number"
         )
-    if not isinstance(part_size, int) or not 1 <= part_size <= LARGEST_PART:
+    if not isinstance(part_size, int) or not 1 <= part_size <= MAX_PART_BYTES:
         raise AdobeConfigurationError(
-            f"argument 'part_size' is {part_size!r}: should be between 1 and {LARGEST_PART} bytes"
+            f"argument 'part_size' is {part_size!r}: should be between 1 and {MAX_PART_BYTES} bytes"
         )
 
 
@@ -359,7 +359,7 @@ class AdobeCreateBatchOperator(_BatchOperator):
     """
 
     def execute(self, context: Context) -> str:
-        with no_retry_when_useless():
+        with fail_without_retry():
             hook = self.hook()
             request = self._request(context, hook.settings.sandbox)
             with hook.session() as session:
@@ -390,7 +390,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         dataset_id: str,
         files: Source,
         file_format: str = "json",
-        part_size: int = LARGEST_WHOLE_FILE,
+        part_size: int = MAX_WHOLE_FILE_BYTES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -403,7 +403,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
     def execute(self, context: Context) -> dict[str, int]:
         from airflow_provider_adobe_audiences.tasks.files import resolve
 
-        with no_retry_when_useless():
+        with fail_without_retry():
             _check_limits(None, self.part_size)
             request = checked(
                 BatchRequest,
@@ -444,7 +444,7 @@ class AdobeCompleteBatchOperator(AdobeExperiencePlatformOperator):
         self.batch_id = batch_id
 
     def execute(self, context: Context) -> str:
-        with no_retry_when_useless():
+        with fail_without_retry():
             self.hook().send(complete_batch(self.batch_id))
             return self.batch_id
 
@@ -464,7 +464,7 @@ class AdobeAbortBatchOperator(AdobeExperiencePlatformOperator):
         self.batch_id = batch_id
 
     def execute(self, context: Context) -> str:
-        with no_retry_when_useless(), self.hook().session() as session:
+        with fail_without_retry(), self.hook().session() as session:
             batch = session.send(get_batch(self.batch_id))
             if batch.state is BatchState.LOADING:
                 session.send(abort_batch(batch.id))
@@ -495,7 +495,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
         import shutil
         import tempfile
 
-        with no_retry_when_useless():
+        with fail_without_retry():
             hook = self.hook()
             files = [file for file in hook.list_failed_files(self.batch_id) if file.name != "_SUCCESS"]
             folder = ObjectStoragePath(self.target) / self.batch_id

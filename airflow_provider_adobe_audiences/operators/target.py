@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AssetAlias, Context, conf, mask_secret
 
-from airflow_provider_adobe_audiences.adobe.target import AUTHENTICATION_SETTING, ProfileBatch, judge, outcome
+from airflow_provider_adobe_audiences.adobe.target import (
+    AUTHENTICATION_SETTING,
+    ProfileBatch,
+    check_outcome,
+    outcome,
+)
 from airflow_provider_adobe_audiences.assets import profile_token_asset
 from airflow_provider_adobe_audiences.errors import (
     AdobeConfigurationError,
@@ -35,7 +40,7 @@ from airflow_provider_adobe_audiences.profiles.rows import (
 )
 from airflow_provider_adobe_audiences.rotation.decision import Intent, Mode, OnDrift
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
-from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, fail_without_retry
 from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, poll_until, result_of
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.tasks.files import Source
 
 # Adobe remembers the status of the last ten uploads of a client.
-_MOST_PARTS_TO_WAIT_FOR = 10
+_MAX_PARTS_TO_WAIT_FOR = 10
 
 
 class AdobeTargetOperator(AdobeOperator):
@@ -126,7 +131,7 @@ class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
         return AssetAlias(f"{self.task_id}: new profile token")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             from airflow_provider_adobe_audiences.rotation.rotate import Rotator
 
             hook = self.hook()
@@ -230,7 +235,7 @@ class AdobeSetProfileAuthenticationOperator(AdobeTargetOperator):
         self.enabled = enabled
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with no_retry_when_useless():
+        with fail_without_retry():
             hook = self.hook()
             before = hook.get_settings().get(AUTHENTICATION_SETTING)
             if before is self.enabled:
@@ -275,7 +280,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         (templated).
     :param store: where the profile token is. Read at each call; when the token is refused, once more.
     :param api_version: 2 creates profiles that are unknown; 1 counts them as not found.
-    :param max_failed: how many rows may fail, in all batches together; ``None`` for any number.
+    :param max_failed_rows: how many rows may fail, in all batches together; ``None`` for any number.
     :param max_not_found: how many profiles may be unknown; ``None`` for any number.
     :param on_unknown_outcome: when an upload was sent and its answer was lost: ``send_again`` (the rows set
         values, so the same rows twice leave the same profiles) or ``fail`` without a retry, for those who
@@ -308,7 +313,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         parameters: Sequence[str] | Mapping[str, str] | None = None,
         store: SecretStore | None = None,
         api_version: Literal[1, 2] = 2,
-        max_failed: int | None = 0,
+        max_failed_rows: int | None = 0,
         max_not_found: int | None = None,
         on_unknown_outcome: Literal["send_again", "fail"] = "send_again",
         wait_for_completion: bool = True,
@@ -326,7 +331,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         _check_choice("key", key, ("thirdPartyId", "pcId"))
         _check_choice("api_version", api_version, (1, 2))
         _check_choice("on_unknown_outcome", on_unknown_outcome, ("send_again", "fail"))
-        check_limits(max_failed, max_not_found)
+        check_limits(max_failed_rows, max_not_found)
         check_waiting(poll_interval, timeout)
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise AdobeConfigurationError(f"delimiter is {delimiter!r}: must be one character")
@@ -341,7 +346,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         self.parameters = parameters
         self.store = store
         self.api_version = api_version
-        self.max_failed = max_failed
+        self.max_failed_rows = max_failed_rows
         self.max_not_found = max_not_found
         self.on_unknown_outcome = on_unknown_outcome
         self.wait_for_completion = wait_for_completion
@@ -350,16 +355,16 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         self.timeout = timeout
 
     def execute(self, context: Context) -> Any:
-        with no_retry_when_useless():
+        with fail_without_retry():
             hook = self.hook(self.store)
             code = hook.settings.client_code()
             with Parts(self._columns()) as writer, hook.session() as session:
                 parts = writer.write(self._tables())
-                if self.wait_for_completion and len(parts) > _MOST_PARTS_TO_WAIT_FOR:
+                if self.wait_for_completion and len(parts) > _MAX_PARTS_TO_WAIT_FOR:
                     raise AdobeConfigurationError(
                         f"{sum(part.rows for part in parts)} rows are {len(parts)} uploads, but Adobe "
                         "remembers the status of "
-                        f"{_MOST_PARTS_TO_WAIT_FOR} only",
+                        f"{_MAX_PARTS_TO_WAIT_FOR} only",
                         hint=(
                             "Split the source over several tasks that run one after the other, or set "
                             "wait_for_completion=False."
@@ -382,7 +387,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
                 except (AdobeNotFoundError, AdobeValidationError):
                     accepted.forget()  # waiting for them again cannot help
                     raise
-            return self._judged(context, outcomes)
+            return self._checked_outcome(context, outcomes)
 
     def _defer(self, batches: list[dict[str, Any]]) -> None:
         from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
@@ -400,16 +405,16 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Judge what the trigger saw."""
-        with no_retry_when_useless():
+        with fail_without_retry():
             if isinstance(event, Mapping) and event.get("status") == "error" and not event.get("transient"):
                 _Accepted(context, "").forget()  # waiting for them again cannot help
             result = result_of(event, what="the bulk profile update", timeout=self.timeout)
-            return self._judged(context, result["batches"])
+            return self._checked_outcome(context, result["batches"])
 
-    def _judged(self, context: Context, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _checked_outcome(self, context: Context, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         # They have ended, well or not: whoever runs this task again wants to upload again.
         _Accepted(context, "").forget()
-        judge(outcomes, self.max_failed, self.max_not_found)
+        check_outcome(outcomes, self.max_failed_rows, self.max_not_found)
         return result_of_batches(outcomes)
 
     def _columns(self) -> Columns:
@@ -616,9 +621,9 @@ def result_of_batches(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def check_limits(max_failed: int | None, max_not_found: int | None) -> None:
+def check_limits(max_failed_rows: int | None, max_not_found: int | None) -> None:
     """Raise :class:`AdobeConfigurationError` unless these are counts."""
-    for name, most in (("max_failed", max_failed), ("max_not_found", max_not_found)):
+    for name, most in (("max_failed_rows", max_failed_rows), ("max_not_found", max_not_found)):
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 0):
             raise AdobeConfigurationError(
                 f"{name} is {most!r}: must be a whole number that is not negative, or None"

@@ -28,9 +28,9 @@ from airflow_provider_adobe_audiences.adobe.client.call import Content
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
 # Adobe writes "less than 50 MB"; the smaller reading of MB is kept.
-MOST_BYTES = 50_000_000
-MOST_ROWS = 500_000
-MOST_BYTES_PER_PROFILE = 64 * 1024
+MAX_BYTES = 50_000_000
+MAX_ROWS = 500_000
+MAX_BYTES_PER_PROFILE = 64 * 1024
 # Not documented; the type that curl, which Adobe's example uses, sends.
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 
@@ -39,7 +39,7 @@ Key = Literal["thirdPartyId", "pcId"]
 
 _REPORTED = 10
 _PARQUET_ROWS = 4096
-_LONGEST_LINE = 1 << 20
+_MAX_LINE = 1 << 20
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 
@@ -109,7 +109,7 @@ def check_names(key: str, attributes: Sequence[str]) -> None:
         raise AdobeConfigurationError(f"attributes are named twice: {', '.join(double)}")
 
 
-class RowRefused(Exception):
+class RowRejected(Exception):
     """Why a row cannot be sent."""
 
 
@@ -147,11 +147,11 @@ class Table:
 
     :param name: for messages.
     :param rows: first the names of the attributes; then for each row a tuple, the key first, or the
-        :class:`RowRefused` that says why not.
+        :class:`RowRejected` that says why not.
     """
 
     name: str
-    rows: Callable[[Columns], Iterator[tuple[Any, ...] | RowRefused]]
+    rows: Callable[[Columns], Iterator[tuple[Any, ...] | RowRejected]]
 
 
 class Parts:
@@ -162,14 +162,14 @@ class Parts:
     :param most_bytes: an upload stays below.
     """
 
-    def __init__(self, columns: Columns, *, most_rows: int = MOST_ROWS, most_bytes: int = MOST_BYTES) -> None:
-        if not 1 <= most_rows <= MOST_ROWS:
+    def __init__(self, columns: Columns, *, most_rows: int = MAX_ROWS, most_bytes: int = MAX_BYTES) -> None:
+        if not 1 <= most_rows <= MAX_ROWS:
             raise AdobeConfigurationError(
-                f"most_rows is {most_rows}: Adobe takes 1 to {MOST_ROWS} rows in one upload"
+                f"most_rows is {most_rows}: Adobe takes 1 to {MAX_ROWS} rows in one upload"
             )
-        if not 1 <= most_bytes <= MOST_BYTES:
+        if not 1 <= most_bytes <= MAX_BYTES:
             raise AdobeConfigurationError(
-                f"most_bytes is {most_bytes}: Adobe takes uploads below {MOST_BYTES} bytes"
+                f"most_bytes is {most_bytes}: Adobe takes uploads below {MAX_BYTES} bytes"
             )
         self._columns, self._most_rows, self._most_bytes = columns, most_rows, most_bytes
         self._stack = ExitStack()
@@ -195,7 +195,7 @@ class Parts:
             this_header = _header(self._columns.key, names)
             for number, line in enumerate(lines, 1):
                 total += 1
-                if isinstance(line, RowRefused):
+                if isinstance(line, RowRejected):
                     refused.append(f"row {number} of {table.name}: {line}")
                     if len(refused) >= _REPORTED:
                         raise _too_bad(refused, more=True)
@@ -284,7 +284,7 @@ def _header(key: str, attributes: Sequence[str]) -> bytes:
     return ("batch=" + ",".join([key, *(quote(name, safe="") for name in attributes)])).encode()
 
 
-def _lines(columns: Columns, table: Table) -> tuple[Iterator[tuple[bytes, bool] | RowRefused], list[str]]:
+def _lines(columns: Columns, table: Table) -> tuple[Iterator[tuple[bytes, bool] | RowRejected], list[str]]:
     """Return the encoded rows, and the attributes in order."""
     rows = table.rows(columns)
     # The first item tells which attributes there are: only an open file knows its columns.
@@ -294,15 +294,15 @@ def _lines(columns: Columns, table: Table) -> tuple[Iterator[tuple[bytes, bool] 
     assert isinstance(names, tuple)
     forbidden = _forbidden_in_key(columns.key)
 
-    def encoded() -> Iterator[tuple[bytes, bool] | RowRefused]:
+    def encoded() -> Iterator[tuple[bytes, bool] | RowRejected]:
         name_bytes = sum(len(name.encode()) for name in names)
         for row in rows:
-            if isinstance(row, RowRefused):
+            if isinstance(row, RowRejected):
                 yield row
                 continue
             try:
                 yield _line(row, names, forbidden, name_bytes)
-            except RowRefused as reason:
+            except RowRejected as reason:
                 yield reason
 
     return encoded(), list(names)
@@ -313,9 +313,9 @@ def _line(
 ) -> tuple[bytes, bool]:
     key = text_of(row[0])
     if not key.strip():
-        raise RowRefused("the key is empty")
+        raise RowRejected("the key is empty")
     if reason := forbidden(key):
-        raise RowRefused(reason)
+        raise RowRejected(reason)
     cells = [
         key,
         *[
@@ -327,13 +327,13 @@ def _line(
     try:
         line = ",".join([cell if _PLAIN(cell) else quote(cell, safe="") for cell in cells])
     except UnicodeEncodeError:
-        raise RowRefused("a value cannot be written in UTF-8") from None
+        raise RowRejected("a value cannot be written in UTF-8") from None
     # Encoding never shortens, so only a long line needs to be measured.
-    if len(line) + name_bytes > MOST_BYTES_PER_PROFILE:
+    if len(line) + name_bytes > MAX_BYTES_PER_PROFILE:
         exact = name_bytes + sum(len(cell.encode()) for cell in cells[1:])
-        if exact > MOST_BYTES_PER_PROFILE:
-            raise RowRefused(
-                f"its attributes take {exact} bytes; Adobe keeps {MOST_BYTES_PER_PROFILE} per profile"
+        if exact > MAX_BYTES_PER_PROFILE:
+            raise RowRejected(
+                f"its attributes take {exact} bytes; Adobe keeps {MAX_BYTES_PER_PROFILE} per profile"
             )
     return line.encode("ascii"), any(cells[1:])
 
@@ -343,14 +343,14 @@ def _text_in(name: str, value: Any) -> str:
         return ""
     try:
         return text_of(value)
-    except RowRefused as reason:
-        raise RowRefused(f"attribute {name!r}: {reason}") from None
+    except RowRejected as reason:
+        raise RowRejected(f"attribute {name!r}: {reason}") from None
 
 
 def text_of(value: Any) -> str:
     """Return the text that a value is sent as; empty for *not given*.
 
-    :raises RowRefused: when it has no such text.
+    :raises RowRejected: when it has no such text.
     """
     if value is None:
         return ""
@@ -360,13 +360,13 @@ def text_of(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (float, Decimal)):
         if not math.isfinite(value):
-            raise RowRefused(f"{value} is no number that a profile can hold")
+            raise RowRejected(f"{value} is no number that a profile can hold")
         return str(value)
     if isinstance(value, int):
         return str(value)
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
-    raise RowRefused(
+    raise RowRejected(
         f"a value of type {type(value).__name__} has no text; send a text, a number, a boolean or a time"
     )
 
@@ -426,17 +426,17 @@ def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
 
 def _mapped(
     rows: Iterable[Any], columns: Columns, names: Sequence[str]
-) -> Iterator[tuple[Any, ...] | RowRefused]:
+) -> Iterator[tuple[Any, ...] | RowRejected]:
     known = {columns.key_column, *names}
     for row in rows:
-        if isinstance(row, RowRefused):
+        if isinstance(row, RowRejected):
             yield row
         elif not isinstance(row, Mapping):
-            yield RowRefused("it is no mapping from column to value")
+            yield RowRejected("it is no mapping from column to value")
         elif columns.key_column not in row:
-            yield RowRefused(f"it has no {columns.key_column!r}")
+            yield RowRejected(f"it has no {columns.key_column!r}")
         elif columns.parameters is None and (further := row.keys() - known):
-            yield RowRefused(
+            yield RowRejected(
                 f"it has {', '.join(sorted(map(repr, further)))}, which row 1 does not have; name the "
                 "columns with parameters"
             )
@@ -480,7 +480,7 @@ def _csv(file: IO[bytes], columns: Columns, name: str, delimiter: str) -> Iterat
             if not row:
                 continue  # an empty line is no row
             if len(row) > width:
-                yield RowRefused(f"it has {len(row)} cells, but there are {width} column names")
+                yield RowRejected(f"it has {len(row)} cells, but there are {width} column names")
                 continue
             if len(row) < width:
                 row += [""] * (width - len(row))
@@ -496,8 +496,8 @@ def _csv(file: IO[bytes], columns: Columns, name: str, delimiter: str) -> Iterat
 def _json_lines(file: IO[bytes]) -> Iterator[Any]:
     # Numbers are sent as they are written: 1.10 stays 1.10.
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant)
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE:
+    while line := file.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
             raise AdobeConfigurationError(
                 "a line is longer than 1 MB: the file does not hold one JSON object per line"
             )
@@ -506,7 +506,7 @@ def _json_lines(file: IO[bytes]) -> Iterator[Any]:
         try:
             yield decoder.decode(line.decode("utf-8-sig").strip())
         except (ValueError, RecursionError) as error:
-            yield RowRefused(
+            yield RowRejected(
                 f"it is not JSON ({type(error).__name__ if isinstance(error, RecursionError) else error})"
             )
 

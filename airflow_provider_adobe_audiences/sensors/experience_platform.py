@@ -11,14 +11,14 @@ from typing import Any
 from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
 
 from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
-from airflow_provider_adobe_audiences.batches.ingest import BatchWait, judge, outcome
+from airflow_provider_adobe_audiences.batches.ingest import BatchWait, check_outcome, outcome
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.operators.experience_platform import batch_of
-from airflow_provider_adobe_audiences.tasks.operator import no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 
 
 class AdobeBatchSensor(BaseSensorOperator):
-    """Wait until Adobe has ingested a batch, and judge the outcome.
+    """Wait until Adobe has ingested a batch, and check the outcome.
 
     Returns ``{"batch_id", "external_id", "dataset_id", "status", "records_in", "records_ingested",
     "records_failed"}``.
@@ -72,17 +72,17 @@ class AdobeBatchSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
 
-        with no_retry_when_useless():
+        with fail_without_retry():
             batch = AdobeExperiencePlatformHook(self.adobe_conn_id).send(get_batch(self.batch_id))
             self.log.info("Batch %s is %s.", batch.id, batch.status)
             if not self._wait.is_over(batch):
                 return PokeReturnValue(is_done=False)
-            judge(batch, self.max_failed_rows)
+            check_outcome(batch, self.max_failed_rows)
             return PokeReturnValue(is_done=True, xcom_value=outcome(batch))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Judge what the trigger saw."""
-        with no_retry_when_useless():
+        with fail_without_retry():
             batch = batch_of(event, timedelta(seconds=self.timeout))
-            judge(batch, self.max_failed_rows)
+            check_outcome(batch, self.max_failed_rows)
             return outcome(batch)

@@ -10,17 +10,17 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
 
-from airflow_provider_adobe_audiences.adobe.target import judge
+from airflow_provider_adobe_audiences.adobe.target import check_outcome
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.operators.target import check_limits, ended_batch, result_of_batches
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
-from airflow_provider_adobe_audiences.tasks.operator import no_retry_when_useless
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, result_of
 
 
 class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
-    """Wait until Target has taken in the batches of a bulk profile update, and judge their counts.
+    """Wait until Target has taken in the batches of a bulk profile update, and check their counts.
 
     Returns the same as
     :class:`~airflow_provider_adobe_audiences.operators.target.AdobeBulkProfileUpdateOperator`.
@@ -28,7 +28,7 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
     :param batches: what that operator returned with ``wait_for_completion=False``, or one status URL, or a
         list of them (templated).
     :param store: where the profile token is.
-    :param max_failed: how many rows may fail in all; ``None`` for any number.
+    :param max_failed_rows: how many rows may fail in all; ``None`` for any number.
     :param max_not_found: how many profiles may be unknown; ``None`` for any number.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
@@ -44,20 +44,20 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
         *,
         batches: Mapping[str, Any] | str | Sequence[str],
         store: SecretStore | None = None,
-        max_failed: int | None = 0,
+        max_failed_rows: int | None = 0,
         max_not_found: int | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         adobe_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_limits(max_failed, max_not_found)
+        check_limits(max_failed_rows, max_not_found)
         check_waiting(self.poke_interval, timedelta(seconds=self.timeout))
         if deferrable and store is not None:
             store.reference()
         self.batches = batches
         self.store = store
-        self.max_failed = max_failed
+        self.max_failed_rows = max_failed_rows
         self.max_not_found = max_not_found
         self.deferrable = deferrable
         self.adobe_conn_id = adobe_conn_id
@@ -83,7 +83,7 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
         return ended.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
-        with no_retry_when_useless():
+        with fail_without_retry():
             batches = self._batches()
             from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
 
@@ -98,17 +98,17 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(
                 is_done=True,
-                xcom_value=self._judged([self._outcomes[batch["status_url"]] for batch in batches]),
+                xcom_value=self._checked_outcome([self._outcomes[batch["status_url"]] for batch in batches]),
             )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Judge what the trigger saw."""
-        with no_retry_when_useless():
+        with fail_without_retry():
             ended = result_of(event, what="the bulk profile update", timeout=timedelta(seconds=self.timeout))
-            return self._judged(ended["batches"])
+            return self._checked_outcome(ended["batches"])
 
-    def _judged(self, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        judge(outcomes, self.max_failed, self.max_not_found)
+    def _checked_outcome(self, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        check_outcome(outcomes, self.max_failed_rows, self.max_not_found)
         return result_of_batches(outcomes)
 
     def _batches(self) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_adobe_audiences.adobe.experience_platform import MOST_FILES
+from airflow_provider_adobe_audiences.adobe.experience_platform import MAX_FILES
 from airflow_provider_adobe_audiences.batches.ingest import SourceFile
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
@@ -51,9 +51,9 @@ def resolve(source: Source, file_format: str) -> list[SourceFile]:
             found[str(path)] = path
     if not found:
         raise AdobeConfigurationError(f"source {source!r} names no file")
-    if len(found) > MOST_FILES:
+    if len(found) > MAX_FILES:
         raise AdobeConfigurationError(
-            f"source names {len(found)} files; a batch takes at most {MOST_FILES}",
+            f"source names {len(found)} files; a batch takes at most {MAX_FILES}",
             hint=(
                 "Merge small files, or ingest several batches. Adobe recommends fewer than 10,000 files a "
                 "batch."
@@ -68,9 +68,9 @@ def _expand(item: Any) -> list[ObjectStoragePath]:
     if not isinstance(item, (str, PathLike, ObjectStoragePath)):
         raise AdobeConfigurationError(f"source contains {item!r}, which is not a path")
     path = item if isinstance(item, ObjectStoragePath) else ObjectStoragePath(fspath(item))
-    if not any(sign in path.path for sign in "*?["):
+    if not any(character in path.path for character in "*?["):
         return [path]
-    if path.exists():  # a file may have such a sign in its name
+    if path.exists():  # a file may have such a character in its name
         return [path]
     matches = [name for name in path.fs.glob(path.path) if not path.fs.isdir(name)]
     if not matches:
@@ -125,7 +125,8 @@ def _name(path: ObjectStoragePath) -> str:
     # alike in every try.
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     name = "".join(
-        sign if sign.isalnum() or sign in "._-=" else "_" for sign in posixpath.basename(path.path)
+        character if character.isalnum() or character in "._-=" else "_"
+        for character in posixpath.basename(path.path)
     )
     return f"{digest}-{name}"
 

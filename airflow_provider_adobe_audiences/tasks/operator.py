@@ -28,7 +28,7 @@ class AdobeOperator(BaseOperator):
 
 
 @contextmanager
-def no_retry_when_useless() -> Iterator[None]:
+def fail_without_retry() -> Iterator[None]:
     """Let an error that a retry cannot mend fail the task at once, and every other one be retried as the task
     says.
     """

@@ -464,7 +464,7 @@ def test_failed_rows_can_be_accepted(dag: DAG, run_dag: Run, xcom: Run, emulator
     emulator.target.settings["enableProfileApiAuthentication"] = False
     with dag:
         AdobeBulkProfileUpdateOperator(
-            task_id="update", source=str(upload), key_column="id", poll_interval=0.1, max_failed=1
+            task_id="update", source=str(upload), key_column="id", poll_interval=0.1, max_failed_rows=1
         )
     result = xcom(run_dag(dag), "update")
     assert (result["failed"], result["successful"]) == (1, 2)

@@ -105,7 +105,7 @@ def use_everything(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         session.download(platform.get_failed_file(batch.id, file.name), io.BytesIO())
 
     # The large-file protocol is the same for a small file; a part of 256 MB would only be slow.
-    monkeypatch.setattr(platform, "LARGEST_WHOLE_FILE", 100)
+    monkeypatch.setattr(platform, "MAX_WHOLE_FILE_BYTES", 100)
     plain = BatchRequest(dataset_id="ds", external_id="two", enable_error_diagnostics=False)
     BatchIngestion(session, plain, part_size=300).submit([source(rows)])
     array = BatchRequest(dataset_id="ds", external_id="three", is_multi_line_json=True)

@@ -17,7 +17,7 @@ from airflow_provider_adobe_audiences.adobe.client import bodies, limiter, trans
 from airflow_provider_adobe_audiences.adobe.client.call import (
     Call,
     Content,
-    Repeatability,
+    Idempotency,
     Service,
     no_content,
 )
@@ -246,7 +246,7 @@ def test_a_good_status_with_a_body_of_another_kind_is_told(send: Send, emulator:
 
 
 def test_an_endless_answer_is_cut(send: Send, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(bodies, "MAX_RESPONSE_BYTES", 1 << 20)
     emulator.faults.add(path="/catalog/", endless=True)
     with pytest.raises(AdobeTransportError, match="the answer is larger than 1 MB"):
         send(READ, max_attempts=1)
@@ -280,7 +280,7 @@ def test_a_url_that_leads_elsewhere_is_not_called(send: Send, emulator: Any) -> 
         method="GET",
         path="/x",
         url="https://evil.example/x",
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=no_content,
     )
     with pytest.raises(AdobeConfigurationError, match="the credential is not sent there"):
@@ -420,7 +420,7 @@ def test_a_parser_sees_lower_case_headers(send: Send, emulator: Any) -> None:
         service=Service.EXPERIENCE_PLATFORM,
         method="GET",
         path="/probe",
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=lambda response: response.headers["x-mixed-case"],
     )
     assert send(call) == "v"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.faults.rows import Row
 
 #: Every try here has to end well within this many seconds; one that does not is a failed case.
-LONGEST_PHASE = 60.0
+MAX_PHASE = 60.0
 _LOOK = 0.005
 
 OnHold = Callable[["Run", dict[str, Any]], None]
@@ -267,7 +267,7 @@ class Run:
     def _watch(self, process: Any, report: Connection, on_hold: OnHold | None) -> Ended:
         seen: set[int] = set()
         was_told_to_end = False
-        looks = int(LONGEST_PHASE / _LOOK)
+        looks = int(MAX_PHASE / _LOOK)
         for _ in range(looks):
             if report.poll(_LOOK):
                 try:
@@ -290,7 +290,7 @@ class Run:
                         seen.add(held["id"])
                         on_hold(self, held)
         raise AssertionError(
-            f"{self.row.name}, {self._phase}: not finished after {LONGEST_PHASE:.0f} s\n{self.world.log()}"
+            f"{self.row.name}, {self._phase}: not finished after {MAX_PHASE:.0f} s\n{self.world.log()}"
         )
 
 

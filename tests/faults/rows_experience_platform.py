@@ -237,7 +237,7 @@ row(
 def ingest_in_parts(facts: Facts) -> Any:
     from airflow_provider_adobe_audiences.adobe import experience_platform
 
-    experience_platform.LARGEST_WHOLE_FILE = 100  # this process only: a file of 256 MB tells no more
+    experience_platform.MAX_WHOLE_FILE_BYTES = 100  # this process only: a file of 256 MB tells no more
     return AdobeIngestBatchOperator(
         task_id="ingest", dataset_id=DATASET, source=facts["source"], poll_interval=1, part_size=300
     )

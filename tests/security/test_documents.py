@@ -96,7 +96,7 @@ def test_a_file_is_not_read_further_than_a_list_of_groups_can_be_long() -> None:
     file = Endless()
     with pytest.raises(DesiredStateError, match="larger than 10 MB"):
         document.read(file, "endless.yaml")  # type: ignore[arg-type]
-    assert file.given <= document.LARGEST_BYTES + 1
+    assert file.given <= document.MAX_BYTES + 1
 
 
 def test_the_command_tells_the_same_in_one_line(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_batchs_status_and_errors_are_clean() -> None:
     assert not UNSEEN.search(batch.status + "".join(batch.errors))
     failed = experience_platform.Batch("b", "failed", errors=batch.errors)
     with pytest.raises(AdobeError) as raised:
-        batch_ingestion.judge(failed, 0)
+        batch_ingestion.check_outcome(failed, 0)
     clean(raised.value)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
-from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Service, no_content
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Service, no_content
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from tests.security.calls import MAKERS, MARK, Maker, settings, settings_at
 from tests.security.servers import Seen, Server, running
@@ -149,7 +149,7 @@ def test_a_path_that_would_be_part_of_the_host_is_refused(opened: Any) -> None:
                 service=Service.EXPERIENCE_PLATFORM,
                 method="GET",
                 path=path,
-                repeatability=Repeatability.READ,
+                idempotency=Idempotency.READ,
                 parse=no_content,
             )
             assert "does not begin with '/'" in str(send(call))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.client.call import (
     Call,
-    Repeatability,
+    Idempotency,
     Service,
     no_content,
     path,
@@ -62,7 +62,7 @@ def test_a_call_shows_neither_its_body_nor_its_credentials() -> None:
         service=Service.IMS,
         method="POST",
         path="/p",
-        repeatability=Repeatability.READ,
+        idempotency=Idempotency.READ,
         parse=no_content,
         headers={"Authorization": "Basic secret"},
         form={"client_secret": "secret"},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_adobe_audiences import errors
 from airflow_provider_adobe_audiences.adobe.client.call import (
     Call,
-    Repeatability,
+    Idempotency,
     Response,
     Service,
     no_content,
@@ -27,7 +27,7 @@ CALL = Call(
     service=Service.EXPERIENCE_PLATFORM,
     method="POST",
     path="/data/foundation/import/batches",
-    repeatability=Repeatability.CREATE,
+    idempotency=Idempotency.CREATE,
     parse=no_content,
 )
 

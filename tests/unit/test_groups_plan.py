@@ -399,45 +399,45 @@ SOME = plan(
 
 
 def test_a_plan_survives_json_and_is_recognised():
-    sealed = json.loads(json.dumps(SOME.seal("key")))
+    signed = json.loads(json.dumps(SOME.sign("key")))
 
-    assert Plan.unseal(sealed, "key") == SOME
-
-
-def _change_name(sealed: dict[str, Any]) -> None:
-    sealed["content"]["changes"][0]["after"]["name"] = "Admins"
+    assert Plan.verify(signed, "key") == SOME
 
 
-def _add_grant(sealed: dict[str, Any]) -> None:
-    sealed["content"]["changes"][-1]["after"][0]["permissions"].append("WRITE")
+def _change_name(signed: dict[str, Any]) -> None:
+    signed["content"]["changes"][0]["after"]["name"] = "Admins"
 
 
-def _silence_guard(sealed: dict[str, Any]) -> None:
-    sealed["content"]["guards"][0]["passed"] = not sealed["content"]["guards"][0]["passed"]
+def _add_grant(signed: dict[str, Any]) -> None:
+    signed["content"]["changes"][-1]["after"][0]["permissions"].append("WRITE")
+
+
+def _silence_guard(signed: dict[str, Any]) -> None:
+    signed["content"]["guards"][0]["passed"] = not signed["content"]["guards"][0]["passed"]
 
 
 @pytest.mark.parametrize("tamper", [_change_name, _add_grant, _silence_guard])
 def test_a_tampered_plan_is_refused(tamper):
-    sealed = json.loads(json.dumps(SOME.seal("key")))
-    tamper(sealed)
+    signed = json.loads(json.dumps(SOME.sign("key")))
+    tamper(signed)
 
     with pytest.raises(PlanRefusedError, match="altered, or made with another credential"):
-        Plan.unseal(sealed, "key")
+        Plan.verify(signed, "key")
 
 
 def test_a_plan_sealed_anew_by_somebody_else_is_refused():
     with pytest.raises(PlanRefusedError, match="another credential"):
-        Plan.unseal(SOME.seal("guessed"), "key")
+        Plan.verify(SOME.sign("guessed"), "key")
 
 
 @pytest.mark.parametrize("given", [None, "text", {}, {"hash": "x"}, []])
 def test_what_is_no_plan_is_refused(given):
     with pytest.raises(PlanRefusedError, match="this is not a plan"):
-        Plan.unseal(given, "key")
+        Plan.verify(given, "key")
 
 
 def test_the_key_is_not_in_the_sealed_plan():
-    assert "very-secret-key" not in json.dumps(SOME.seal("very-secret-key"))
+    assert "very-secret-key" not in json.dumps(SOME.sign("very-secret-key"))
 
 
 # -- how far a change has come

@@ -237,7 +237,7 @@ def test_a_file_of_fifty_megabytes_is_refused_without_reading_all_of_it():
 
     with pytest.raises(DesiredStateError, match="larger than 10 MB"):
         read(file, "groups.yaml")
-    assert file.taken == document.LARGEST_BYTES + 1
+    assert file.taken == document.MAX_BYTES + 1
 
 
 def test_a_value_in_memory_is_checked_too():

@@ -9,13 +9,13 @@ import pytest
 
 from airflow_provider_adobe_audiences.adobe.client.call import (
     Call,
-    Repeatability,
+    Idempotency,
     Response,
     Service,
     no_content,
 )
 from airflow_provider_adobe_audiences.adobe.client.policy import (
-    NoAnswer,
+    NoResponse,
     Raise,
     RenewToken,
     Retry,
@@ -39,7 +39,7 @@ NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
 def call(
-    repeatability: Repeatability = Repeatability.READ,
+    idempotency: Idempotency = Idempotency.READ,
     service: Service = Service.EXPERIENCE_PLATFORM,
     **details: object,
 ) -> Call[None]:
@@ -48,7 +48,7 @@ def call(
         service=service,
         method="POST",
         path="/x",
-        repeatability=repeatability,
+        idempotency=idempotency,
         parse=no_content,
         **details,  # type: ignore[arg-type]
     )
@@ -63,10 +63,10 @@ def test_a_status_that_the_call_understands_is_good() -> None:
     assert decide(call(treat_as_success=(404,)), Response(404), renewable=True) == Return()
 
 
-@pytest.mark.parametrize("repeatability", [Repeatability.READ, Repeatability.REPEATABLE])
+@pytest.mark.parametrize("idempotency", [Idempotency.READ, Idempotency.IDEMPOTENT])
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_a_repeatable_call_is_repeated_when_adobe_fails(repeatability: Repeatability, status: int) -> None:
-    decision = decide(call(repeatability), Response(status, {"retry-after": "7"}), renewable=True)
+def test_a_repeatable_call_is_repeated_when_adobe_fails(idempotency: Idempotency, status: int) -> None:
+    decision = decide(call(idempotency), Response(status, {"retry-after": "7"}), renewable=True)
     assert isinstance(decision, Retry)
     assert isinstance(decision.error, AdobeServerError)
     assert decision.after == 7
@@ -75,7 +75,7 @@ def test_a_repeatable_call_is_repeated_when_adobe_fails(repeatability: Repeatabi
 # 520 and its neighbours come from the networks in front of a service, which may have passed the request on.
 @pytest.mark.parametrize("status", [408, 500, 501, 502, 503, 504, 520, 524, 599])
 def test_a_creating_call_is_never_repeated_when_it_may_have_been_processed(status: int) -> None:
-    decision = decide(call(Repeatability.CREATE), Response(status), renewable=True)
+    decision = decide(call(Idempotency.CREATE), Response(status), renewable=True)
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, AdobeUnknownOutcomeError)
     assert decision.error.transient
@@ -83,24 +83,24 @@ def test_a_creating_call_is_never_repeated_when_it_may_have_been_processed(statu
 
 def test_no_answer_after_sending_leaves_a_creating_call_unknown() -> None:
     decision = decide(
-        call(Repeatability.CREATE), NoAnswer("broke", sent=True, request_id="r1"), renewable=True
+        call(Idempotency.CREATE), NoResponse("broke", sent=True, request_id="r1"), renewable=True
     )
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, AdobeUnknownOutcomeError)
     assert decision.error.request_id == "r1"
 
 
-@pytest.mark.parametrize("repeatability", list(Repeatability))
-def test_what_was_not_sent_is_sent_again_whatever_it_is(repeatability: Repeatability) -> None:
-    decision = decide(call(repeatability), NoAnswer("refused", sent=False, hint="look there"), renewable=True)
+@pytest.mark.parametrize("idempotency", list(Idempotency))
+def test_what_was_not_sent_is_sent_again_whatever_it_is(idempotency: Idempotency) -> None:
+    decision = decide(call(idempotency), NoResponse("refused", sent=False, hint="look there"), renewable=True)
     assert isinstance(decision, Retry)
     assert isinstance(decision.error, AdobeTransportError)
     assert decision.error.hint == "look there"
 
 
-@pytest.mark.parametrize("repeatability", list(Repeatability))
-def test_429_is_repeated_whatever_it_is_and_pauses_everybody(repeatability: Repeatability) -> None:
-    decision = decide(call(repeatability), Response(429, {"retry-after": "38"}), renewable=True)
+@pytest.mark.parametrize("idempotency", list(Idempotency))
+def test_429_is_repeated_whatever_it_is_and_pauses_everybody(idempotency: Idempotency) -> None:
+    decision = decide(call(idempotency), Response(429, {"retry-after": "38"}), renewable=True)
     assert isinstance(decision, Retry)
     assert isinstance(decision.error, AdobeRateLimitError)
     assert (decision.after, decision.throttled, decision.error.retry_after) == (38, True, 38)
@@ -111,9 +111,9 @@ def test_429_is_repeated_whatever_it_is_and_pauses_everybody(repeatability: Repe
 )
 def test_a_refused_token_is_renewed_once(status: int, body: bytes) -> None:
     assert isinstance(
-        decide(call(Repeatability.CREATE), Response(status, {}, body), renewable=True), RenewToken
+        decide(call(Idempotency.CREATE), Response(status, {}, body), renewable=True), RenewToken
     )
-    again = decide(call(Repeatability.CREATE), Response(status, {}, body), renewable=False)
+    again = decide(call(Idempotency.CREATE), Response(status, {}, body), renewable=False)
     assert isinstance(again, Raise)
     assert isinstance(again.error, AdobeAuthenticationError)
 

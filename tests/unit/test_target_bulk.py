@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.profiles.rows import (
-    MOST_ROWS,
+    MAX_ROWS,
     Columns,
     Parts,
     Table,
@@ -396,7 +396,7 @@ def test_what_is_no_parquet_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"most_rows": 0}, {"most_rows": MOST_ROWS + 1}, {"most_bytes": 0}, {"most_bytes": 50_000_001}]
+    "limits", [{"most_rows": 0}, {"most_rows": MAX_ROWS + 1}, {"most_bytes": 0}, {"most_bytes": 50_000_001}]
 )
 def test_limits_beyond_adobes_are_refused(limits: dict[str, int]) -> None:
     with pytest.raises(AdobeConfigurationError, match="Adobe takes"):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe import target
-from airflow_provider_adobe_audiences.adobe.client.call import Content, Repeatability, Response
+from airflow_provider_adobe_audiences.adobe.client.call import Content, Idempotency, Response
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConfigurationError,
@@ -55,9 +55,9 @@ def test_the_token_calls_are_those_of_the_reference(shared: Path) -> None:
 
 
 def test_creating_a_token_is_never_repeated_by_the_transport() -> None:
-    assert target.create_profile_token("t").repeatability is Repeatability.CREATE
-    assert target.submit_profile_batch("c", empty(), None).repeatability is Repeatability.CREATE
-    assert target.get_profile_token("t").repeatability is Repeatability.READ
+    assert target.create_profile_token("t").idempotency is Idempotency.CREATE
+    assert target.submit_profile_batch("c", empty(), None).idempotency is Idempotency.CREATE
+    assert target.get_profile_token("t").idempotency is Idempotency.READ
 
 
 def test_a_token_is_read_and_never_shown() -> None:
@@ -210,31 +210,31 @@ def ended(**fields: Any) -> dict[str, Any]:
 
 def test_complete_is_judged_by_its_counts() -> None:
     two_failed = ended(batch_size=10, successful=8, failed=2, not_found=0, failed_ids=("u1", "u2"))
-    target.judge([two_failed], 2, None)
+    target.check_outcome([two_failed], 2, None)
     with pytest.raises(AdobeJobFailedError, match=r"2 rows failed \(such as u1, u2\) in b; 1 are acceptable"):
-        target.judge([two_failed], 1, None)
+        target.check_outcome([two_failed], 1, None)
 
 
 def test_failures_are_counted_over_all_batches() -> None:
     one = ended(failed=1, not_found=3)
-    target.judge([one, one], 2, 6)
+    target.check_outcome([one, one], 2, 6)
     with pytest.raises(AdobeJobFailedError, match="2 rows failed"):
-        target.judge([one, one], 1, None)
+        target.check_outcome([one, one], 1, None)
     with pytest.raises(AdobeJobFailedError, match="6 profiles were not found"):
-        target.judge([one, one], None, 5)
+        target.check_outcome([one, one], None, 5)
 
 
 def test_a_count_that_is_missing_is_worked_out_or_not_accepted() -> None:
     assert ended(batch_size=10, successful=7, not_found=1)["failed"] == 2
     with pytest.raises(AdobeJobFailedError, match="does not say how many rows failed"):
-        target.judge([ended()], 0, None)
-    target.judge([ended()], None, None)
+        target.check_outcome([ended()], 0, None)
+    target.check_outcome([ended()], None, None)
 
 
 @pytest.mark.parametrize("word", ["stuck", "failed", "incomplete"])
 def test_anything_but_complete_is_a_failure(word: str) -> None:
     with pytest.raises(AdobeJobFailedError, match=f"ended as '{word}'"):
-        target.judge([ended(status=word, failed=0)], None, None)
+        target.check_outcome([ended(status=word, failed=0)], None, None)
 
 
 # ------------------------------------------------------------------------------------------------------------

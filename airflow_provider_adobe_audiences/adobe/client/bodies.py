@@ -15,7 +15,7 @@ from typing import IO, Any, Self
 from airflow_provider_adobe_audiences.adobe.client.call import Content
 from airflow_provider_adobe_audiences.errors import AdobeSourceError
 
-LARGEST_ANSWER = 16 * 1024 * 1024
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 # The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it,
 # each a thousandfold.
 ACCEPTED_ENCODING = "gzip"
@@ -23,7 +23,7 @@ UPLOAD_PIECE = 1024 * 1024
 _PIECE = 64 * 1024
 
 
-class BadAnswer(Exception):
+class BadResponse(Exception):
     """The answer passed the limit, in bytes or in time, or it is not as long, or not packed, as announced."""
 
 
@@ -86,7 +86,7 @@ class Download:
         for piece in pieces:
             received += len(piece)
             if self.length is not None and received > self.length:
-                raise BadAnswer(
+                raise BadResponse(
                     f"more than the {self.length} bytes came that Adobe had announced; they were not read "
                     "further"
                 )
@@ -94,13 +94,13 @@ class Download:
             if received - milestone >= UPLOAD_PIECE:
                 milestone, deadline = received, time.monotonic() + seconds
             elif time.monotonic() > deadline:
-                raise BadAnswer(
+                raise BadResponse(
                     f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} "
                     "seconds"
                 )
         self._write(self.file.flush)
         if self.length is not None and received < self.length:
-            raise BadAnswer(f"{received} bytes came, not the {self.length} that Adobe had announced")
+            raise BadResponse(f"{received} bytes came, not the {self.length} that Adobe had announced")
 
     def _write(self, do: Callable[..., object]) -> None:
         try:
@@ -114,26 +114,26 @@ class Download:
 
 
 def check_size(received: int, deadline: float, seconds: float) -> None:
-    """Raise :class:`BadAnswer` when so many bytes are too many, or the deadline is over."""
-    if received > LARGEST_ANSWER:
-        raise BadAnswer(
-            f"the answer is larger than {LARGEST_ANSWER // (1024 * 1024)} MB and was not read further"
+    """Raise :class:`BadResponse` when so many bytes are too many, or the deadline is over."""
+    if received > MAX_RESPONSE_BYTES:
+        raise BadResponse(
+            f"the answer is larger than {MAX_RESPONSE_BYTES // (1024 * 1024)} MB and was not read further"
         )
     if time.monotonic() > deadline:
-        raise BadAnswer(f"the answer was not complete after {seconds:.0f} seconds")
+        raise BadResponse(f"the answer was not complete after {seconds:.0f} seconds")
 
 
 class Unpacker:
     """Unpacks a body in pieces of bounded size.
 
     :param encoding: value of ``Content-Encoding``.
-    :raises BadAnswer: for any encoding but gzip, also from the methods when the body is not what it says.
+    :raises BadResponse: for any encoding but gzip, also from the methods when the body is not what it says.
     """
 
     def __init__(self, encoding: str | None) -> None:
         encoding = (encoding or "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip"):
-            raise BadAnswer("the answer is encoded in a way that was not asked for")
+            raise BadResponse("the answer is encoded in a way that was not asked for")
         self._packed = encoding != "identity"
         self._stream: Any = None
 
@@ -148,13 +148,13 @@ class Unpacker:
             try:
                 yield self._stream.decompress(data, _PIECE)
             except zlib.error:
-                raise BadAnswer("the answer cannot be unpacked") from None
+                raise BadResponse("the answer cannot be unpacked") from None
             data = self._stream.unconsumed_tail or self._stream.unused_data
 
     def finish(self) -> None:
         """Check that the body was whole."""
         if self._stream is not None and not self._stream.eof:
-            raise BadAnswer("the answer broke off before it was unpacked")
+            raise BadResponse("the answer broke off before it was unpacked")
 
 
 class _UntilDeadline(socket.SocketIO):

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 JSON = "application/json"
 
-_MOST_MEMORY = 60 * 1024 * 1024
+_MAX_MEMORY = 60 * 1024 * 1024
 # Python gives every character of a text the size of the largest; these bytes begin one beyond U+FFFF, or
 # beyond U+00FF.
 _FOUR_BYTES, _THREE_BYTES = re.compile(rb"[\xf0-\xff]"), re.compile(rb"[\xc4-\xff]")
@@ -31,11 +31,11 @@ class Service(StrEnum):
     TARGET_EDGE = "Target edge"
 
 
-class Repeatability(Enum):
+class Idempotency(Enum):
     """What may be done when it is unknown whether a call was processed."""
 
     READ = "changes nothing: send it again"
-    REPEATABLE = "leaves the same state however often it is processed: send it again"
+    IDEMPOTENT = "leaves the same state however often it is processed: send it again"
     CREATE = "processed twice it does harm: send it again only if it surely was not processed"
 
 
@@ -51,7 +51,7 @@ class Response:
         """Return the body as JSON; raise :class:`ValueError` when it is not, or would fill too much
         memory.
         """
-        if self._memory() > _MOST_MEMORY:
+        if self._memory() > _MAX_MEMORY:
             raise ValueError("the answer holds too many values")
         return json.loads(self.body)
 
@@ -96,7 +96,7 @@ class Call(Generic[T]):
     :param method: HTTP method.
     :param path: path below the service's base URL, built with :func:`path` so that values cannot break out of
         it.
-    :param repeatability: see :class:`Repeatability`.
+    :param idempotency: see :class:`Idempotency`.
     :param parse: turns a 2xx :class:`Response` into the result. Raises :class:`ValueError` on an unexpected
         shape.
     :param params: query parameters, in order.
@@ -115,7 +115,7 @@ class Call(Generic[T]):
     service: Service
     method: str
     path: str
-    repeatability: Repeatability
+    idempotency: Idempotency
     parse: Callable[[Response], T]
     params: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.adobe.client.token_cache import TokenCache
 
@@ -71,7 +71,7 @@ def request_token(settings: AdobeSettings) -> Call[AccessToken]:
         service=Service.IMS,
         method="POST",
         path="/ims/token/v3",
-        repeatability=Repeatability.REPEATABLE,
+        idempotency=Idempotency.IDEMPOTENT,
         parse=_parse_token,
         form={
             "grant_type": "client_credentials",
@@ -95,7 +95,7 @@ def request_password_token(settings: AdobeSettings, refresh_token: str | None = 
         method="POST",
         path="/oauth/token",
         url=f"{settings.audience_manager_url}/oauth/token",
-        repeatability=Repeatability.REPEATABLE,
+        idempotency=Idempotency.IDEMPOTENT,
         parse=_parse_token,
         headers={"Authorization": "Basic " + base64.b64encode(pair.encode()).decode("ascii")},
         form=form or {"grant_type": "password", "username": settings.username or "", "password": password},

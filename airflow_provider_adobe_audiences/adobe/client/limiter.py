@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 
-_MOST_AT_ONCE = 32
+_MAX_AT_ONCE = 32
 _SUCCESSES_TO_GROW = 8
 LOOK_AGAIN = 0.02
 _DEFAULT_PAUSE = 1.0
@@ -27,7 +27,7 @@ class Limiter:
         self._lock = threading.Lock()
         self._resume_at = 0.0
         self._under_way = 0
-        self._at_once = float(_MOST_AT_ONCE)
+        self._at_once = float(_MAX_AT_ONCE)
         self._successes = 0
         self._begun: deque[float] = deque()
 
@@ -71,7 +71,7 @@ class Limiter:
                 self._resume_at = max(self._resume_at, now + (_DEFAULT_PAUSE if pause is None else pause))
                 return
             self._successes += 1
-            if self._successes >= _SUCCESSES_TO_GROW and self._at_once < _MOST_AT_ONCE:
+            if self._successes >= _SUCCESSES_TO_GROW and self._at_once < _MAX_AT_ONCE:
                 self._at_once += 1
                 self._successes = 0
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.client.call import Call, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service
 from airflow_provider_adobe_audiences.adobe.client.problems import error_of, read_problem
 from airflow_provider_adobe_audiences.errors import (
     AdobeError,
@@ -26,7 +26,7 @@ TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoResponse:
     """An attempt that brought no answer.
 
     :param reason: what happened, without secrets.
@@ -73,7 +73,7 @@ Decision = Return | Retry | RenewToken | Raise
 
 
 def decide(
-    call: Call[Any], outcome: Response | NoAnswer, *, renewable: bool, now: datetime | None = None
+    call: Call[Any], outcome: Response | NoResponse, *, renewable: bool, now: datetime | None = None
 ) -> Decision:
     """Return what to do next.
 
@@ -93,12 +93,12 @@ def decide(
         page = error_at(
             AdobeResponseError, call, reason, status=outcome.status, request_id=problem.request_id
         )
-        return Raise(_unknown(call, page)) if call.repeatability is Repeatability.CREATE else Retry(page)
-    if isinstance(outcome, NoAnswer):
+        return Raise(_unknown(call, page)) if call.idempotency is Idempotency.CREATE else Retry(page)
+    if isinstance(outcome, NoResponse):
         silence = error_at(
             AdobeTransportError, call, outcome.reason, hint=outcome.hint, request_id=outcome.request_id
         )
-        if outcome.sent and call.repeatability is Repeatability.CREATE:
+        if outcome.sent and call.idempotency is Idempotency.CREATE:
             return Raise(_unknown(call, silence))
         return Retry(silence)
     if 200 <= outcome.status < 300 or outcome.status in call.treat_as_success:
@@ -111,7 +111,7 @@ def decide(
         if isinstance(error, AdobeRateLimitError):
             error.retry_after = after
         return Retry(error, after, throttled=True)
-    if call.repeatability is Repeatability.CREATE and (
+    if call.idempotency is Idempotency.CREATE and (
         outcome.status in TRANSIENT_STATUSES or outcome.status >= 500
     ):
         return Raise(_unknown(call, error))

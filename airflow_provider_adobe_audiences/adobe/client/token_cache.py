@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LARGEST_FILE = 64 * 1024
-_LONGEST_WAIT = 60.0
+_MAX_FILE_BYTES = 64 * 1024
+_MAX_WAIT = 60.0
 _LOOK_AGAIN = 0.05
 
 
@@ -86,7 +86,7 @@ class TokenCache:
             descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
                 _check_private(os.fstat(file.fileno()), str(self._file))
-                content = file.read(_LARGEST_FILE + 1)
+                content = file.read(_MAX_FILE_BYTES + 1)
             fields = json.loads(self._cipher().decrypt(content))
             return AccessToken(
                 value=str(fields["value"]),
@@ -140,7 +140,7 @@ class TokenCache:
                         self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
                     )
             if descriptor is not None:
-                deadline = time.monotonic() + _LONGEST_WAIT
+                deadline = time.monotonic() + _MAX_WAIT
                 while not _try_lock(descriptor) and time.monotonic() < deadline:
                     time.sleep(_LOOK_AGAIN)
             yield
@@ -193,5 +193,5 @@ def _try_lock(descriptor: int) -> bool:
 def _check_private(status: os.stat_result, name: str) -> None:
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(f"{name} is not a private file of this user")
-    if status.st_size > _LARGEST_FILE:
+    if status.st_size > _MAX_FILE_BYTES:
         raise ValueError(f"{name} is too large")

@@ -22,7 +22,7 @@ from tenacity.wait import wait_random_exponential
 from airflow_provider_adobe_audiences.adobe.client.bodies import (
     ACCEPTED_ENCODING,
     UPLOAD_PIECE,
-    BadAnswer,
+    BadResponse,
     Download,
     Unpacker,
     Upload,
@@ -31,7 +31,7 @@ from airflow_provider_adobe_audiences.adobe.client.bodies import (
     pieces,
     unpacked,
 )
-from airflow_provider_adobe_audiences.adobe.client.call import Call, Content, Repeatability, Response, Service
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Content, Idempotency, Response, Service
 from airflow_provider_adobe_audiences.adobe.client.ims import (
     AccessToken,
     TokenSource,
@@ -40,7 +40,7 @@ from airflow_provider_adobe_audiences.adobe.client.ims import (
 )
 from airflow_provider_adobe_audiences.adobe.client.limiter import LOOK_AGAIN, Limiter, limiter_for
 from airflow_provider_adobe_audiences.adobe.client.policy import (
-    NoAnswer,
+    NoResponse,
     Raise,
     RenewToken,
     Retry,
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_LONGEST_PAUSE = 120.0
-_SHORTEST_SECRET = 8  # one of a few characters may be part of anything
+_MAX_PAUSE = 120.0
+_MIN_SECRET_LENGTH = 8  # one of a few characters may be part of anything
 _backoff = wait_random_exponential(multiplier=0.5, max=30)
 
 
@@ -217,7 +217,7 @@ class _Policy:
         ]
         written += [value for _, value in call.params]
         for secret in self.settings.secrets():
-            if len(secret) >= _SHORTEST_SECRET and any(secret in text for text in written):
+            if len(secret) >= _MIN_SECRET_LENGTH and any(secret in text for text in written):
                 error = error_at(
                     AdobeConfigurationError,
                     call,
@@ -237,13 +237,13 @@ class _Policy:
             reason = one_line(self.scrub(f"{type(error).__name__}: {error}"))
         raise error_at(AdobeConfigurationError, call, f"a value cannot be sent ({reason})")
 
-    def _judge(self, progress: _Progress, outcome: Response | NoAnswer, renewable: bool) -> None:
+    def _decide(self, progress: _Progress, outcome: Response | NoResponse, renewable: bool) -> None:
         """Return if the answer is good, raise :class:`_Again` to send again, or the error that ends the
         call.
         """
         call = progress.call
-        if isinstance(outcome, NoAnswer) and call.service is Service.EXPERIENCE_PLATFORM:
-            outcome = NoAnswer(outcome.reason, outcome.sent, outcome.hint, progress.request_id)
+        if isinstance(outcome, NoResponse) and call.service is Service.EXPERIENCE_PLATFORM:
+            outcome = NoResponse(outcome.reason, outcome.sent, outcome.hint, progress.request_id)
         if isinstance(outcome, Response):
             # Before anything is shortened: half a token would not be recognised any more.
             outcome = Response(
@@ -260,7 +260,7 @@ class _Policy:
                 raise _Again(self._scrubbed(error), 0.0)
             case Retry(error, after, _):
                 error = self._scrubbed(error)
-                if after is not None and after > min(_LONGEST_PAUSE, self.settings.total_timeout):
+                if after is not None and after > min(_MAX_PAUSE, self.settings.total_timeout):
                     error.hint = (
                         f"Adobe asks to wait {after:.0f} seconds, longer than this call may take. "
                         f"{error.hint}"
@@ -293,9 +293,7 @@ class _Policy:
         except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
             # A creating call was answered with success, but what was created cannot be read: the caller has
             # to look.
-            kind = (
-                AdobeUnknownOutcomeError if call.repeatability is Repeatability.CREATE else AdobeResponseError
-            )
+            kind = AdobeUnknownOutcomeError if call.idempotency is Idempotency.CREATE else AdobeResponseError
             reason = one_line(self.scrub(f"{type(error).__name__}: {error}"))
             message = f"Adobe answered {response.status} with a body that cannot be read: {reason}"
             headers = {name: self.scrub(value) for name, value in response.headers.items()}
@@ -419,17 +417,17 @@ class AdobeSession(_Policy):
         while pause := limiter.try_enter():
             self._check_pause(progress, pause)
             time.sleep(pause)
-        outcome: Response | NoAnswer | None = None
+        outcome: Response | NoResponse | None = None
         try:
             progress.attempts += 1
             outcome = self._exchange(request, target)
         finally:
             limiter.leave(**_throttling(outcome))
-        self._judge(progress, outcome, self.tokens.renewable)
+        self._decide(progress, outcome, self.tokens.renewable)
         assert isinstance(outcome, Response)
         return outcome
 
-    def _exchange(self, request: _Request, target: Download | None) -> Response | NoAnswer:
+    def _exchange(self, request: _Request, target: Download | None) -> Response | NoResponse:
         import requests
         import urllib3
 
@@ -467,12 +465,12 @@ class AdobeSession(_Policy):
                     target.receive(body, self.settings.total_timeout)
                     return Response(answer.status_code, headers)
                 return Response(answer.status_code, headers, self._read(body))
-        except BadAnswer as error:
-            return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
+        except BadResponse as error:
+            return NoResponse(str(error), sent=True, hint=AdobeResponseError.default_hint)
         except requests.exceptions.RequestException as error:
             return _requests_failure(error)
         except urllib3.exceptions.HTTPError as error:
-            return NoAnswer(f"the answer broke off ({type(error).__name__})", sent=True)
+            return NoResponse(f"the answer broke off ({type(error).__name__})", sent=True)
 
     def _surroundings(self, http: requests.Session, url: str) -> Any:
         """Return the proxies and certificates for a host. To look them up for each request would take a sixth
@@ -573,17 +571,17 @@ class AsyncAdobeSession(_Policy):
         while pause := limiter.try_enter():
             self._check_pause(progress, pause)
             await asyncio.sleep(pause)
-        outcome: Response | NoAnswer | None = None
+        outcome: Response | NoResponse | None = None
         try:
             progress.attempts += 1
             outcome = await self._exchange(request)
         finally:
             limiter.leave(**_throttling(outcome))
-        self._judge(progress, outcome, self._tokens.tokens.renewable)
+        self._decide(progress, outcome, self._tokens.tokens.renewable)
         assert isinstance(outcome, Response)
         return outcome
 
-    async def _exchange(self, request: _Request) -> Response | NoAnswer:
+    async def _exchange(self, request: _Request) -> Response | NoResponse:
         import httpx
 
         client = await self._client()
@@ -619,20 +617,20 @@ class AsyncAdobeSession(_Policy):
                 return Response(
                     answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, bytes(received)
                 )
-        except BadAnswer as error:
-            return NoAnswer(str(error), sent=True, hint=AdobeResponseError.default_hint)
+        except BadResponse as error:
+            return NoResponse(str(error), sent=True, hint=AdobeResponseError.default_hint)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            return NoAnswer(*_connection_reason(error, request.url))
+            return NoResponse(*_connection_reason(error, request.url))
         except httpx.InvalidURL as error:
             raise AdobeConfigurationError(f"the request cannot be made ({error})") from None
         except TimeoutError:
-            return NoAnswer(
+            return NoResponse(
                 f"the answer was not complete after {seconds:.0f} seconds",
                 sent=True,
                 hint=AdobeResponseError.default_hint,
             )
         except httpx.TransportError as error:
-            return NoAnswer(
+            return NoResponse(
                 _after_sending(type(error).__name__, isinstance(error, httpx.TimeoutException)), sent=True
             )
 
@@ -693,13 +691,13 @@ def _no_netrc(request: Any) -> Any:
     return request
 
 
-def _throttling(outcome: Response | NoAnswer | None) -> dict[str, Any]:
+def _throttling(outcome: Response | NoResponse | None) -> dict[str, Any]:
     from airflow_provider_adobe_audiences.adobe.client.policy import retry_after
 
     if not isinstance(outcome, Response) or outcome.status != 429:
         return {"throttled": False}
     pause = retry_after(outcome.headers)
-    return {"throttled": True, "pause": None if pause is None else min(pause, _LONGEST_PAUSE)}
+    return {"throttled": True, "pause": None if pause is None else min(pause, _MAX_PAUSE)}
 
 
 def _after_sending(kind: str, timeout: bool) -> str:
@@ -721,8 +719,8 @@ def _connection_reason(error: BaseException, url: str) -> tuple[str, bool, str |
             "Set 'CA bundle' in the connection to the file with your company's certificates.",
         )
     if any(
-        sign in text
-        for sign in (
+        character in text
+        for character in (
             "Name or service not known",
             "getaddrinfo",
             "NameResolution",
@@ -758,7 +756,7 @@ _NO_HANDSHAKE = (
 )
 
 
-def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
+def _requests_failure(error: requests.exceptions.RequestException) -> NoResponse:
     import requests
     import urllib3
 
@@ -781,10 +779,12 @@ def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
         sent = not isinstance(error, requests.exceptions.ConnectTimeout) and not isinstance(
             original, not_sent
         )
-        if sent and not any(sign in str(original) for sign in ("Tunnel connection failed", *_NO_HANDSHAKE)):
+        if sent and not any(
+            character in str(original) for character in ("Tunnel connection failed", *_NO_HANDSHAKE)
+        ):
             kind = type(original if isinstance(original, BaseException) else error).__name__
-            return NoAnswer(_after_sending(kind, False), sent=True)
-        return NoAnswer(what, False, hint)
+            return NoResponse(_after_sending(kind, False), sent=True)
+        return NoResponse(what, False, hint)
     if isinstance(
         error,
         (
@@ -795,4 +795,4 @@ def _requests_failure(error: requests.exceptions.RequestException) -> NoAnswer:
     ):
         raise AdobeConfigurationError(f"the request cannot be made ({type(error).__name__})") from None
     timeout = isinstance(error, requests.exceptions.Timeout)
-    return NoAnswer(_after_sending(type(error).__name__, timeout), sent=True)
+    return NoResponse(_after_sending(type(error).__name__, timeout), sent=True)

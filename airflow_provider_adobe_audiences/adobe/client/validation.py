@@ -12,7 +12,7 @@ from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
 M = TypeVar("M", bound=BaseModel)
 
-_LONGEST_VALUE = 120
+_MAX_VALUE = 120
 
 
 def checked(model: type[M], values: Mapping[str, Any], where: str) -> M:
@@ -37,6 +37,6 @@ def _explain(problem: Any) -> str:
     if not name:
         return str(message)
     value = repr(problem["input"])
-    if len(value) > _LONGEST_VALUE:
-        value = f"{value[:_LONGEST_VALUE]}…"
+    if len(value) > _MAX_VALUE:
+        value = f"{value[:_MAX_VALUE]}…"
     return f"argument {name!r} is {value}: {message[:1].lower()}{message[1:]}"

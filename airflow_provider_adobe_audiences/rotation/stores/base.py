@@ -15,7 +15,7 @@ from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, Ado
 # Stands in a store that cannot hold an empty secret, until there is a token.
 PLACEHOLDER = "no-token-yet"
 
-_LONGEST_REASON = 300
+_MAX_REASON = 300
 
 
 class SecretStore(ABC):
@@ -104,7 +104,7 @@ class SecretStore(ABC):
             if secret:
                 reason = reason.replace(secret, "***")
             # Not chained: a vendor's exception may carry the secret anywhere.
-            failure = SecretStoreError(f"{self} could not be {what} ({reason[:_LONGEST_REASON]})")
+            failure = SecretStoreError(f"{self} could not be {what} ({reason[:_MAX_REASON]})")
         else:
             return
         raise failure
