@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from airflow_provider_adobe_audiences.text import one_line, seen
@@ -61,6 +63,17 @@ class AdobeError(Exception):
             where = f"{self.service}, {self.call}: {self.method} {self.path}{answered}{code}: "
         request = f" Request id: {self.request_id}." if self.request_id else ""
         return f"{where}{_sentence(self.message)}{request} What to do: {self.hint}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return class, attributes and cause as plain JSON, for the event of a trigger.
+
+        :returns: what :func:`from_json` makes the same error of, with the same text.
+        """
+        attributes = {name: _as_json(value) for name, value in vars(self).items()}
+        found: dict[str, Any] = {"error": type(self).__name__, "transient": self.transient}
+        if isinstance(self.__cause__, AdobeError):
+            found["cause"] = self.__cause__.as_json()
+        return {**found, "attributes": attributes}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions cross processes in Airflow; keyword-only arguments need help with that.
@@ -278,6 +291,51 @@ class SecretStoreError(AdobeError):
 
 class SecretStoreConflict(SecretStoreError):
     """Somebody else has written since the store was read; nothing was overwritten."""
+
+
+def from_json(stored: Any) -> AdobeError:
+    """Return the error that :meth:`AdobeError.as_json` has described.
+
+    :param stored: the description. One of another version of this package may name a class that is not known
+        here, and anything else may have come in its place: both become an error too, never a success.
+    :returns: an error of the same class, with the same attributes, cause and text.
+    """
+    if not isinstance(stored, Mapping) or not isinstance(stored.get("attributes"), Mapping):
+        return AdobeTriggerError(f"an error was reported that cannot be read: {one_line(str(stored))}")
+    kind = all_errors().get(str(stored.get("error")), AdobeError)
+    error = kind(str(stored["attributes"].get("message") or "the error has no message"))
+    for name, value in stored["attributes"].items():
+        if name == "args" or callable(getattr(kind, name, None)) or not name.isidentifier():
+            continue  # no attribute of an error, but a part of its class
+        setattr(error, name, tuple(value) if isinstance(getattr(kind, name, None), tuple) else value)
+    if "transient" in stored and bool(stored["transient"]) != error.transient:
+        error.transient = bool(stored["transient"])
+    if "cause" in stored:
+        error.__cause__ = from_json(stored["cause"])
+    return error
+
+
+def all_errors() -> dict[str, type[AdobeError]]:
+    """Return every class of this family by its name."""
+    return {
+        name: kind
+        for name, kind in globals().items()
+        if isinstance(kind, type) and issubclass(kind, AdobeError)
+    }
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, str):  # a StrEnum as well
+        return str(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _as_json(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_as_json(inner) for inner in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _as_json(getattr(value, field.name)) for field in fields(value) if field.repr}
+    return one_line(str(value))
 
 
 def error_at(kind: type[E], call: Any, message: str, **details: Any) -> E:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,6 +229,63 @@ def test_every_error_has_a_hint_and_survives_a_process_boundary(kind: type[Adobe
     assert error.hint
     assert "Request id: r." in str(error)
     assert f"What to do: {error.hint}" in str(error)
+
+
+@pytest.mark.parametrize("kind", every_error())
+def test_every_error_keeps_class_attributes_and_text_as_json(kind: type[AdobeError]) -> None:
+    error = errors.error_at(kind, CALL, "it went wrong", status=418, code="c", request_id="r", hint="do that")
+    error.batch_id = "b-1"
+    error.failed_rows = 3
+    error.__cause__ = errors.error_at(errors.AdobeServerError, CALL, "the cause", status=503)
+    restored = errors.from_json(json.loads(json.dumps(error.as_json())))
+    assert type(restored) is kind
+    assert str(restored) == str(error)
+    assert restored.args == error.args
+    assert vars(restored) == vars(error)
+    assert restored.transient == error.transient
+    assert type(restored.__cause__) is errors.AdobeServerError
+    assert vars(restored.__cause__) == vars(error.__cause__)
+
+
+def test_what_json_does_not_know_is_written_down_as_the_like_of_it() -> None:
+    @dataclasses.dataclass
+    class Change:
+        group: int
+        names: tuple[str, ...]
+        secret: str = dataclasses.field(repr=False)
+
+    error = errors.ApplyError("two changes failed")
+    error.results = (Change(7, ("a", "b"), "the-secret"),)
+    error.retry_after = 2.5
+    error.when = {"x": {1, 2}, "path": Path("/x")}
+    restored = errors.from_json(json.loads(json.dumps(error.as_json())))
+    assert isinstance(restored, errors.ApplyError)
+    assert restored.results == ({"group": 7, "names": ["a", "b"]},)
+    assert restored.retry_after == 2.5
+    assert restored.when == {"x": [1, 2], "path": "/x"}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, "text", [], {}, {"error": "AdobeServerError"}, {"error": "AdobeServerError", "attributes": "x"}],
+)
+def test_what_is_no_error_becomes_one(stored: Any) -> None:
+    restored = errors.from_json(stored)
+    assert isinstance(restored, errors.AdobeTriggerError)
+    assert "cannot be read" in str(restored)
+
+
+def test_an_error_of_another_version_keeps_what_can_be_kept() -> None:
+    stored = {
+        "error": "AdobeNextYearsError",
+        "transient": True,
+        "attributes": {"message": "m", "hint": "h", "as_json": 1, "args": ["x"], "a b": 2, "batch_id": "b"},
+    }
+    restored = errors.from_json(stored)
+    assert type(restored) is AdobeError
+    assert restored.transient
+    assert (restored.message, restored.hint, restored.args, restored.batch_id) == ("m", "h", ("m",), "b")
+    assert restored.as_json()["attributes"]["batch_id"] == "b"
 
 
 def test_the_catalogue_of_errors_in_the_docs_is_the_one_in_the_code() -> None:
