@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, conf
 
-from airflow_provider_adobe_audiences.adobe.client.validation import checked
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
     MAX_PART_BYTES,
     MAX_WHOLE_FILE_BYTES,
@@ -41,6 +40,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeSourceError,
 )
 from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, fail_without_retry
+from airflow_provider_adobe_audiences.tasks.validation import checked
 from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, poll_until, result_of
 
 if TYPE_CHECKING:

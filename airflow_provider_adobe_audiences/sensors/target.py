@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, Pok
 from airflow_provider_adobe_audiences.adobe.target import check_outcome
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.operators.target import check_limits, ended_batch, result_of_batches
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, result_of
@@ -51,6 +50,8 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        from airflow_provider_adobe_audiences.operators.target import check_limits
+
         check_limits(max_failed_rows, max_not_found)
         check_waiting(self.poke_interval, timedelta(seconds=self.timeout))
         if deferrable and store is not None:
@@ -86,6 +87,7 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
         with fail_without_retry():
             batches = self._batches()
             from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+            from airflow_provider_adobe_audiences.operators.target import ended_batch
 
             hook = AdobeTargetHook(self.adobe_conn_id, self.store)
             with hook.session() as session:
@@ -109,6 +111,8 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
 
     def _checked_outcome(self, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         check_outcome(outcomes, self.max_failed_rows, self.max_not_found)
+        from airflow_provider_adobe_audiences.operators.target import result_of_batches
+
         return result_of_batches(outcomes)
 
     def _batches(self) -> list[dict[str, Any]]:

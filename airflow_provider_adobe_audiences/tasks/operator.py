@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
 from airflow_provider_adobe_audiences.errors import AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
+from airflow_provider_adobe_audiences.tasks.validation import CheckedArguments, Template, Text
+
+_ROOT = Path(__file__).parent.parent
+# What a fault of this package, not of the world, raises: trying again meets the same line.
+_FAULTS = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
 
 
-class AdobeOperator(BaseOperator):
+class AdobeOperator(CheckedArguments, BaseOperator):
     """Base of the operators.
 
     :param adobe_conn_id: connection of type ``adobe`` (templated).
@@ -22,15 +29,18 @@ class AdobeOperator(BaseOperator):
     template_fields: Sequence[str] = ("adobe_conn_id",)
     ui_color = "#fde8e7"
 
-    def __init__(self, *, adobe_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+    def __init__(self, *, adobe_conn_id: Text | Template = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.adobe_conn_id = adobe_conn_id
+        self.adobe_conn_id: Any = adobe_conn_id
 
 
 @contextmanager
 def fail_without_retry() -> Iterator[None]:
     """Let an error that a retry cannot mend fail the task at once, and every other one be retried as the task
     says.
+
+    :raises AirflowFailException: for an error that is not transient, a bad argument, or a fault of this
+        package.
     """
     try:
         yield
@@ -40,5 +50,30 @@ def fail_without_retry() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
     except ValueError as error:
         raise AirflowFailException(
-            f"{error} What to do: correct the operator's arguments; nothing was sent with this value."
+            f"{error}\nWhat to do: Correct the operator's arguments; nothing was sent with this value."
         ) from error
+    except _FAULTS as error:
+        raise AirflowFailException(_fault(error)) from error
+
+
+def _fault(error: Exception) -> str:
+    """Return where a fault of ours lies. Not its text, which may hold a customer's value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_ROOT)]
+    place = ours[-1] if ours else frames[-1]
+    return (
+        f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno} ({place.name})\n"
+        "What to do: Check the types of the operator's arguments. If they are as documented, report this "
+        "line to the package's maintainers; a retry would end the same way."
+    )
+
+
+def push_ids(context: Context, **ids: Any) -> None:
+    """Push ids as XCom keys of their own, as soon as they are known: also a task that fails leaves them.
+
+    :param context: the task's context.
+    :param ids: by key, such as ``batch_id``; ``None`` is left out.
+    """
+    for key, value in ids.items():
+        if value is not None:
+            context["ti"].xcom_push(key=key, value=value)

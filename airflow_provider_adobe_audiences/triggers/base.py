@@ -7,41 +7,51 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_adobe_audiences.errors import AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
+from airflow_provider_adobe_audiences.tasks.waiting import MAX_CONSECUTIVE_ERRORS, Polling, Waiter
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
 
+T = TypeVar("T")
+
 
 class AdobePollTrigger(BaseTrigger):
-    """Asks until there is an answer, the deadline has passed, or asking failed too often in a row.
+    """Polls until there is a result, a deadline has passed, or polling failed too often in a row.
 
-    The event is ``{"status": "done" | "timeout" | "error", "result": …, "message": …, "transient": …}``.
+    The event is ``{"status": "done", "result": …}``, ``{"status": "timeout"}``, ``{"status":
+    "execution_timeout"}`` or ``{"status": "error", "error": …}`` with everything that the error knows.
 
     :param adobe_conn_id: connection of type ``adobe``.
     :param deadline: when to give up, in seconds since the epoch; a restarted triggerer keeps it.
-    :param poll_interval: seconds between two questions.
-    :param max_consecutive_errors: how many failed questions in a row end the waiting; each has its own
+    :param execution_deadline: when the task's ``execution_timeout`` is over, in seconds since the epoch.
+    :param poll_interval: seconds between two polls.
+    :param max_consecutive_errors: how many failed polls in a row end the waiting; each has its own
         retries before.
     """
+
+    #: What is waited for, in words, for logs.
+    what = "the job"
 
     def __init__(
         self,
         *,
         adobe_conn_id: str = DEFAULT_CONN_ID,
         deadline: float,
+        execution_deadline: float | None = None,
         poll_interval: float = 30.0,
-        max_consecutive_errors: int = 5,
+        max_consecutive_errors: int = MAX_CONSECUTIVE_ERRORS,
         **_: Any,  # arguments of other versions of this package, stored before an upgrade
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.adobe_conn_id = adobe_conn_id
         self.deadline = deadline
+        self.execution_deadline = execution_deadline
         self.poll_interval = poll_interval
         self.max_consecutive_errors = max_consecutive_errors
 
@@ -50,9 +60,11 @@ class AdobePollTrigger(BaseTrigger):
         return {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the import path and the arguments, as Airflow stores them."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             "adobe_conn_id": self.adobe_conn_id,
             "deadline": self.deadline,
+            "execution_deadline": self.execution_deadline,
             "poll_interval": self.poll_interval,
             "max_consecutive_errors": self.max_consecutive_errors,
             **self.arguments(),
@@ -60,31 +72,84 @@ class AdobePollTrigger(BaseTrigger):
 
     @abstractmethod
     async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
-        """Ask once: return the result as JSON, or ``None`` to ask again later."""
+        """Poll once.
+
+        :param session: sends calls.
+        :returns: the result as JSON, or ``None`` to poll again later.
+        """
+
+    def progress(self) -> str:
+        """Return how far everything is, in a few words; it is logged when it changes."""
+        return f"Waiting for {self.what}."
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until there is one event to fire.
+
+        :returns: an iterator of that event.
+        """
         from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
-        errors = 0
+        limits = {"timeout": self.deadline, "execution_timeout": self.execution_deadline or float("inf")}
+        ends_as = min(limits, key=lambda name: limits[name])
+        polling = Polling(
+            self.what,
+            deadline=limits[ends_as],
+            poll_interval=self.poll_interval,
+            log=self.log,
+            max_consecutive_errors=self.max_consecutive_errors,
+        )
         try:
             async with AdobeHook(self.adobe_conn_id).async_session() as session:
                 while True:
                     try:
                         result = await self.poll(session)
-                        errors = 0
+                        polling.polled(self.progress(), time.time())
                     except AdobeError as error:
-                        errors += 1
-                        if not error.transient or errors >= self.max_consecutive_errors:
-                            raise
-                        self.log.warning("Question %d failed (%s); asking again.", errors, error)
+                        polling.failed(error)
                         result = None
                     if result is not None:
                         yield TriggerEvent({"status": "done", "result": result})
                         return
-                    left = self.deadline - time.time()
-                    if left <= 0:
-                        yield TriggerEvent({"status": "timeout"})
+                    pause = polling.pause(time.time())
+                    if pause is None:
+                        yield TriggerEvent({"status": ends_as})
                         return
-                    await asyncio.sleep(min(self.poll_interval, left))
+                    await asyncio.sleep(pause)
         except AdobeError as error:
-            yield TriggerEvent({"status": "error", "message": str(error), "transient": error.transient})
+            yield TriggerEvent({"status": "error", "error": error.as_json()})
+
+
+class AdobeWaitTrigger(AdobePollTrigger, Generic[T]):
+    """Waits for what a :class:`~airflow_provider_adobe_audiences.tasks.waiting.Waiter` waits for.
+
+    A subclass sets ``waiter`` in its ``__init__`` and has :meth:`ask`.
+    """
+
+    waiter: Waiter[T]
+
+    @property
+    def what(self) -> str:  # type: ignore[override]
+        """What is waited for, in words."""
+        return self.waiter.what
+
+    @abstractmethod
+    async def ask(self, session: AsyncAdobeSession, key: str) -> T:
+        """Return the status of one job.
+
+        :param session: sends calls.
+        :param key: one of ``waiter.pending()``.
+        """
+
+    def progress(self) -> str:
+        """Return how far everything is, in a few words."""
+        return self.waiter.progress()
+
+    async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
+        """Poll every job that is pending.
+
+        :param session: sends calls.
+        :returns: the waiter's result, ``None`` while something is pending.
+        """
+        for key in self.waiter.pending():
+            self.waiter.note(key, await self.ask(session, key), time.time())
+        return None if self.waiter.pending() else self.waiter.result()
