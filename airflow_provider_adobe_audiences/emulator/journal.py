@@ -26,9 +26,9 @@ class Entry:
     request_body: str | None = None
     #: None: no answer was given (yet).
     status: int | None = None
-    answer_headers: dict[str, str] = field(default_factory=dict)
-    answer_bytes: int = 0
-    answer_body: str | None = None
+    response_headers: dict[str, str] = field(default_factory=dict)
+    response_bytes: int = 0
+    response_body: str | None = None
     #: True: the service has carried out this write, whatever the client was told.
     committed: bool = False
     #: Id of the fault rule that was applied.

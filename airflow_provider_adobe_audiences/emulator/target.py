@@ -70,10 +70,10 @@ class TargetSwitches(ServiceSwitches):
     expired_token_shown: bool = Field(
         False, description="GET returns an expired token with `expiresIn` 0 instead (Adobe does not say)"
     )
-    token_needs_toggle: bool = Field(
+    token_requires_authentication: bool = Field(
         False, description="a token is only created while authentication is required (Adobe does not say)"
     )
-    toggle_drops_token: bool = Field(
+    disabling_authentication_drops_token: bool = Field(
         False, description="switching authentication off forgets the token (Adobe does not say)"
     )
     propagation_delay: float = Field(
@@ -93,17 +93,17 @@ class TargetSwitches(ServiceSwitches):
         ["fetch", "update", "batchUpdate", "batchStatus"],
         description="calls that need the token (sources disagree)",
     )
-    token_checked_without_toggle: bool = Field(
+    token_checked_when_optional: bool = Field(
         False,
         description=(
             "while authentication is not required, a wrong token that is sent is refused all the same (Adobe "
             "does not say)"
         ),
     )
-    bad_token_answer: Literal["403", "401", "200"] = Field(
+    bad_token_status: Literal["403", "401", "200"] = Field(
         "403", description="missing or wrong token; 200: `success` false, in XML (Adobe does not say)"
     )
-    old_token_header: bool = Field(
+    legacy_token_header: bool = Field(
         False, description="the header `access_token` of retired pages is accepted, too"
     )
     missing_permission_status: Literal[0, 401, 403, 500] = Field(
@@ -115,7 +115,7 @@ class TargetSwitches(ServiceSwitches):
     patch_status: Literal[200, 404, 405] = Field(
         200, description="answer to PATCH of the settings; it was added to the reference in 2026"
     )
-    put_forgets: bool = Field(
+    put_resets_omitted_settings: bool = Field(
         True,
         description=(
             "PUT of the settings sets fields that were left out to their defaults (Adobe does not say)"
@@ -127,9 +127,13 @@ class TargetSwitches(ServiceSwitches):
     profile_batch_polls: int = Field(
         1, ge=0, description="a profile batch is `incomplete` for so many questions"
     )
-    batch_end: Literal["complete", "stuck"] = Field("complete", description="what becomes of a batch then")
-    batch_failed_rows: int = Field(0, ge=0, description="so many rows of each batch fail")
-    batch_failed_rows_listed: bool = Field(True, description="the status lists failed rows (pages disagree)")
+    profile_batch_outcome: Literal["complete", "stuck"] = Field(
+        "complete", description="what becomes of a batch then"
+    )
+    profile_batch_failed_rows: int = Field(0, ge=0, description="so many rows of each batch fail")
+    profile_batch_failed_rows_listed: bool = Field(
+        True, description="the status lists failed rows (pages disagree)"
+    )
     batch_status_memory: int = Field(
         10, ge=1, description="the status of so many batches is remembered (a retired page)"
     )
@@ -263,10 +267,10 @@ class Target(Service):
             sha256=hashlib.sha256(body).hexdigest(),
             received=now,
             body=body if len(body) <= SHOWN_BODY else None,
-            end=self.switches.batch_end,
+            end=self.switches.profile_batch_outcome,
         )
         for number, (identity, attributes) in enumerate(rows):
-            if number < self.switches.batch_failed_rows or (
+            if number < self.switches.profile_batch_failed_rows or (
                 key == "thirdPartyId" and ("+" in identity or "/" in identity)
             ):
                 batch.failed.append(identity)
@@ -406,7 +410,10 @@ def router(emulator: Emulator) -> APIRouter:
     async def create_token(request: Request, tenant: str) -> Response:
         admin(request)
         scope = asked_scope(request)
-        if target.switches.token_needs_toggle and not target.settings["enableProfileApiAuthentication"]:
+        if (
+            target.switches.token_requires_authentication
+            and not target.settings["enableProfileApiAuthentication"]
+        ):
             raise problem(400, "Invalid.State", "Authentication is not required")
         return respond(target.switches.token_created_status, shown(target.issue(scope), scope), media_type=V1)
 
@@ -428,7 +435,7 @@ def router(emulator: Emulator) -> APIRouter:
         admin(request)
         left_out = (
             SETTINGS | {"enableProfileApiAuthentication": False}
-            if target.switches.put_forgets
+            if target.switches.put_resets_omitted_settings
             else target.settings
         )
         change_settings(left_out | checked(await request.json()))
@@ -446,11 +453,14 @@ def router(emulator: Emulator) -> APIRouter:
 
     def change_settings(settings: dict[str, Any]) -> None:
         target.settings = settings
-        if target.switches.toggle_drops_token and not settings["enableProfileApiAuthentication"]:
+        if (
+            target.switches.disabling_authentication_drops_token
+            and not settings["enableProfileApiAuthentication"]
+        ):
             target.issued["profile_api"].clear()
 
-    @routes.post("/_emulator/target/press-button")
-    async def press_button() -> Response:
+    @routes.post("/_emulator/target/profile-token")
+    async def create_profile_token() -> Response:
         """Somebody presses "Generate New Profile Authentication Token" in Target's UI."""
         target.issue()
         return respond(204)
@@ -463,15 +473,15 @@ def router(emulator: Emulator) -> APIRouter:
             return True
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
-        if not token and target.switches.old_token_header:
+        if not token and target.switches.legacy_token_header:
             token = request.headers.get("access_token", "")
         if not target.settings["enableProfileApiAuthentication"] and not (
-            token and target.switches.token_checked_without_toggle
+            token and target.switches.token_checked_when_optional
         ):
             return True
         if target.accepted_by_edge(token):
             return True
-        answer = int(target.switches.bad_token_answer)
+        answer = int(target.switches.bad_token_status)
         if answer == 200 and endpoint != "fetch":
             return False
         status = 401 if answer == 401 else 403
@@ -536,7 +546,7 @@ def router(emulator: Emulator) -> APIRouter:
                 "profilesNotFound": batch.not_found if done else 0,
                 "failedUpdates": len(batch.failed) if done else 0,
             }
-            if done and target.switches.batch_failed_rows_listed:
+            if done and target.switches.profile_batch_failed_rows_listed:
                 rest = "".join(
                     f"<profile><id>{escape(one)}</id><status>failed</status></profile>"
                     for one in batch.failed

@@ -121,10 +121,10 @@ class _Exchange:
                 headers.append((b"date", formatdate(self.emulator.clock.now(), usegmt=True).encode()))
             message["headers"] = headers
             self.entry.status = message["status"]
-            self.entry.answer_headers = self.emulator.redactor.headers(headers)
+            self.entry.response_headers = self.emulator.redactor.headers(headers)
         else:
             body = message.get("body", b"")
-            self.entry.answer_bytes += len(body)
+            self.entry.response_bytes += len(body)
             if self._answer_room > 0:
                 self._answer_body += body[: self._answer_room]
                 self._answer_room -= len(body)
@@ -142,7 +142,9 @@ class _Exchange:
                 self._request_body.decode("utf-8", "replace")
             )
         if self._answer_body:
-            self.entry.answer_body = self.emulator.redactor.text(self._answer_body.decode("utf-8", "replace"))
+            self.entry.response_body = self.emulator.redactor.text(
+                self._answer_body.decode("utf-8", "replace")
+            )
 
     # -- faults
 

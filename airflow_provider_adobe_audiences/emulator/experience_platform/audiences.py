@@ -160,9 +160,9 @@ def _ais(platform: ExperiencePlatform, base: str) -> APIRouter:
         for name in ("description", "audienceId"):
             if asked.get(name) is not None and (not isinstance(asked[name], str) or not asked[name].strip()):
                 raise ais_problem("100910-400", f"{name} must be a text.", who)
-        if switches.ais_longest_name and len(asked["name"]) > switches.ais_longest_name:
+        if switches.ais_max_name_length and len(asked["name"]) > switches.ais_max_name_length:
             raise ais_problem(
-                "100910-400", f"name has more than {switches.ais_longest_name} characters.", who
+                "100910-400", f"name has more than {switches.ais_max_name_length} characters.", who
             )
         newest = switches.ais_generation == "v4"
         audience_id = asked.get("audienceId") if newest else None
@@ -209,7 +209,7 @@ def _ups(platform: ExperiencePlatform) -> APIRouter:
         )
         sort, _, direction = asked.get("sort", "updateTime:desc").partition(":")
         found.sort(key=lambda document: str(document.get(sort, "")).lower(), reverse=direction == "desc")
-        limit = min(_whole(asked.get("limit"), switches.audiences_limit, 1), switches.audiences_limit_max)
+        limit = min(_whole(asked.get("limit"), switches.audiences_limit, 1), switches.audiences_max_limit)
         start = _whole(asked.get("start"), 0, 0)
         first = start * limit if switches.audiences_start == "page" else start
         children = found[first : first + limit]

@@ -55,7 +55,7 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         return batch
 
     def file_answer(status: int, file: StoredFile, headers: dict[str, str] | None = None) -> Response:
-        if switches.large_file_answers == "guides":
+        if switches.large_file_responses == "guides":
             return respond(status, None, headers)
         return respond(200, {"name": file.name, "sizeInBytes": file.size}, headers)
 
@@ -150,10 +150,10 @@ def router(platform: ExperiencePlatform) -> APIRouter:
             raise bad_request(f"The body is not the {length} bytes of its Content-Range.") from None
         if size != length:
             raise bad_request(f"The body has {size} bytes, its Content-Range {length}.")
-        if (first, last) not in file.parts or switches.part_twice == "overlap":
+        if (first, last) not in file.parts or switches.duplicate_part == "overlap":
             file.parts.append((first, last))
         file.size = max(file.size, last + 1)
-        return file_answer(200, file, _range(file) if switches.large_file_answers == "spec" else None)
+        return file_answer(200, file, _range(file) if switches.large_file_responses == "spec" else None)
 
     @routes.head(FILE)
     async def received(batch_id: str, dataset_id: str, name: str, who: Caller = caller) -> Response:
@@ -161,7 +161,7 @@ def router(platform: ExperiencePlatform) -> APIRouter:
 
     def _range(file: StoredFile) -> dict[str, str]:
         end = file.received()
-        return {"range": f"{switches.range_form}0-{end - 1}"} if end else {}
+        return {"range": f"{switches.range_format}0-{end - 1}"} if end else {}
 
     @routes.get("/batches/{batch_id}/datasets/{dataset_id}/preview")
     async def show(request: Request, batch_id: str, dataset_id: str, who: Caller = caller) -> Response:
@@ -199,7 +199,7 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         if action not in actions:
             raise bad_request("action must be COMPLETE, ABORT, FAIL or REVERT.")
         actions[action](batch, batches.status(batch))
-        return respond(200, None if switches.action_answer == "empty" else created(batch, "processing"))
+        return respond(200, None if switches.action_response == "empty" else created(batch, "processing"))
 
     def complete(batch: Batch, status: str) -> None:
         if batch.said == "completed":
@@ -216,7 +216,7 @@ def router(platform: ExperiencePlatform) -> APIRouter:
         batches.complete(batch)
 
     def abort(batch: Batch, status: str) -> None:
-        if status == "aborted" and switches.abort_twice == "accept":
+        if status == "aborted" and switches.repeated_abort == "accept":
             return
         if status != "loading" and not (switches.abort_window == "running" and batches.running(batch)):
             raise bad_request(f"Batch {batch.id} is {status}: it cannot be aborted.")

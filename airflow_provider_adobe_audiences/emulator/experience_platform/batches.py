@@ -176,9 +176,9 @@ class Batches:
             batch.percent, batch.diagnostics, dataset.required if dataset else (), switches.check_rows
         )
         batch.rejected = self.disk.place()
-        if len(batch.files) > switches.most_files:
+        if len(batch.files) > switches.max_files:
             message = (
-                f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.most_files} "
+                f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.max_files} "
                 "threshold)"
             )
             batch.outcome = Outcome(
@@ -216,7 +216,7 @@ class Batches:
             limit = switches.batch_abandon_seconds
             return "abandoned" if limit and now - batch.created / 1000 >= limit else "loading"
         if batch.said == "failed":
-            return switches.failure_word
+            return switches.failure_status
         if batch.said != "completed":
             return {"aborted": "aborted", "reverted": "inactive"}[batch.said]
         if switches.batch_stalls:
@@ -232,7 +232,7 @@ class Batches:
         if batch.ended is None:
             batch.ended = self._platform.clock.milliseconds()
             self.touch(batch)
-        return switches.failure_word if batch.outcome.failed else switches.success_word
+        return switches.failure_status if batch.outcome.failed else switches.success_status
 
     def succeeded(self, batch: Batch) -> bool:
         return self.status(batch) in {"success", "active"}

@@ -225,7 +225,7 @@ def _router(platform: ExperiencePlatform, base: str) -> APIRouter:
     @routes.post("/{audience_id}/runs")
     async def start(request: Request, audience_id: str, who: Caller = caller) -> Response:
         audience, asked = state.find(who, audience_id), await body(request, who, RunBody)
-        refusal = _guardrail(audience) if switches.external_limits else None
+        refusal = _guardrail(audience) if switches.external_guardrails else None
         if refusal:
             raise ais_problem("100960-422", refusal, who)
         run = Run(str(uuid.uuid4()), asked, state.start(), _user(who))
@@ -256,7 +256,7 @@ def _router(platform: ExperiencePlatform, base: str) -> APIRouter:
 
     def word(run: Run, *, poll: bool) -> str:
         status = state.status(run.work, poll=poll)
-        return switches.external_running_word if status == "PROCESSING" else status
+        return switches.external_running_status if status == "PROCESSING" else status
 
     def _guardrail(audience: ExternalAudience) -> str | None:
         if any(state.status(run.work, poll=False) == "PROCESSING" for run in audience.runs.values()):
