@@ -19,7 +19,7 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         "v4",
         description=(
             "metadata create: v4 takes `audienceId` and answers `id` too; v3 makes the `audienceId` and "
-            "answers no `id`"
+            "returns no `id`"
         ),
     )
     ais_audience_id: Literal["optional", "required"] = Field(
@@ -47,7 +47,7 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         ),
     )
     ais_max_name_length: int = Field(
-        0, ge=0, description="longest audience name, in characters; 0: no limit (Adobe does not say)"
+        0, ge=0, description="maximum length of a name, in characters; 0: no limit (Adobe does not say)"
     )
     audience_visible_seconds: float = Field(
         0, ge=0, description="a new audience shows in list and get only after so long (Adobe does not say)"
@@ -61,7 +61,9 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         20, gt=0, description="audiences per page when `limit` is not given (Adobe does not say)"
     )
     audiences_max_limit: int = Field(
-        100, gt=0, description="most audiences per page; a larger `limit` is cut to it (Adobe does not say)"
+        100,
+        gt=0,
+        description="maximum of audiences per page; a larger `limit` is cut to it (Adobe does not say)",
     )
     audiences_start: Literal["page", "offset"] = Field(
         "page", description="`start` and `_page.next` count pages or audiences (Adobe's documents differ)"
@@ -104,8 +106,12 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     batch_abandon_seconds: float = Field(
         0, ge=0, description="a batch never completed is `abandoned` after so long; 0: never"
     )
-    success_status: Literal["success", "active"] = Field("success", description="word for success (synonyms)")
-    failure_status: Literal["failed", "failure"] = Field("failed", description="word for failure (synonyms)")
+    success_status: Literal["success", "active"] = Field(
+        "success", description="status for success (synonyms)"
+    )
+    failure_status: Literal["failed", "failure"] = Field(
+        "failed", description="status for failure (synonyms)"
+    )
     any_dataset: bool = Field(True, description="every dataset id is known; false: registered ones only")
     external_id_duplicate: Literal["conflict", "bad_request", "accept", "existing"] = Field(
         "conflict",
@@ -125,13 +131,13 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         256_000_000,
         ge=0,
         description=(
-            "most bytes of a file in one PUT (Adobe's documents differ; whether MB or MiB is not said)"
+            "maximum bytes of a file in one PUT (Adobe's documents differ; whether MB or MiB is not said)"
         ),
     )
     put_limit_status: Literal[413, 400] = Field(
-        413, description="answer to a larger one (Adobe does not say)"
+        413, description="status for a larger one (Adobe does not say)"
     )
-    part_limit: int = Field(512_000_000, ge=0, description="most bytes of one part of a large file")
+    part_limit: int = Field(512_000_000, ge=0, description="maximum bytes of one part of a large file")
     put_created_status: Literal[200, 201] = Field(
         200, description="status of the first PUT of a file (guides: 200; spec: 201)"
     )
@@ -150,7 +156,7 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         "bytes=", description="what precedes `0-<last byte>` in the Range header of HEAD (Adobe does not say)"
     )
     action_response: Literal["empty", "batch"] = Field(
-        "empty", description="answer to COMPLETE, ABORT, FAIL, REVERT of a batch (guides, spec)"
+        "empty", description="response to COMPLETE, ABORT, FAIL, REVERT of a batch (guides, spec)"
     )
     abort_window: Literal["loading", "running"] = Field(
         "loading", description="ABORT until COMPLETE, or until the final status (Adobe's documents differ)"
@@ -173,7 +179,9 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     )
     check_rows: bool = Field(True, description="read every row; false: count lines only (for benchmarks)")
     max_files: int = Field(
-        25_000, gt=0, description="most files of a batch; one more and it fails (Adobe's documents differ)"
+        25_000,
+        gt=0,
+        description="maximum of files in a batch; one more and it fails (Adobe's documents differ)",
     )
     failed_listing_marker: bool = Field(
         True, description="`GET …/failed` lists a `_SUCCESS` marker too, as in samples"
