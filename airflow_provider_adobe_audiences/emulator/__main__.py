@@ -45,13 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--switch-table", action="store_true", help="print the table of switches as Markdown and end"
     )
-    asked = parser.parse_args(arguments)
-    if asked.switch_table:
+    options = parser.parse_args(arguments)
+    if options.switch_table:
         print(Emulator().switches.markdown(), end="")
         return 0
     try:
-        emulator = Emulator(**dict(_split(switch) for switch in asked.switch))
-        server = Server(emulator, asked.host, asked.port)
+        emulator = Emulator(**dict(_split(switch) for switch in options.switch))
+        server = Server(emulator, options.host, options.port)
         asyncio.run(_serve(server))
     except (KeyError, ValueError, OSError) as error:
         print(f"cannot start: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)

@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ASGI application: every service's router under one roof."""
+"""The ASGI application: the routes of every service under one roof."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from . import audience_manager, control, experience_platform, ims, target
-from .answers import Answer, on_answer
+from .core import Emulator
+from .responses import ErrorResponse, on_error_response
 from .wire import Wire
-
-if TYPE_CHECKING:
-    from .core import Emulator
 
 
 def create_app(emulator: Emulator) -> ASGIApp:
@@ -25,8 +21,10 @@ def create_app(emulator: Emulator) -> ASGIApp:
         openapi_url=None,
         redirect_slashes=False,
     )
-    api.add_exception_handler(Answer, on_answer)
-    api.include_router(control.router(emulator))
-    for service in (ims, experience_platform, audience_manager, target):
-        api.include_router(service.router(emulator))
+    api.state.emulator = emulator
+    for name, service in emulator.services.items():
+        setattr(api.state, name, service)
+    api.add_exception_handler(ErrorResponse, on_error_response)
+    for package in (control, ims, experience_platform, audience_manager, target):
+        api.include_router(package.routes)
     return Wire(api, emulator)

@@ -22,17 +22,19 @@ from .target import Target
 
 
 class GeneralSwitches(ServiceSwitches):
+    """Switches of the emulator as a whole."""
+
     journal_bodies: int = Field(
         2048,
         ge=0,
         description=(
-            "so many bytes of each request and answer body are kept in the journal (file uploads: none)"
+            "so many bytes of each request and response body are kept in the journal (file uploads: none)"
         ),
     )
     request_id: bool = Field(
         True,
         description=(
-            "answers carry `x-request-id`, the caller's if it sent one (documented for a neighbouring API "
+            "responses carry `x-request-id`, the caller's if it sent one (documented for a neighbouring API "
             "only)"
         ),
     )
@@ -57,11 +59,11 @@ class Emulator:
         self.holds = Holds()
         self.general = GeneralSwitches()
         self.ims = Ims(self)
-        self.gateway = Gateway(self)
-        self.platform = ExperiencePlatform(self)
-        self.audience_manager = AudienceManager(self)
-        self.target = Target(self)
-        #: By the names of their modules.
+        self.gateway = Gateway(self, self.ims)
+        self.platform = ExperiencePlatform(self, self.gateway)
+        self.audience_manager = AudienceManager(self, self.gateway, self.ims)
+        self.target = Target(self, self.gateway)
+        #: By the names of their packages.
         self.services: dict[str, Service] = {
             "ims": self.ims,
             "gateway": self.gateway,

@@ -40,21 +40,21 @@ class FaultRule(BaseModel):
             "being read"
         ),
     )
-    status: int | None = Field(None, ge=100, le=999, description="answer with this status")
-    headers: dict[str, str] = Field(default_factory=dict, description="answer with these headers")
-    body: Any = Field(None, description="answer with this body: text as it is, anything else as JSON")
+    status: int | None = Field(None, ge=100, le=999, description="respond with this status")
+    headers: dict[str, str] = Field(default_factory=dict, description="respond with these headers")
+    body: Any = Field(None, description="respond with this body: text as it is, anything else as JSON")
     delay: float = Field(0, ge=0, description="wait so many seconds first")
     drop: bool | Literal["reset", "close"] = Field(
-        False, description="no answer: reset the connection (true), or close it"
+        False, description="no response: reset the connection (true), or close it"
     )
     truncate: int | None = Field(
-        None, ge=0, description="close the connection after so many bytes of the answer's body"
+        None, ge=0, description="close the connection after so many bytes of the response's body"
     )
     drip: float | None = Field(
-        None, ge=0, description="send the answer's body byte by byte, so many seconds apart"
+        None, ge=0, description="send the response's body byte by byte, so many seconds apart"
     )
-    endless: bool = Field(False, description="an answer whose body never ends")
-    bomb: int | None = Field(None, gt=0, description="an answer whose gzip body unpacks to so many bytes")
+    endless: bool = Field(False, description="a response whose body never ends")
+    bomb: int | None = Field(None, gt=0, description="a response whose gzip body unpacks to so many bytes")
     expire_token: bool = Field(False, description="the access token of the request expires at this moment")
     hold: bool = Field(False, description="park the request until it is released")
 
@@ -69,7 +69,7 @@ class FaultRule(BaseModel):
 
     @model_validator(mode="after")
     def _does_something(self) -> FaultRule:
-        if self.answers or self.reshapes or self.delay or self.drop or self.expire_token or self.hold:
+        if self.responds or self.reshapes or self.delay or self.drop or self.expire_token or self.hold:
             return self
         raise ValueError(
             "the rule does nothing: give status, body, delay, drop, truncate, drip, endless, bomb, "
@@ -77,8 +77,8 @@ class FaultRule(BaseModel):
         )
 
     @property
-    def answers(self) -> bool:
-        """Does the rule bring its own answer?"""
+    def responds(self) -> bool:
+        """Does the rule bring its own response?"""
         return (
             self.status is not None
             or self.body is not None
@@ -89,10 +89,11 @@ class FaultRule(BaseModel):
 
     @property
     def reshapes(self) -> bool:
-        """Does the rule send the service's answer in an odd way?"""
+        """Does the rule send the service's response in an odd way?"""
         return self.truncate is not None or self.drip is not None
 
     def matches(self, method: str, target: str) -> bool:
+        """Return whether the rule is about this request."""
         return (self.method is None or self.method.upper() == method) and re.search(
             self.path, target
         ) is not None
@@ -140,11 +141,13 @@ class Faults:
         return number
 
     def remove(self, number: int) -> bool:
+        """Remove the rule with this id; return whether there was one."""
         before = len(self._rules)
         self._rules = [counted for counted in self._rules if counted.id != number]
         return len(self._rules) < before
 
     def clear(self) -> None:
+        """Remove all rules."""
         self._rules = []
 
     def as_list(self) -> list[dict[str, Any]]:
@@ -180,6 +183,7 @@ class Hold:
     released: asyncio.Future[Then] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return what the control API shows of it."""
         return {
             "id": self.id,
             "method": self.method,
@@ -198,6 +202,7 @@ class Holds:
         self._changed = threading.Condition()
 
     def as_list(self) -> list[dict[str, Any]]:
+        """Return the parked requests."""
         with self._changed:
             return [hold.as_dict() for hold in self._holds.values()]
 

@@ -4,26 +4,28 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request
 
-from .answers import Answer
-from .service import Service
+from .ims import Ims
+from .responses import ErrorResponse
+from .service import Environment, Service
 from .switches import ServiceSwitches
 
-if TYPE_CHECKING:
-    from .core import Emulator
-
 ORG_ID = re.compile(r"[0-9A-F]{24}@AdobeOrg", re.IGNORECASE)
-LONGEST_URL = 2000
+MAX_URL_LENGTH = 2000
+DEFAULT_SANDBOX = "prod"
 
 
 class GatewaySwitches(ServiceSwitches):
+    """Switches of the gateway."""
+
     rate_limit: int = Field(
         0,
         ge=0,
@@ -39,8 +41,8 @@ class GatewaySwitches(ServiceSwitches):
     sandbox_required: bool = Field(
         True,
         description=(
-            "Experience Platform refuses a request without `x-sandbox-name` (required; that the answer is "
-            "400 is a guess)"
+            "Experience Platform refuses a request without `x-sandbox-name` (required; that the status "
+            "is 400 is a guess)"
         ),
     )
     sandboxes: list[str] = Field(["prod"], description="known sandboxes; empty: any name is accepted")
@@ -54,38 +56,56 @@ class Caller:
     org_id: str
     sandbox: str = ""
 
+    @property
+    def user(self) -> str:
+        """The technical account of the credential."""
+        return f"{self.client_id}@techacct.adobe.com"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Organisation and sandbox: what is in another one is not there."""
+        return self.org_id, self.sandbox
+
+    @property
+    def sandbox_id(self) -> str:
+        """The id of the sandbox, always the same for the same sandbox."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.org_id}/{self.sandbox}"))
+
 
 class Gateway(Service):
     """The checks, and the rate limit over all callers."""
 
     switches: GatewaySwitches
 
-    def __init__(self, emulator: Emulator) -> None:
-        super().__init__(emulator)
+    def __init__(self, environment: Environment, ims: Ims) -> None:
+        super().__init__(environment)
+        self.ims = ims
         self.switches = GatewaySwitches()
         self._recent: deque[float] = deque()
 
     def reset(self) -> None:
+        """Forget the requests that the rate limit counts."""
         self._recent.clear()
 
     def snapshot(self) -> dict[str, Any]:
+        """Return how many requests the rate limit counts at present."""
         return {"recent_requests": len(self._recent)}
 
     def check(
         self, request: Request, *, api_key: bool = True, org: bool = True, sandbox: bool = False
     ) -> Caller:
-        """Return who is calling, or raise the gateway's refusal.
+        """Return who is calling.
 
         :param api_key: is ``x-api-key`` required?
         :param org: is ``x-gw-ims-org-id`` required?
-        :param sandbox: is ``x-sandbox-name`` required?
+        :param sandbox: is the call made in a sandbox, ``x-sandbox-name``?
+        :raises ErrorResponse: when the gateway refuses the request.
         """
-        ims = self.emulator.ims
         self._limit()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token.strip():
             raise refusal("403010", "Oauth token is missing.")
-        credential = ims.credential_of(token.strip()) if scheme.lower() == "bearer" else None
+        credential = self.ims.credential_of(token.strip()) if scheme.lower() == "bearer" else None
         if credential is None:
             raise refusal(
                 "401013",
@@ -95,7 +115,7 @@ class Gateway(Service):
         key = request.headers.get("x-api-key")
         if key is None and api_key:
             raise refusal("403000", "Api Key is required")
-        if key is not None and key not in ims.credentials:
+        if key is not None and key not in self.ims.credentials:
             raise refusal("403003", "Api Key is invalid")
         org_id = request.headers.get("x-gw-ims-org-id")
         if org_id is None and org:
@@ -110,19 +130,19 @@ class Gateway(Service):
         name = request.headers.get("x-sandbox-name")
         known = self.switches.sandboxes
         if name is None and self.switches.sandbox_required:
-            raise Answer(400, {"error_code": "400003", "message": "Missing header: x-sandbox-name"})
+            raise ErrorResponse(400, {"error_code": "400003", "message": "Missing header: x-sandbox-name"})
         if name is not None and known and name not in known:
             detail = f"There is no sandbox {name!r} in this organization."
-            raise Answer(
+            raise ErrorResponse(
                 403,
                 {"type": "/placeholder/type/uri", "status": 403, "title": "ForbiddenError", "detail": detail},
             )
-        return name or "prod"
+        return name or DEFAULT_SANDBOX
 
     def _limit(self) -> None:
         if not self.switches.rate_limit:
             return
-        now, window = self.emulator.clock.now(), self.switches.rate_limit_seconds
+        now, window = self.environment.clock.now(), self.switches.rate_limit_seconds
         while self._recent and self._recent[0] <= now - window:
             self._recent.popleft()
         if len(self._recent) < self.switches.rate_limit:
@@ -137,6 +157,6 @@ class Gateway(Service):
         raise refusal("429050", "Too many requests", headers)
 
 
-def refusal(code: str, message: str, headers: dict[str, str] | None = None) -> Answer:
+def refusal(code: str, message: str, headers: dict[str, str] | None = None) -> ErrorResponse:
     """Return the gateway's error with this six-digit code; its first three digits are the HTTP status."""
-    return Answer(int(code[:3]), {"error_code": code, "message": message}, headers)
+    return ErrorResponse(int(code[:3]), {"error_code": code, "message": message}, headers)

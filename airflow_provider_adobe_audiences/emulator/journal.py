@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-KEPT = 20_000
+MAX_ENTRIES = 20_000
 
 
 @dataclass
@@ -24,17 +24,18 @@ class Entry:
     write: bool
     request_bytes: int = 0
     request_body: str | None = None
-    #: None: no answer was given (yet).
+    #: None: no response was given (yet).
     status: int | None = None
-    answer_headers: dict[str, str] = field(default_factory=dict)
-    answer_bytes: int = 0
-    answer_body: str | None = None
+    response_headers: dict[str, str] = field(default_factory=dict)
+    response_bytes: int = 0
+    response_body: str | None = None
     #: True: the service has carried out this write, whatever the client was told.
     committed: bool = False
     #: Id of the fault rule that was applied.
     fault: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
+        """Return all fields."""
         return asdict(self)
 
 
@@ -42,19 +43,22 @@ class Journal:
     """The last requests, oldest first."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._numbers = itertools.count(1)
 
     @property
     def entries(self) -> list[Entry]:
+        """All that is kept, oldest first."""
         return list(self._entries)
 
     def add(self, **fields: Any) -> Entry:
+        """Add an entry, given by its fields, and return it."""
         entry = Entry(sequence=next(self._numbers), **fields)
         self._entries.append(entry)
         return entry
 
     def clear(self) -> None:
+        """Forget everything, and count from 1 again."""
         self._entries.clear()
         self._numbers = itertools.count(1)
 

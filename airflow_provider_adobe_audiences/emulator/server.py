@@ -110,7 +110,7 @@ class Server:
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Is it worth a line? Answers that faults cut short and requests that a restart cut off are not: they
+    """Is it worth a line? Responses that faults cut short and requests that a restart cut off are not: they
     were asked for.
     """
     reason = record.exc_info[1] if record.exc_info else None

@@ -1,35 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all services of the emulator have in common.
 
-A service is a module next to this one with three things: its switches (:class:`ServiceSwitches` with a
-described field for each behaviour that Adobe leaves open), its state (a :class:`Service`, named in
-:mod:`.core`), and ``router(emulator) -> APIRouter``. Its handlers are ``async def``: they share one event
-loop, so what lies between two ``await`` is atomic. They end early by raising :class:`.answers.Answer`, ask
-``emulator.gateway.check(request)`` who is calling, take the time from ``emulator.clock``, and tell
-``emulator.redactor`` every secret that they issue.
+A service is a package next to this module: ``models`` has its state (a :class:`Service`, named in
+:mod:`.core`), ``switches`` a described field for each behaviour that Adobe leaves open, ``routes`` its
+endpoints. It sees an :class:`Environment` and, where it needs them, the gateway and IMS; never the emulator.
+Handlers are ``async def``: they share one event loop, so what lies between two ``await`` is atomic. They end
+early by raising :class:`.responses.ErrorResponse`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from .clock import Clock
+from .redact import Redactor
 from .switches import ServiceSwitches
 
-if TYPE_CHECKING:
-    from .core import Emulator
+
+class Environment(Protocol):
+    """Where a service lives."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time, which tests can move."""
+
+    @property
+    def redactor(self) -> Redactor:
+        """Is told every secret that the service issues."""
+
+    @property
+    def url(self) -> str:
+        """Where the emulator listens, without a slash at the end."""
 
 
 class Service:
     """The state of one of Adobe's services.
 
-    :param emulator: the emulator that it belongs to; gives the clock, the redactor, the tokens.
+    :param environment: gives the clock, the redactor, the URL.
     """
 
     #: Narrowed by each service to its own model.
     switches: ServiceSwitches
 
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
 
     def reset(self) -> None:
         """Forget everything but the switches."""

@@ -20,15 +20,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .faults import FaultRule, Then
 from .journal import Entry
+from .responses import JSON
+from .routing import CONTROL
 
 if TYPE_CHECKING:
     from .core import Emulator
 
-CONTROL = "/_emulator"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 #: They create nothing that lasts: tokens, and questions too long for a URL.
-READING_POSTS = re.compile(r"/ims/token|/oauth/token|/bulk-get$")
-JSON = "application/json"
+READ_ONLY_POSTS = re.compile(r"/ims/token|/oauth/token|/bulk-get$")
 SMALL = 65_536
 NO_BODY = {204, 304}
 
@@ -50,7 +50,7 @@ class Wire:
 
 
 class _Exchange:
-    """One request with its answer."""
+    """One request with its response."""
 
     def __init__(self, emulator: Emulator, scope: Scope, receive: Receive, send: Send) -> None:
         self.emulator, self.scope, self._receive, self._send = emulator, scope, receive, send
@@ -64,18 +64,19 @@ class _Exchange:
             path=emulator.redactor.text(scope["path"]),
             query=emulator.redactor.text(query),
             headers=emulator.redactor.headers(scope["headers"]),
-            write=scope["method"] not in SAFE_METHODS and not READING_POSTS.search(scope["path"]),
+            write=scope["method"] not in SAFE_METHODS and not READ_ONLY_POSTS.search(scope["path"]),
         )
         scope["emulator.entry"] = self.entry
         binary = self.headers.get(b"content-type", b"").startswith(b"application/octet-stream")
         self._request_room = 0 if binary else emulator.general.journal_bodies
-        self._answer_room = emulator.general.journal_bodies
+        self._response_room = emulator.general.journal_bodies
         self._request_body = bytearray()
-        self._answer_body = bytearray()
+        self._response_body = bytearray()
         self._early: list[Message] = []
         self._silent = False
 
     async def run(self, app: ASGIApp) -> None:
+        """Let the application respond, under the first fault rule that applies."""
         found = self.emulator.faults.match(self.scope["method"], self.target)
         try:
             if found is None:
@@ -89,6 +90,7 @@ class _Exchange:
     # -- what the service reads and sends, undisturbed
 
     async def receive(self) -> Message:
+        """Return the next message of the client."""
         return self._early.pop(0) if self._early else await self._read()
 
     async def _read(self) -> Message:
@@ -121,13 +123,13 @@ class _Exchange:
                 headers.append((b"date", formatdate(self.emulator.clock.now(), usegmt=True).encode()))
             message["headers"] = headers
             self.entry.status = message["status"]
-            self.entry.answer_headers = self.emulator.redactor.headers(headers)
+            self.entry.response_headers = self.emulator.redactor.headers(headers)
         else:
             body = message.get("body", b"")
-            self.entry.answer_bytes += len(body)
-            if self._answer_room > 0:
-                self._answer_body += body[: self._answer_room]
-                self._answer_room -= len(body)
+            self.entry.response_bytes += len(body)
+            if self._response_room > 0:
+                self._response_body += body[: self._response_room]
+                self._response_room -= len(body)
             if not message.get("more_body"):
                 self._note_bodies()  # before the client can look
         await self._send(message)
@@ -141,8 +143,10 @@ class _Exchange:
             self.entry.request_body = self.emulator.redactor.text(
                 self._request_body.decode("utf-8", "replace")
             )
-        if self._answer_body:
-            self.entry.answer_body = self.emulator.redactor.text(self._answer_body.decode("utf-8", "replace"))
+        if self._response_body:
+            self.entry.response_body = self.emulator.redactor.text(
+                self._response_body.decode("utf-8", "replace")
+            )
 
     # -- faults
 
@@ -153,19 +157,19 @@ class _Exchange:
         ):
             await self._disturb_body(rule, app)
             return
-        answer: list[Message] = []
+        response: list[Message] = []
         if phase == "after":
-            answer = await self._buffered(app)
+            response = await self._buffered(app)
         elif int(self.headers.get(b"content-length", b"0")) <= SMALL:
             await self._read_ahead()
         if await self._trouble(rule) == "drop" or rule.drop:
             self._drop(rule)
-        elif rule.answers:
-            await self._own_answer(rule)
+        elif rule.responds:
+            await self._own_response(rule)
         elif rule.reshapes:
-            await self._reshape(rule, answer or await self._buffered(app))
-        elif answer:
-            for message in answer:
+            await self._reshape(rule, response or await self._buffered(app))
+        elif response:
+            for message in response:
                 await self.send(message)
         else:
             await app(self.scope, self.receive, self.relay)
@@ -185,7 +189,7 @@ class _Exchange:
             if not done and self.entry.request_bytes >= middle:
                 done = True
                 then = await self._trouble(rule)
-                if then == "drop" or rule.drop or rule.answers:
+                if then == "drop" or rule.drop or rule.responds:
                     over = True
                     if then == "drop" or rule.drop:
                         self._drop(rule)
@@ -203,7 +207,7 @@ class _Exchange:
             await app(self.scope, receive, relay)
         finally:
             if over and not self._silent:
-                await self._own_answer(rule)
+                await self._own_response(rule)
 
     async def _read_ahead(self) -> None:
         """Let a small request come in whole, so that every client has sent it when the fault strikes."""
@@ -211,7 +215,7 @@ class _Exchange:
             self._early.append(await self._read())
 
     async def _buffered(self, app: ASGIApp, receive: Receive | None = None) -> list[Message]:
-        """Let the service do its work and keep its answer back."""
+        """Let the service do its work and keep its response back."""
         messages: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -231,7 +235,7 @@ class _Exchange:
             then = await self.emulator.holds.park(
                 self.scope["method"], self.target, rule.phase, self.entry.sequence
             )
-            # A client that went away meanwhile never finished asking, and cannot be answered.
+            # A client that went away meanwhile never finished asking, and can get no response.
             return "drop" if self._gone() and then != "process" else then
         return "continue"
 
@@ -248,7 +252,7 @@ class _Exchange:
         else:
             reset(self.transport)
 
-    async def _own_answer(self, rule: FaultRule) -> None:
+    async def _own_response(self, rule: FaultRule) -> None:
         headers = {"content-type": JSON, **{name.lower(): value for name, value in rule.headers.items()}}
         body = (
             b""
@@ -274,10 +278,10 @@ class _Exchange:
             await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self.send({"type": "http.response.body", "body": b""})
 
-    async def _reshape(self, rule: FaultRule, answer: list[Message]) -> None:
-        if not answer:
+    async def _reshape(self, rule: FaultRule, response: list[Message]) -> None:
+        if not response:
             return
-        start, body = answer[0], b"".join(message.get("body", b"") for message in answer[1:])
+        start, body = response[0], b"".join(message.get("body", b"") for message in response[1:])
         headers = [
             (name, value)
             for name, value in start["headers"]

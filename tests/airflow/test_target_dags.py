@@ -345,7 +345,7 @@ def test_a_token_that_was_rotated_behind_the_back_fails_clearly(
     deferrable: bool,
     caplog: Any,
 ) -> None:
-    emulator.switches["bad_token_answer"] = answer
+    emulator.switches["bad_token_status"] = answer
     with dag:
         rotate = AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE)
 
@@ -371,7 +371,8 @@ def test_a_token_that_was_rotated_behind_the_back_fails_clearly(
 
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize(
-    "switches", [{"batch_end": "stuck"}, {"batch_failed_rows": 1}, {"batch_status_host": "foreign"}]
+    "switches",
+    [{"profile_batch_outcome": "stuck"}, {"profile_batch_failed_rows": 1}, {"batch_status_host": "foreign"}],
 )
 def test_an_update_that_did_not_work_fails(
     dag: DAG, run_dag: Run, emulator: Any, upload: Path, switches: dict[str, Any], deferrable: bool
@@ -460,7 +461,7 @@ def test_a_retry_uploads_again_what_target_has_forgotten_since(
 
 
 def test_failed_rows_can_be_accepted(dag: DAG, run_dag: Run, xcom: Run, emulator: Any, upload: Path) -> None:
-    emulator.switches["batch_failed_rows"] = 1
+    emulator.switches["profile_batch_failed_rows"] = 1
     emulator.target.settings["enableProfileApiAuthentication"] = False
     with dag:
         AdobeBulkProfileUpdateOperator(

@@ -339,20 +339,20 @@ class _Operation:
             yield f"status {status} is not documented"
             return
         answer = self._resolved(documented[str(status)])
-        if status == 204 or (not entry["answer_bytes"] and answer.get(_BODY_OPTIONAL)):
+        if status == 204 or (not entry["response_bytes"] and answer.get(_BODY_OPTIONAL)):
             return
         if self.method != "HEAD" and answer.get("content"):
             yield from self._content_problems(
                 answer["content"],
-                entry["answer_headers"].get("content-type"),
-                entry["answer_body"],
-                entry["answer_bytes"],
+                entry["response_headers"].get("content-type"),
+                entry["response_body"],
+                entry["response_bytes"],
             )
-        elif status < 400 and self.method != "HEAD" and entry["answer_bytes"]:
+        elif status < 400 and self.method != "HEAD" and entry["response_bytes"]:
             yield f"status {status} has a body, the file shows none"
         for name, header in answer.get("headers", {}).items():
-            if name.lower() in entry["answer_headers"]:
-                value = _read_as(entry["answer_headers"][name.lower()], header["schema"])
+            if name.lower() in entry["response_headers"]:
+                value = _read_as(entry["response_headers"][name.lower()], header["schema"])
                 yield from self._problems(value, header["schema"], f"header {name}")
 
     def _content_problems(

@@ -28,9 +28,9 @@ ACCEPT = {"accept": "application/vnd.adobe.external.audiences+json; version=2"}
 BODIES = {"journal_bodies": 1_000_000, "batch_polls": 1}
 #: Answer as the files say wherever a switch lets the emulator choose.
 AS_SPECIFIED = {
-    "large_file_answers": "spec",
+    "large_file_responses": "spec",
     "put_created_status": 201,
-    "action_answer": "batch",
+    "action_response": "batch",
     "ups_write_status": 201,
     "audiences_external_type": "ExternalAudience",
 }
@@ -276,10 +276,10 @@ def test_every_exception_is_needed(
     ("changes", "problem"),
     (
         ({"status": 202}, "status 202 is not documented"),
-        ({"answer_body": '{"x": {"status": "lost"}}', "answer_bytes": 25}, "'lost' is not one of"),
-        ({"answer_body": '{"x": {"state": "success"}}', "answer_bytes": 27}, "'state' was unexpected"),
-        ({"answer_headers": {"content-type": "text/html"}}, "media type 'text/html' is not documented"),
-        ({"answer_bytes": 0}, "there is no body"),
+        ({"response_body": '{"x": {"status": "lost"}}', "response_bytes": 25}, "'lost' is not one of"),
+        ({"response_body": '{"x": {"state": "success"}}', "response_bytes": 27}, "'state' was unexpected"),
+        ({"response_headers": {"content-type": "text/html"}}, "media type 'text/html' is not documented"),
+        ({"response_bytes": 0}, "there is no body"),
         ({"query": "agregate=true"}, "query agregate is not documented"),
         ({"query": "aggregate=1"}, "'1' is not of type 'boolean'"),
         ({"headers": {}}, "header x-api-key is missing"),
@@ -312,4 +312,4 @@ def test_a_body_that_the_journal_has_cut(
         if entry.path.startswith(f"{CATALOG}/batches/") and entry.status == 200
     )
     with pytest.raises(ValueError, match="journal_bodies"):
-        specification.validate_answer(replace(entry, answer_bytes=entry.answer_bytes + 1))
+        specification.validate_answer(replace(entry, response_bytes=entry.response_bytes + 1))

@@ -371,7 +371,7 @@ def test_the_legacy_grant_authenticates_and_sends_nothing_of_ims(emulator, setti
     (entry,) = emulator.journal.find("POST", "/groups")
     assert "x-api-key" not in entry.headers
     assert "x-gw-ims-org-id" not in entry.headers
-    assert emulator.audience_manager.legacy_token_requests == ["password"]
+    assert emulator.audience_manager.tokens.requests == ["password"]
     assert emulator.ims.token_requests == 0
 
 
@@ -381,29 +381,29 @@ def test_the_legacy_token_is_refreshed_with_the_newest_refresh_token(emulator, s
     with AdobeSession(settings(**LEGACY), on_token=told.append) as session:
         for _ in range(3):
             session.send(aam.list_groups())
-            for token in list(emulator.audience_manager.legacy_tokens):
+            for token in list(emulator.audience_manager.tokens.access):
                 emulator.expire_token(token)
         session.send(aam.list_groups())
 
-    assert emulator.audience_manager.legacy_token_requests == [
+    assert emulator.audience_manager.tokens.requests == [
         "password",
         "refresh_token",
         "refresh_token",
         "refresh_token",
     ]
-    secrets = {*emulator.audience_manager.legacy_tokens, "emulator-password", "emulator-client-secret"}
+    secrets = {*emulator.audience_manager.tokens.access, "emulator-password", "emulator-client-secret"}
     assert not [secret for secret in secrets if secret in caplog.text]
-    assert set(emulator.audience_manager.legacy_tokens) <= set(told)
+    assert set(emulator.audience_manager.tokens.access) <= set(told)
 
 
 def test_without_a_working_refresh_token_the_password_is_used_again(emulator, settings):
     with AdobeSession(settings(**LEGACY)) as session:
         session.send(aam.list_groups())
-        emulator.audience_manager.refresh_tokens.clear()
-        emulator.expire_token(next(iter(emulator.audience_manager.legacy_tokens)))
+        emulator.audience_manager.tokens.refresh.clear()
+        emulator.expire_token(next(iter(emulator.audience_manager.tokens.access)))
         session.send(aam.list_groups())
 
-    assert emulator.audience_manager.legacy_token_requests == ["password", "refresh_token", "password"]
+    assert emulator.audience_manager.tokens.requests == ["password", "refresh_token", "password"]
 
 
 def test_the_401_that_echoes_the_token_is_redacted(emulator, settings, caplog):
@@ -412,8 +412,8 @@ def test_the_401_that_echoes_the_token_is_redacted(emulator, settings, caplog):
     with AdobeSession(settings(**LEGACY)) as session, pytest.raises(AdobeAuthenticationError) as caught:
         session.send(aam.list_groups())
 
-    assert emulator.audience_manager.legacy_tokens
-    for token in emulator.audience_manager.legacy_tokens:
+    assert emulator.audience_manager.tokens.access
+    for token in emulator.audience_manager.tokens.access:
         assert token not in str(caught.value)
         assert token not in repr(caught.value)
         assert token not in caplog.text

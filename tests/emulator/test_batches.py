@@ -155,7 +155,7 @@ def test_statuses_move_with_time(
 def test_statuses_move_with_polls(
     emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp
 ) -> None:
-    emulator.switches.update({"batch_polls": 2, "success_word": "active"})
+    emulator.switches.update({"batch_polls": 2, "success_status": "active"})
     batch = create_batch()
     upload(batch, b"{}\n")
     act(batch, "COMPLETE")
@@ -187,7 +187,7 @@ def test_abort(
     upload(loaded, b"{}\n")
     act(loaded, "COMPLETE")
     assert act(loaded, "ABORT").status_code == 400
-    emulator.switches.update({"abort_window": "running", "abort_twice": "refuse"})
+    emulator.switches.update({"abort_window": "running", "repeated_abort": "refuse"})
     assert [act(loaded, "ABORT").status_code, act(loaded, "ABORT").status_code] == [200, 400]
     assert look_up(loaded)["status"] == "aborted"
 
@@ -223,7 +223,7 @@ def test_stalled_abandoned_and_too_many_files(
     emulator: RunningEmulator, create_batch: Any, upload: Upload, act: Act, look_up: LookUp
 ) -> None:
     emulator.switches.update(
-        {"batch_polls": 0, "batch_stalls": True, "most_files": 1, "batch_abandon_seconds": 60}
+        {"batch_polls": 0, "batch_stalls": True, "max_files": 1, "batch_abandon_seconds": 60}
     )
     batch = create_batch()
     upload(batch, b"{}\n")

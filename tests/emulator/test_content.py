@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_adobe_audiences.emulator.experience_platform.records import InputFormat, records
+from airflow_provider_adobe_audiences.emulator.experience_platform.models.records import InputFormat, records
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.emulator.server import RunningEmulator

@@ -33,7 +33,7 @@ def test_entries(emulator: RunningEmulator, adobe: httpx.Client, create_batch: A
         False,
     )
     assert '"datasetId"' in first["request_body"]
-    assert '"loading"' in first["answer_body"]
+    assert '"loading"' in first["response_body"]
     assert first["request_bytes"] == len(first["request_body"])
     assert [
         entry["sequence"]
@@ -55,7 +55,7 @@ def test_bodies_are_cut_and_uploads_left_out(
     emulator.switches["journal_bodies"] = 10
     upload(create_batch(), b"x" * 1000)
     create, put = emulator.journal.entries
-    assert (create.request_body, len(create.answer_body or "")) == ('{"datasetI', 10)
+    assert (create.request_body, len(create.response_body or "")) == ('{"datasetI', 10)
     assert (put.request_body, put.request_bytes) == (None, 1000)
 
 

@@ -89,7 +89,7 @@ def test_the_same_part_again(emulator: RunningEmulator, large: LargeFile) -> Non
 
 
 def test_the_same_part_again_overlaps_when_switched(emulator: RunningEmulator, large: LargeFile) -> None:
-    emulator.switches["part_twice"] = "overlap"
+    emulator.switches["duplicate_part"] = "overlap"
     large.part(0, b"x" * 10)
     large.part(0, b"x" * 10)
     assert large.act("COMPLETE").status_code == 400
@@ -104,7 +104,7 @@ def test_bad_ranges(emulator: RunningEmulator, large: LargeFile, content_range: 
 
 
 def test_the_answers_of_the_specification(emulator: RunningEmulator, large: LargeFile) -> None:
-    emulator.switches.update({"large_file_answers": "spec", "range_form": "bytes "})
+    emulator.switches.update({"large_file_responses": "spec", "range_format": "bytes "})
     answer = large.part(0, b"x" * 10)
     assert (answer.status_code, answer.json(), answer.headers["range"]) == (
         200,

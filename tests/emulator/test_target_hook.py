@@ -53,7 +53,7 @@ USES: dict[str, tuple[Callable[[AdobeTargetHook], Any], str]] = {
 @pytest.mark.parametrize("answer", ["403", "401", "200"])
 @pytest.mark.parametrize("use", USES)
 def test_a_token_that_was_rotated_meanwhile_is_read_once_more(emulator: Any, use: str, answer: str) -> None:
-    emulator.switches["bad_token_answer"] = answer
+    emulator.switches["bad_token_status"] = answer
     old = emulator.target.issue().value
     new = emulator.target.issue().value
     hook, readings = hook_reading(old, new)

@@ -675,7 +675,7 @@ def test_rotators_at_once_all_end_with_targets_token(
 def test_the_edge_learns_of_the_token_later(
     emulator: Any, rotate: Rotate, in_step: MemoryStore, answer: str
 ) -> None:
-    emulator.switches.update({"propagation_delay": 0.6, "bad_token_answer": answer})
+    emulator.switches.update({"propagation_delay": 0.6, "bad_token_status": answer})
     emulator.target.issued["profile_api"][0].issued -= 60
     result = rotate(in_step, force=True, verify_timeout=10.0)
     assert result.verified == "accepted"
@@ -715,7 +715,7 @@ def test_without_the_toggle_a_wrong_token_is_refused_only_on_demand(
     emulator: Any, session: AdobeSession, checked: bool
 ) -> None:
     emulator.target.settings["enableProfileApiAuthentication"] = False
-    emulator.switches["token_checked_without_toggle"] = checked
+    emulator.switches["token_checked_when_optional"] = checked
     right = emulator.target.issue().value
     answers = [session.send(probe_profile_token("emulator", token)) for token in (None, right, "wrong")]
     assert answers == [True, True, not checked]

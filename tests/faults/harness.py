@@ -336,7 +336,7 @@ def undisturbed(world: World, row: Row) -> list[Request]:
                     query=entry.query,
                     write=entry.write,
                     sends_body=entry.request_bytes > 0,
-                    gets_body=entry.answer_bytes > 0,
+                    gets_body=entry.response_bytes > 0,
                     phase=phase,
                 )
             )

@@ -19,7 +19,7 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         "v4",
         description=(
             "metadata create: v4 takes `audienceId` and answers `id` too; v3 makes the `audienceId` and "
-            "answers no `id`"
+            "returns no `id`"
         ),
     )
     ais_audience_id: Literal["optional", "required"] = Field(
@@ -46,8 +46,8 @@ class ExperiencePlatformSwitches(ServiceSwitches):
             "not say)"
         ),
     )
-    ais_longest_name: int = Field(
-        0, ge=0, description="longest audience name, in characters; 0: no limit (Adobe does not say)"
+    ais_max_name_length: int = Field(
+        0, ge=0, description="maximum length of a name, in characters; 0: no limit (Adobe does not say)"
     )
     audience_visible_seconds: float = Field(
         0, ge=0, description="a new audience shows in list and get only after so long (Adobe does not say)"
@@ -60,8 +60,10 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     audiences_limit: int = Field(
         20, gt=0, description="audiences per page when `limit` is not given (Adobe does not say)"
     )
-    audiences_limit_max: int = Field(
-        100, gt=0, description="most audiences per page; a larger `limit` is cut to it (Adobe does not say)"
+    audiences_max_limit: int = Field(
+        100,
+        gt=0,
+        description="maximum of audiences per page; a larger `limit` is cut to it (Adobe does not say)",
     )
     audiences_start: Literal["page", "offset"] = Field(
         "page", description="`start` and `_page.next` count pages or audiences (Adobe's documents differ)"
@@ -81,13 +83,13 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         None, ge=0, description="instead: so many status reads until it is done"
     )
     external_outcome: Literal["SUCCESS", "FAILED"] = Field("SUCCESS", description="how creation and runs end")
-    external_running_word: str = Field(
+    external_running_status: str = Field(
         "PROCESSING", description="status of a run in progress (Adobe does not say)"
     )
     external_create_status: Literal[202, 200] = Field(
         202, description="status of create (Adobe's documents differ)"
     )
-    external_limits: bool = Field(
+    external_guardrails: bool = Field(
         True,
         description=(
             "enforce the guardrails: 10 runs per audience, 100 runs per sandbox, one run at a time (422, "
@@ -104,8 +106,12 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     batch_abandon_seconds: float = Field(
         0, ge=0, description="a batch never completed is `abandoned` after so long; 0: never"
     )
-    success_word: Literal["success", "active"] = Field("success", description="word for success (synonyms)")
-    failure_word: Literal["failed", "failure"] = Field("failed", description="word for failure (synonyms)")
+    success_status: Literal["success", "active"] = Field(
+        "success", description="status for success (synonyms)"
+    )
+    failure_status: Literal["failed", "failure"] = Field(
+        "failed", description="status for failure (synonyms)"
+    )
     any_dataset: bool = Field(True, description="every dataset id is known; false: registered ones only")
     external_id_duplicate: Literal["conflict", "bad_request", "accept", "existing"] = Field(
         "conflict",
@@ -125,17 +131,17 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         256_000_000,
         ge=0,
         description=(
-            "most bytes of a file in one PUT (Adobe's documents differ; whether MB or MiB is not said)"
+            "maximum bytes of a file in one PUT (Adobe's documents differ; whether MB or MiB is not said)"
         ),
     )
     put_limit_status: Literal[413, 400] = Field(
-        413, description="answer to a larger one (Adobe does not say)"
+        413, description="status for a larger one (Adobe does not say)"
     )
-    part_limit: int = Field(512_000_000, ge=0, description="most bytes of one part of a large file")
+    part_limit: int = Field(512_000_000, ge=0, description="maximum bytes of one part of a large file")
     put_created_status: Literal[200, 201] = Field(
         200, description="status of the first PUT of a file (guides: 200; spec: 201)"
     )
-    large_file_answers: Literal["guides", "spec"] = Field(
+    large_file_responses: Literal["guides", "spec"] = Field(
         "guides",
         description=(
             "INITIALIZE, PATCH, COMPLETE of a large file: 201, 200, 201 without body, or 200 with File "
@@ -143,19 +149,19 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         ),
     )
     large_files: bool = Field(True, description="the large-file protocol is there (Adobe's documents differ)")
-    part_twice: Literal["replace", "overlap"] = Field(
+    duplicate_part: Literal["replace", "overlap"] = Field(
         "replace", description="the same Content-Range again: replaces, or overlaps (Adobe does not say)"
     )
-    range_form: Literal["bytes=", "bytes ", ""] = Field(
+    range_format: Literal["bytes=", "bytes ", ""] = Field(
         "bytes=", description="what precedes `0-<last byte>` in the Range header of HEAD (Adobe does not say)"
     )
-    action_answer: Literal["empty", "batch"] = Field(
-        "empty", description="answer to COMPLETE, ABORT, FAIL, REVERT of a batch (guides, spec)"
+    action_response: Literal["empty", "batch"] = Field(
+        "empty", description="response to COMPLETE, ABORT, FAIL, REVERT of a batch (guides, spec)"
     )
     abort_window: Literal["loading", "running"] = Field(
         "loading", description="ABORT until COMPLETE, or until the final status (Adobe's documents differ)"
     )
-    abort_twice: Literal["accept", "refuse"] = Field(
+    repeated_abort: Literal["accept", "refuse"] = Field(
         "accept", description="ABORT of an aborted batch (Adobe does not say)"
     )
     complete_without_files: Literal["fail", "success", "refuse"] = Field(
@@ -172,8 +178,10 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         0, ge=0, le=100, description="`partialIngestionPercent` when a batch does not give it"
     )
     check_rows: bool = Field(True, description="read every row; false: count lines only (for benchmarks)")
-    most_files: int = Field(
-        25_000, gt=0, description="most files of a batch; one more and it fails (Adobe's documents differ)"
+    max_files: int = Field(
+        25_000,
+        gt=0,
+        description="maximum of files in a batch; one more and it fails (Adobe's documents differ)",
     )
     failed_listing_marker: bool = Field(
         True, description="`GET …/failed` lists a `_SUCCESS` marker too, as in samples"

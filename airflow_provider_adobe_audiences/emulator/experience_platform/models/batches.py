@@ -10,21 +10,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from airflow_provider_adobe_audiences.emulator.experience_platform.switches import ExperiencePlatformSwitches
+from airflow_provider_adobe_audiences.emulator.gateway import Caller
+from airflow_provider_adobe_audiences.emulator.service import Environment
 
 from .files import Disk, StoredFile
 from .ingestion import Judgement, Outcome, accepted, ingest
 from .records import InputFormat
 
-if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.emulator.gateway import Caller
-
-    from . import ExperiencePlatform
-
 #: What a batch goes through between COMPLETE and its end.
 STEPS = ("loaded", "queued", "processing", "staging", "staged")
 #: Read at once, not in a thread: the status is then exact to the poll.
-SMALL = 4 << 20
+MAX_READ_AT_ONCE = 4 << 20
 _ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -51,12 +50,12 @@ class Batch:
     written: InputFormat
     created: int
     updated: int
-    asked: dict[str, Any]
+    body: dict[str, Any]
     percent: int
     diagnostics: bool
     files: dict[str, StoredFile] = field(default_factory=dict)
-    #: What the client said last: loading, completed, aborted, failed, reverted.
-    said: str = "loading"
+    #: What the client made of it last: loading, completed, aborted, failed, reverted.
+    state: str = "loading"
     completed: float = 0.0
     polls: int = 0
     changes: int = 0
@@ -67,17 +66,27 @@ class Batch:
 
     @property
     def version(self) -> str:
+        """Version of its metadata."""
         return f"1.0.{self.changes}"
 
+    @property
+    def replay(self) -> dict[str, Any]:
+        """What it replaces; empty: nothing."""
+        return {
+            key: [plain_id(text) for text in value] if isinstance(value, list) else value
+            for key, value in (self.body.get("replay") or {}).items()
+        }
+
     def paths(self) -> list[tuple[str, Path]]:
+        """Return name and place of each complete file."""
         return [(file.name, file.path) for file in self.files.values() if file.complete]
 
 
 class Batches:
     """All batches of all organisations and sandboxes."""
 
-    def __init__(self, platform: ExperiencePlatform) -> None:
-        self._platform = platform
+    def __init__(self, environment: Environment, switches: ExperiencePlatformSwitches) -> None:
+        self._environment, self._switches = environment, switches
         self.disk = Disk()
         self.batches: dict[str, Batch] = {}
         self.datasets: dict[str, Dataset] = {}
@@ -85,11 +94,13 @@ class Batches:
         self._thread: ThreadPoolExecutor | None = None
 
     def reset(self) -> None:
+        """Forget all batches and datasets."""
         self.batches.clear()
         self.datasets.clear()
         self.disk.clear()
 
     def close(self) -> None:
+        """Remove all files, and end the thread that reads them."""
         self.disk.clear()
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
@@ -103,39 +114,41 @@ class Batches:
     def dataset(self, dataset_id: str) -> Dataset | None:
         """Return a dataset; None when it is unknown."""
         known = self.datasets.get(dataset_id)
-        if known is None and self._platform.switches.any_dataset:
+        if known is None and self._switches.any_dataset:
             return Dataset(dataset_id, dataset_id)
         return known
 
-    def create(self, caller: Caller, asked: dict[str, Any], written: InputFormat) -> Batch:
-        now = self._platform.clock.milliseconds()
-        number, percent = batch_id(), asked.get("partialIngestionPercent")
+    def create(self, caller: Caller, body: dict[str, Any], written: InputFormat) -> Batch:
+        """Create a batch; ``body`` is the body of the request."""
+        now = self._environment.clock.milliseconds()
+        number, percent = batch_id(), body.get("partialIngestionPercent")
         batch = Batch(
             id=number,
-            external_id=asked.get("externalId") or number,
+            external_id=body.get("externalId") or number,
             caller=caller,
-            dataset_id=asked["datasetId"],
+            dataset_id=body["datasetId"],
             written=written,
             created=now,
             updated=now,
-            asked=asked,
-            percent=self._platform.switches.partial_ingestion_default if percent is None else percent,
-            diagnostics=bool(asked.get("enableErrorDiagnostics", False)),
+            body=body,
+            percent=self._switches.partial_ingestion_default if percent is None else percent,
+            diagnostics=bool(body.get("enableErrorDiagnostics", False)),
         )
         self.batches[batch.id] = batch
         return batch
 
     def find(self, caller: Caller, number: str) -> Batch | None:
+        """Return the batch with this id; None when it is not in the sandbox of the caller."""
         batch = self.batches.get(number)
-        return batch if batch is not None and _same_place(batch.caller, caller) else None
+        return batch if batch is not None and batch.caller.place == caller.place else None
 
     def of(self, caller: Caller) -> list[Batch]:
         """Return the batches of an organisation's sandbox, oldest first."""
-        return [batch for batch in self.batches.values() if _same_place(batch.caller, caller)]
+        return [batch for batch in self.batches.values() if batch.caller.place == caller.place]
 
     def by_external_id(self, org_id: str, external_id: str) -> Batch | None:
         """Return the batch that holds an external id; it is unique in the organisation."""
-        freed = self._platform.switches.external_id_freed
+        freed = self._switches.external_id_freed
         for batch in reversed(self.batches.values()):
             if batch.caller.org_id == org_id and batch.external_id == external_id:
                 if freed and self.status(batch) in {"failed", "failure", "aborted", "abandoned"}:
@@ -146,21 +159,22 @@ class Batches:
     # -- changes
 
     def touch(self, batch: Batch) -> None:
-        batch.updated = self._platform.clock.milliseconds()
+        """Note that a batch was changed just now."""
+        batch.updated = self._environment.clock.milliseconds()
         batch.changes += 1
 
-    def say(self, batch: Batch, word: str) -> None:
-        """Note what the client said: aborted, failed or reverted."""
-        batch.said = word
-        batch.ended = self._platform.clock.milliseconds()
+    def set_state(self, batch: Batch, state: str) -> None:
+        """Note what the client made of it: aborted, failed or reverted."""
+        batch.state = state
+        batch.ended = self._environment.clock.milliseconds()
         self.touch(batch)
 
     def complete(self, batch: Batch) -> None:
         """Take the batch in: from now on its status moves by itself."""
-        batch.said = "completed"
-        batch.completed = self._platform.clock.now()
+        batch.state = "completed"
+        batch.completed = self._environment.clock.now()
         self.touch(batch)
-        if sum(file.size for file in batch.files.values()) <= SMALL:
+        if sum(file.size for file in batch.files.values()) <= MAX_READ_AT_ONCE:
             self._read(batch)
             return
         if self._thread is None:
@@ -170,15 +184,15 @@ class Batches:
         reading.add_done_callback(self._reading.discard)
 
     def _read(self, batch: Batch) -> None:
-        switches = self._platform.switches
+        switches = self._switches
         dataset = self.dataset(batch.dataset_id)
         judgement = Judgement(
             batch.percent, batch.diagnostics, dataset.required if dataset else (), switches.check_rows
         )
         batch.rejected = self.disk.place()
-        if len(batch.files) > switches.most_files:
+        if len(batch.files) > switches.max_files:
             message = (
-                f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.most_files} "
+                f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.max_files} "
                 "threshold)"
             )
             batch.outcome = Outcome(
@@ -192,11 +206,11 @@ class Batches:
             except FileNotFoundError:  # a reset, while a thread was reading
                 return
         for predecessor in self._predecessors(batch) if not batch.outcome.failed else ():
-            if predecessor.said == "completed":
-                self.say(predecessor, "reverted")
+            if predecessor.state == "completed":
+                self.set_state(predecessor, "reverted")
 
     def _predecessors(self, batch: Batch) -> Iterator[Batch]:
-        replay = batch.asked.get("replay") or {}
+        replay = batch.body.get("replay") or {}
         ids = {plain_id(text) for text in replay.get("predecessors", [])}
         externals = {plain_id(text) for text in replay.get("predecessorsByExternalId", [])}
         for other in list(self.batches.values()):
@@ -211,14 +225,15 @@ class Batches:
         return self.status(batch)
 
     def status(self, batch: Batch) -> str:
-        switches, now = self._platform.switches, self._platform.clock.now()
-        if batch.said == "loading":
+        """Return the status; looking does not count."""
+        switches, now = self._switches, self._environment.clock.now()
+        if batch.state == "loading":
             limit = switches.batch_abandon_seconds
             return "abandoned" if limit and now - batch.created / 1000 >= limit else "loading"
-        if batch.said == "failed":
-            return switches.failure_word
-        if batch.said != "completed":
-            return {"aborted": "aborted", "reverted": "inactive"}[batch.said]
+        if batch.state == "failed":
+            return switches.failure_status
+        if batch.state != "completed":
+            return {"aborted": "aborted", "reverted": "inactive"}[batch.state]
         if switches.batch_stalls:
             return "stalled"
         if switches.batch_polls is not None:
@@ -230,14 +245,16 @@ class Batches:
         if batch.outcome is None:
             return STEPS[-1]
         if batch.ended is None:
-            batch.ended = self._platform.clock.milliseconds()
+            batch.ended = self._environment.clock.milliseconds()
             self.touch(batch)
-        return switches.failure_word if batch.outcome.failed else switches.success_word
+        return switches.failure_status if batch.outcome.failed else switches.success_status
 
     def succeeded(self, batch: Batch) -> bool:
+        """Return whether a batch has succeeded."""
         return self.status(batch) in {"success", "active"}
 
     def running(self, batch: Batch) -> bool:
+        """Return whether a batch is between COMPLETE and its end."""
         return self.status(batch) in {*STEPS, "stalled"}
 
     def rows(self, dataset_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -249,6 +266,7 @@ class Batches:
                     yield batch.id, row
 
     def snapshot(self) -> list[dict[str, Any]]:
+        """Return all batches."""
         return [
             {
                 "id": batch.id,
@@ -279,7 +297,3 @@ def batch_id() -> str:
     """Return a fresh ULID: 10 characters of time, 16 of chance."""
     value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     return "".join(_ULID[value >> shift & 31] for shift in range(125, -1, -5))
-
-
-def _same_place(one: Caller, other: Caller) -> bool:
-    return (one.org_id, one.sandbox) == (other.org_id, other.sandbox)

@@ -73,7 +73,9 @@ class TooLargeError(Exception):
 async def receive(request: Request, path: Path, limit: int = 0, offset: int = 0) -> int:
     """Write the body of a request to a file, from ``offset`` on, and return how many bytes it had.
 
-    :param limit: most bytes to take; 0: no limit.
+    :param path: the file.
+    :param limit: maximum number of bytes; 0: no limit.
+    :param offset: byte to begin at.
     :raises TooLargeError: when there are more.
     :raises starlette.requests.ClientDisconnect: when the client went away in the middle.
     """

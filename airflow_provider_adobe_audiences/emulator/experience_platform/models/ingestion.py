@@ -16,7 +16,7 @@ REQUIRED = (
     "A required field is either missing or has a value of null. Add the required field to the input row and "
     "try again."
 )
-MOST_ROW_RANGES = 100
+MAX_ROW_RANGES = 100
 SAMPLE = 20
 
 
@@ -44,6 +44,7 @@ class Outcome:
 
     @property
     def rejected(self) -> int:
+        """How many rows were not taken."""
         return self.records_in - self.records_out
 
 
@@ -59,7 +60,7 @@ class _Errors:
         ranges = self.ranges.setdefault(code, [])
         if ranges and ranges[-1][1] == row - 1:
             ranges[-1][1] = row
-        elif len(ranges) < MOST_ROW_RANGES:
+        elif len(ranges) < MAX_ROW_RANGES:
             ranges.append([row, row])
 
     def as_list(self) -> list[dict[str, Any]]:

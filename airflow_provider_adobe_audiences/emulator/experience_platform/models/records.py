@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LONGEST_RECORD = 16 << 20
+MAX_RECORD_BYTES = 16 << 20
 CHUNK = 1 << 16
 
 
@@ -72,11 +72,11 @@ def count_lines(path: Path) -> int:
 
 def _json_lines(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
-        while line := file.readline(LONGEST_RECORD):
-            if len(line) == LONGEST_RECORD and not line.endswith(b"\n"):
+        while line := file.readline(MAX_RECORD_BYTES):
+            if len(line) == MAX_RECORD_BYTES and not line.endswith(b"\n"):
                 yield Record(None, line[:1000].decode("utf-8", "replace"))
                 while line and not line.endswith(b"\n"):
-                    line = file.readline(LONGEST_RECORD)
+                    line = file.readline(MAX_RECORD_BYTES)
                 continue
             text = line.strip()
             if not text:
@@ -113,7 +113,7 @@ def _json_array(path: Path) -> Iterator[Record]:
                 incomplete = end == len(buffer) and not ended
             except (ValueError, RecursionError):
                 incomplete = True
-                if ended or len(buffer) > LONGEST_RECORD:
+                if ended or len(buffer) > MAX_RECORD_BYTES:
                     yield Record(None, buffer[:1000])
                     return
             if incomplete:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that end a request: raise one anywhere in a handler."""
+"""Responses, and errors that end a request with one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .wire import JSON
+JSON = "application/json"
 
 
-class Answer(Exception):
-    """An answer other than the expected one, usually an error.
+class ErrorResponse(Exception):
+    """A response other than the expected one. Raise it anywhere in a handler.
 
     :param status: HTTP status.
     :param body: text or bytes as they are, None for no body, anything else as JSON.
+    :param headers: headers of the response.
+    :param media_type: its ``Content-Type``.
     """
 
     def __init__(
@@ -27,27 +29,21 @@ class Answer(Exception):
         self.status, self.body, self.headers, self.media_type = status, body, dict(headers or {}), media_type
 
     def response(self) -> Response:
+        """Return it as a response."""
         return respond(self.status, self.body, self.headers, self.media_type)
 
 
 def respond(
     status: int, body: Any = None, headers: Mapping[str, str] | None = None, media_type: str = JSON
 ) -> Response:
-    """Return a response; see :class:`Answer` for the parameters."""
+    """Return a response; see :class:`ErrorResponse` for the parameters."""
     if body is None:
         return Response(status_code=status, headers=dict(headers or {}))
     content = body if isinstance(body, str | bytes) else json.dumps(body, separators=(",", ":"))
     return Response(content, status_code=status, headers=dict(headers or {}), media_type=media_type)
 
 
-def changes_nothing(request: Request) -> None:
-    """Tell the journal that this request is no write, although its method says so."""
-    entry = request.scope.get("emulator.entry")
-    if entry is not None:
-        entry.write = False
-
-
-async def on_answer(request: Request, answer: Exception) -> Response:
-    """Exception handler for the application."""
-    assert isinstance(answer, Answer)
-    return answer.response()
+async def on_error_response(request: Request, error: Exception) -> Response:
+    """Handle :class:`ErrorResponse` in the application."""
+    assert isinstance(error, ErrorResponse)
+    return error.response()

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-Sign = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 Flag = bool | Literal["true", "false"]
 Second = Annotated[int, Field(ge=0, lt=10**11)]
 Days = (
@@ -28,16 +28,20 @@ CONNECTED_CLOUDS = {"S3", "GCS", "SFTP"}
 
 
 class Body(BaseModel):
+    """The base of all shapes."""
+
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class InputFormatBody(Body):
+    """How the files of a batch are written."""
+
     format: str
     isMultiLineJson: Flag = False  # noqa: N815
     header: Flag = True
-    delimiter: Sign = ","
-    quote: Sign = '"'
-    escape: Sign = "\\"
+    delimiter: Character = ","
+    quote: Character = '"'
+    escape: Character = "\\"
     charset: str = "UTF-8"
 
     @field_validator("format")
@@ -59,12 +63,16 @@ class InputFormatBody(Body):
 
 
 class ReplayBody(Body):
+    """Which batches a batch replaces."""
+
     predecessors: list[str] = []
     predecessorsByExternalId: list[str] = []  # noqa: N815
     reason: str = ""
 
 
 class BatchBody(Body):
+    """Create a batch."""
+
     datasetId: Text  # noqa: N815
     inputFormat: InputFormatBody | None = None  # noqa: N815
     externalId: Text | None = None  # noqa: N815
@@ -75,6 +83,8 @@ class BatchBody(Body):
 
 
 class FieldBody(Body):
+    """A column of an external audience."""
+
     name: Text
     type: Literal["string", "number", "long", "integer", "date", "datetime", "boolean"]
     identityNs: Text | None = None  # noqa: N815
@@ -82,6 +92,8 @@ class FieldBody(Body):
 
 
 class SourceBody(Body):
+    """Where the files of an external audience are."""
+
     path: Annotated[str, StringConstraints(pattern=r"^\S+$")]
     type: Literal["file", "folder"]
     cloudType: Literal["S3", "DLZ", "GCS", "Azure", "SFTP"]  # noqa: N815
@@ -95,6 +107,8 @@ class SourceBody(Body):
 
 
 class ExternalAudienceBody(Body):
+    """Create an external audience."""
+
     name: Text
     description: str | None = None
     customAudienceId: Text | None = None  # noqa: N815
@@ -122,11 +136,15 @@ class ExternalAudienceBody(Body):
 
 
 class FieldLabelsBody(Body):
+    """New labels of a column."""
+
     name: Text
     labels: list[str] = []
 
 
 class ExternalAudienceChangeBody(Body):
+    """Change an external audience."""
+
     model_config = ConfigDict(extra="forbid")
 
     description: str | None = None
@@ -136,6 +154,8 @@ class ExternalAudienceChangeBody(Body):
 
 
 class RunBody(Body):
+    """Ingest an external audience."""
+
     dataFilterStartTime: Second  # noqa: N815
     dataFilterEndTime: Second | None = None  # noqa: N815
 
@@ -152,6 +172,8 @@ class AudienceBody(Body):
 
 
 class BulkGetBody(Body):
+    """Look several audiences up."""
+
     class Id(Body):
         id: str
 
@@ -159,13 +181,15 @@ class BulkGetBody(Body):
 
 
 class OperationBody(Body):
+    """One JSON Patch operation."""
+
     op: Literal["add"]
     path: Annotated[str, StringConstraints(pattern=r"^/[^/]+$")]
     value: Any
 
 
-def wrong_with(shape: type[Body], body: Any) -> str | None:
-    """Return what is wrong with a body, if anything."""
+def problem_of(shape: type[Body], body: Any) -> str | None:
+    """Return what is wrong with a body, or None."""
     try:
         shape.model_validate(body)
     except ValidationError as error:

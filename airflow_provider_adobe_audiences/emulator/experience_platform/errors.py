@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
 
-from airflow_provider_adobe_audiences.emulator.answers import Answer
-
-if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.emulator.gateway import Caller
+from airflow_provider_adobe_audiences.emulator.gateway import Caller
+from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse
 
 AIS_TITLES = {
     "100910-400": "BAD_REQUEST",
@@ -20,7 +17,7 @@ AIS_TITLES = {
 }
 
 
-def ais_problem(code: str, detail: str, caller: Caller, status: int | None = None) -> Answer:
+def ais_error(code: str, detail: str, caller: Caller, status: int | None = None) -> ErrorResponse:
     """Return an AIS error. Only its code and title are documented; the shape is that of the newest
     services.
     """
@@ -36,10 +33,10 @@ def ais_problem(code: str, detail: str, caller: Caller, status: int | None = Non
             "additionalContext": {},
         },
     }
-    return Answer(status, body)
+    return ErrorResponse(status, body)
 
 
-def ups_problem(status: int, code: str, *messages: str, detail_code: str | None = None) -> Answer:
+def ups_error(status: int, code: str, *messages: str, detail_code: str | None = None) -> ErrorResponse:
     """Return an error of the audiences API; ``errors`` is keyed by the status as text."""
     details = [{"code": detail_code or str(status), "message": message} for message in messages]
     body = {
@@ -49,16 +46,27 @@ def ups_problem(status: int, code: str, *messages: str, detail_code: str | None 
         "title": messages[0],
         "status": status,
     }
-    return Answer(status, body)
+    return ErrorResponse(status, body)
 
 
-def problem(status: int, title: str, detail: str) -> Answer:
+def platform_error(status: int, title: str, detail: str) -> ErrorResponse:
     """Return an error as Catalog writes it; the import and export APIs document none of their own."""
-    return Answer(
+    return ErrorResponse(
         status, {"type": "/placeholder/type/uri", "status": status, "title": title, "detail": detail}
     )
 
 
-def unsupported_media_type() -> Answer:
+def unsupported_media_type() -> ErrorResponse:
+    """Return the error for a file that is not sent as bytes."""
     kind = "http://ns.adobe.com/adobecloud/problem/unsupported-media-type"
-    return Answer(415, {"status": 415, "title": "HTTP 415 Unsupported Media Type", "type": kind})
+    return ErrorResponse(415, {"status": 415, "title": "HTTP 415 Unsupported Media Type", "type": kind})
+
+
+def bad_request(detail: str) -> ErrorResponse:
+    """Return a 400 of the import, export and Catalog APIs."""
+    return platform_error(400, "BadRequestError", detail)
+
+
+def not_found(detail: str) -> ErrorResponse:
+    """Return a 404 of the import, export and Catalog APIs."""
+    return platform_error(404, "NotFoundError", detail)

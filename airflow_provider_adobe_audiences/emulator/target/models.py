@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens, settings, profiles and batches of Target."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from airflow_provider_adobe_audiences.emulator.gateway import Gateway
+from airflow_provider_adobe_audiences.emulator.service import Environment, Service
+
+from .settings import SETTINGS
+from .switches import TargetSwitches
+
+SCOPES = ("profile_api", "debug_tools")
+MAX_KEPT_BODY = 1_000_000
+
+
+@dataclass
+class ProfileToken:
+    """A token that was issued."""
+
+    value: str
+    issued: float
+    expires: float
+
+
+@dataclass
+class Batch:
+    """A bulk update that was accepted."""
+
+    batch_id: str
+    version: int
+    rows: int
+    size: int
+    sha256: str
+    received: float
+    body: bytes | None
+    polls: int = 0
+    outcome: str = "complete"
+    failed: list[str] = field(default_factory=list)
+    successful: int = 0
+    not_found: int = 0
+
+
+class Target(Service):
+    """Tokens, settings, profiles and batches of one tenant; every tenant and client code leads to it."""
+
+    switches: TargetSwitches
+
+    def __init__(self, environment: Environment, gateway: Gateway) -> None:
+        super().__init__(environment)
+        self.gateway = gateway
+        self.switches = TargetSwitches()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the switches."""
+        self.settings: dict[str, Any] = copy.deepcopy(SETTINGS)
+        #: Every token ever issued, per scope, oldest first.
+        self.issued: dict[str, list[ProfileToken]] = {scope: [] for scope in SCOPES}
+        #: (kind of id, id) -> attributes.
+        self.profiles: dict[tuple[str, str], dict[str, str]] = {}
+        self.batches: dict[str, Batch] = {}
+        self._turn = 0
+        self._number = 13_029_383
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what there is, without secrets."""
+        return {
+            "settings": self.settings,
+            # Enough to compare a token with, not enough to use.
+            "tokens": {
+                scope: {
+                    "issued": len(tokens),
+                    "sha256": hashlib.sha256(tokens[-1].value.encode()).hexdigest() if tokens else None,
+                    "expires": tokens[-1].expires if tokens else None,
+                }
+                for scope, tokens in self.issued.items()
+            },
+            "profiles": len(self.profiles),
+            "batches": [
+                {name: getattr(batch, name) for name in ("batch_id", "version", "rows", "size", "sha256")}
+                for batch in self.batches.values()
+            ],
+        }
+
+    # -- tokens
+
+    def token(self, scope: str = "profile_api") -> str | None:
+        """Return the token that lives, for tests to compare with."""
+        tokens = self.issued[scope]
+        return tokens[-1].value if tokens and tokens[-1].expires > self.environment.clock.now() else None
+
+    def issue(self, scope: str = "profile_api") -> ProfileToken:
+        """Create a token, as the button in Target's UI does; the one before is dead."""
+        now = self.environment.clock.now()
+        seconds = (
+            self.switches.profile_token_seconds
+            if scope == "profile_api"
+            else self.switches.debug_token_seconds
+        )
+        token = ProfileToken(str(uuid.uuid4()), now, now + seconds)
+        self.environment.redactor.add(token.value, token.value.upper())
+        self.issued[scope].append(token)
+        return token
+
+    def expire_token(self, token: str) -> bool:
+        """Let a profile token end at once; return whether it is known."""
+        known = [issued for tokens in self.issued.values() for issued in tokens if issued.value == token]
+        for issued in known:
+            issued.expires = 0
+        return bool(known)
+
+    def accepted_by_edge(self, token: str) -> bool:
+        """Is this token the one that the node whose turn it is knows?"""
+        node, self._turn = self._turn % self.switches.edge_nodes, self._turn + 1
+        now = self.environment.clock.now()
+        known = now - self.switches.propagation_delay - node * self.switches.edge_node_skew
+        current = next(
+            (issued for issued in reversed(self.issued["profile_api"]) if issued.issued <= known), None
+        )
+        return current is not None and current.value == token and current.expires > now
+
+    # -- batches
+
+    def accept(
+        self, version: int, client: str, body: bytes, rows: list[tuple[str, dict[str, str]]], key: str
+    ) -> Batch:
+        """Take a bulk update in.
+
+        :param version: 1, or 2, which creates profiles that are not known.
+        :param client: client code.
+        :param rows: id and attributes of each row.
+        :param key: kind of the ids.
+        """
+        now = self.environment.clock.now()
+        self._number += 1
+        batch = Batch(
+            batch_id=f"{client}-{int(now * 1000)}-{self._number}",
+            version=version,
+            rows=len(rows),
+            size=len(body),
+            sha256=hashlib.sha256(body).hexdigest(),
+            received=now,
+            body=body if len(body) <= MAX_KEPT_BODY else None,
+            outcome=self.switches.profile_batch_outcome,
+        )
+        for number, (identity, attributes) in enumerate(rows):
+            if number < self.switches.profile_batch_failed_rows or (
+                key == "thirdPartyId" and ("+" in identity or "/" in identity)
+            ):
+                batch.failed.append(identity)
+                continue
+            known = self.profiles.get((key, identity))
+            if known is None:
+                if version == 1:
+                    batch.not_found += 1
+                    continue
+                known = self.profiles[key, identity] = {}
+            known.update(attributes)
+            batch.successful += 1
+        self.batches[batch.batch_id] = batch
+        return batch
+
+    def remembered(self, batch_id: str) -> Batch | None:
+        """Return a batch whose status is still known."""
+        newest = list(self.batches)[-self.switches.batch_status_memory :]
+        batch = self.batches.get(batch_id)
+        too_old = (
+            batch is not None
+            and self.environment.clock.now() - batch.received > self.switches.batch_status_hours * 3600
+        )
+        return batch if batch_id in newest and not too_old else None
+
+    def status_url(self, batch: Batch, client: str) -> str:
+        """Return where the status of a batch can be read."""
+        host = {
+            "own": self.environment.url,
+            "edge": "http://mboxedge45.tt.omtrdc.net",
+            "foreign": "http://status.example.org",
+        }[self.switches.batch_status_host]
+        return f"{host}/m2/{client}/profile/batchStatus?{urlencode({'batchId': batch.batch_id})}"
