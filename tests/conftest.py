@@ -6,6 +6,7 @@ it.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 import os
@@ -82,8 +83,12 @@ def airflow_db() -> None:
     initdb()
     try:
         import structlog
-    except ImportError:  # Airflow 2.11 logs without it
+        from airflow.sdk.execution_time import supervisor
+    except ImportError:  # Airflow 2.11 has neither
         return
+    if not hasattr(supervisor.in_process_api_server, "cache_clear"):
+        # As Airflow 3.3 does; without it dag.test() builds the API anew for each task, a second each time.
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
     if not structlog.is_configured():
         # Airflow 3.0 does this in a task's process only; dag.test() would print all messages, with the
         # Variables that tasks set.
