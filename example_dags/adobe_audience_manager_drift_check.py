@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pendulum
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_adobe_audiences.operators.audience_manager import AdobeSyncGroupsOperator
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pendulum
-from airflow.sdk import DAG, ObjectStoragePath, Param, task
+from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, task
 
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeCreateAudienceMetadataOperator,

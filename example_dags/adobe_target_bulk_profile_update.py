@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pendulum
-from airflow.sdk import DAG, ObjectStoragePath, Param, task
+from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, task
 
 from airflow_provider_adobe_audiences.assets import profile_token_asset
 from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator

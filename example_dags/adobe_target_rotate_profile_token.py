@@ -20,7 +20,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pendulum
-from airflow.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_adobe_audiences.operators.target import AdobeRotateProfileTokenOperator
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore

@@ -50,7 +50,8 @@ def content() -> str:
     from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseSensorOperator
     from airflow.triggers.base import BaseTrigger
 
-    bases = dict(zip(LAYERS, (BaseHook, BaseOperator, BaseSensorOperator, BaseTrigger), strict=True))
+    classes: tuple[type, ...] = (BaseHook, BaseOperator, BaseSensorOperator, BaseTrigger)
+    bases = dict(zip(LAYERS, classes, strict=True))
     info = get_provider_info()
     document: dict[str, Any] = {
         "package-name": info["package-name"],

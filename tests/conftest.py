@@ -6,6 +6,7 @@ it.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 import os
@@ -77,14 +78,31 @@ def airflow_home() -> Path:
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
     """A migrated database in this process' own home."""
-    import structlog
     from airflow.utils.db import initdb
 
     initdb()
+    try:
+        import structlog
+        from airflow.sdk.execution_time import supervisor
+    except ImportError:  # Airflow 2.11 has neither
+        return
+    if not hasattr(supervisor.in_process_api_server, "cache_clear"):
+        # As Airflow 3.3 does; without it dag.test() builds the API anew for each task, a second each time.
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
     if not structlog.is_configured():
         # Airflow 3.0 does this in a task's process only; dag.test() would print all messages, with the
         # Variables that tasks set.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+
+
+@pytest.fixture(scope="session")
+def dag_bag(airflow_db: None) -> Callable[[Path], Any]:
+    """``dag_bag(path)`` reads the Dags of a file or folder as Airflow does."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow before 3.2
+        from airflow.models.dagbag import DagBag
+    return lambda path: DagBag(path)
 
 
 @pytest.fixture

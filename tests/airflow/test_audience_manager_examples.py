@@ -8,22 +8,13 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("airflow.sdk", reason="the example DAGs are written for Airflow 3")
 pytestmark = pytest.mark.usefixtures("adobe_connection")
 
 
 @pytest.fixture
-def example(repo: Path) -> Any:
+def example(repo: Path, dag_bag: Any) -> Any:
     """``example(dag_id)`` loads a file of ``example_dags`` as a scheduler does."""
-
-    def load(dag_id: str) -> Any:
-        try:
-            from airflow.dag_processing.dagbag import DagBag
-        except ImportError:  # Airflow 3.0, 3.1
-            from airflow.models.dagbag import DagBag
-        return DagBag(repo / "example_dags" / f"{dag_id}.py").dags[dag_id]
-
-    return load
+    return lambda dag_id: dag_bag(repo / "example_dags" / f"{dag_id}.py").dags[dag_id]
 
 
 @pytest.fixture

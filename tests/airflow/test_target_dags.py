@@ -486,14 +486,15 @@ def test_a_refused_row_sends_nothing(dag: DAG, run_dag: Run, emulator: Any, uplo
 
 @variable_in_trigger
 def test_the_example_dags(
-    run_dag: Run, xcom: Run, emulator: Any, variable: Callable[[], str | None], repo: Path, tmp_path: Path
+    run_dag: Run,
+    xcom: Run,
+    emulator: Any,
+    variable: Callable[[], str | None],
+    repo: Path,
+    dag_bag: Any,
+    tmp_path: Path,
 ) -> None:
-    pytest.importorskip("airflow.sdk", reason="the example DAGs are written for Airflow 3")
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # Airflow 3.0, 3.1
-        from airflow.models.dagbag import DagBag
-    bag = DagBag(repo / "example_dags")
+    bag = dag_bag(repo / "example_dags")
     rotation = run_dag(bag.dags["adobe_target_rotate_profile_token"])
     assert rotation.state == "success"
     assert xcom(rotation, "complain_when_little_is_left") == "89 days left"
@@ -509,14 +510,14 @@ def test_the_example_dags(
 
 @pytest.mark.parametrize("days", [31, 62])
 def test_the_example_of_the_rotation_fails_when_it_could_not_rotate(
-    run_dag: Run, emulator: Any, variable: Callable[[], str | None], repo: Path, days: int
+    run_dag: Run,
+    emulator: Any,
+    variable: Callable[[], str | None],
+    repo: Path,
+    dag_bag: Any,
+    days: int,
 ) -> None:
-    pytest.importorskip("airflow.sdk", reason="the example DAGs are written for Airflow 3")
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # Airflow 3.0, 3.1
-        from airflow.models.dagbag import DagBag
-    dag = DagBag(repo / "example_dags").dags["adobe_target_rotate_profile_token"]
+    dag = dag_bag(repo / "example_dags").dags["adobe_target_rotate_profile_token"]
     dag.get_task("rotate").retries = dag.get_task("complain_when_little_is_left").retries = 0
     assert run_dag(dag).state == "success"
     emulator.clock.advance(days * 86_400)
