@@ -139,13 +139,10 @@ def check_outcome(batch: Batch, max_failed_rows: int | None) -> None:
                     "raise max_failed_rows."
                 ),
             )
+    log.info("%s", _summary(batch))
 
 
-def summary(batch: Batch) -> str:
-    """Return the outcome of a batch that succeeded, in one line.
-
-    :param batch: the batch.
-    """
+def _summary(batch: Batch) -> str:
     if batch.records_in is None:
         return f"Batch {batch.id} is ingested; Adobe reports no row counts."
     return (

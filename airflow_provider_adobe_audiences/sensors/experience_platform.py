@@ -15,7 +15,6 @@ from airflow_provider_adobe_audiences.batches.wait import (
     batch_of,
     check_outcome,
     outcome,
-    summary,
 )
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
@@ -121,5 +120,4 @@ class AdobeBatchSensor(AdobeSensor):
     def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
         batch = batch_of(result)
         check_outcome(batch, self.max_failed_rows)
-        self.log.info("%s", summary(batch))
         return outcome(batch)

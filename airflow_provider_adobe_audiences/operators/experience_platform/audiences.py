@@ -94,17 +94,17 @@ class AdobeCreateAudienceMetadataOperator(AdobeExperiencePlatformOperator):
                 AudienceMetadata, {field: getattr(self, field) for field in fields}, type(self).__name__
             )
             memory = TaskMemory(context)
+            earlier = memory.get("adobe_audience") or {}
 
             def is_ours(audience: Audience) -> bool:
                 if memory.is_kept:
-                    known = memory.get("adobe_audience") or {}
-                    return bool(known) and known.get("audience_id") in (None, audience.audience_id)
+                    return bool(earlier) and earlier.get("audience_id") in (None, audience.audience_id)
                 return wanted.is_met_by(audience) and may_be_of_an_earlier_try(context, audience.created_at)
 
             result = self.hook.ensure_audience_metadata(
                 wanted,
                 is_ours=is_ours,
-                remember=lambda known: memory.set("adobe_audience", known),
+                remember=lambda known: memory.set("adobe_audience", known or earlier),
             )
             push_ids(context, id=result["id"], audience_id=result["audience_id"])
             return result

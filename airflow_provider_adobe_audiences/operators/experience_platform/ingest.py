@@ -242,11 +242,10 @@ class AdobeIngestBatchOperator(BatchOperator):
             return self._checked(context, batch_of(result)) | dict(result.get("sent") or {})
 
     def _checked(self, context: Context, batch: Batch) -> dict[str, Any]:
-        from airflow_provider_adobe_audiences.batches.wait import check_outcome, outcome, summary
+        from airflow_provider_adobe_audiences.batches.wait import check_outcome, outcome
 
         push_ids(context, batch_id=batch.id, external_id=batch.external_id)
         check_outcome(batch, self.max_failed_rows)
-        self.log.info("%s", summary(batch))
         return outcome(batch)
 
     @contextmanager
