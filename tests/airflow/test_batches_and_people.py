@@ -574,6 +574,7 @@ def test_nothing_to_send(tasks: Tasks) -> None:
 
 
 def test_the_sandbox_of_a_task_wins(tasks: Tasks) -> None:
+    tasks.emulator.switches["sandboxes"] = ["prod", "dev"]
     tasks.run(ingest(tasks.file("a.jsonl", [{"n": 1}]), sandbox="dev"))
     (batch,) = tasks.emulator.platform.snapshot()["batches"]
     assert batch["sandbox"] == "dev"
