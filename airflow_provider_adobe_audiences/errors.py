@@ -198,9 +198,38 @@ class AdobeUnknownOutcomeError(AdobeError):
 
 
 class AdobeJobFailedError(AdobeError):
-    """Adobe accepted the work and reports that it failed."""
+    """Adobe accepted the work and reports that it failed.
+
+    :ivar batch_id: Adobe's id of the batch, if the work is one.
+    :ivar external_id: the caller's id of the batch.
+    :ivar records_failed: rows that Adobe rejected, as far as it says.
+    """
 
     default_hint = "Read Adobe's errors in the message, correct the data, and run again."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        batch_id: str | None = None,
+        external_id: str | None = None,
+        records_failed: int | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.batch_id = batch_id
+        self.external_id = external_id
+        self.records_failed = records_failed
+
+
+class AdobeBatchLostError(AdobeJobFailedError):
+    """Somebody else aborted a batch, or took it out of its dataset, while a task worked on it."""
+
+    transient = True
+    default_hint = (
+        "Run the task again: a new batch follows. Spread over several tasks, clear the one that creates the "
+        "batch, with everything downstream. If this repeats, find out who aborts batches of this dataset."
+    )
 
 
 class AdobeJobTimeoutError(AdobeError):

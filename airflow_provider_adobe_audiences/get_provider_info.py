@@ -25,6 +25,11 @@ def _text(label: str, description: str, default: str | None = None, **schema: An
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "org_id": _text("IMS organisation id", "24 hexadecimal digits followed by @AdobeOrg"),
     "sandbox": _text("Sandbox", "Experience Platform sandbox name, in lower case", "prod"),
+    "deployment": _text(
+        "Airflow deployment",
+        "A name of this Airflow's own, kept for good; only when another Airflow with Dags of the same ids "
+        "ingests into the same sandbox",
+    ),
     "scopes": _text(
         "Scopes",
         "Comma separated, as the Developer Console shows them for this credential; empty for Experience "

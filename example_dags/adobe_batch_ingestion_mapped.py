@@ -2,8 +2,9 @@
 """One batch, filled by many workers: create it, upload its files in mapped tasks, complete it, wait.
 
 When anything fails before the batch is complete, the teardown aborts it, so that nothing half-finished stays
-behind. Runs unchanged against a real tenant: give the id of your dataset as `dataset_id`. Writes Parquet,
-which needs `pyarrow`.
+behind; the batch is completed only when every upload has gone into it. Whichever task is cleared, its batch
+and its files are set up anew. Staged files are private, and removed in the end. Runs unchanged against a real
+tenant: give the id of your dataset as `dataset_id`. Writes Parquet, which needs `pyarrow`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeAbortBatchOperator,
@@ -21,6 +22,7 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeUploadBatchFilesOperator,
 )
 from airflow_provider_adobe_audiences.sensors.experience_platform import AdobeBatchSensor
+from airflow_provider_adobe_audiences.tasks.staging import remove_run_folder, run_folder
 
 PURCHASES = Path(__file__).parent / "data" / "cdnow_sample_transactions.csv"
 
@@ -32,23 +34,28 @@ with DAG(
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     params={
-        "dataset_id": Param("cdnow-purchases", type="string", description="Dataset in Experience Platform"),
+        "dataset_id": Param(
+            "cdnow-purchases",
+            type="string",
+            pattern="^[A-Za-z0-9_-]{1,256}$",
+            description="Dataset in Experience Platform",
+        ),
         "files": Param(
             4, type="integer", minimum=1, maximum=1000, description="How many files, and upload tasks"
         ),
         "staging": Param(
-            "file:///tmp/adobe-audiences",
-            type="string",
-            description="Folder that all workers reach, such as s3://conn@bucket/x",
+            None,
+            type=["null", "string"],
+            pattern=r"^(file|s3|gs|abfss?)://[\w.@/=-]+$",
+            description="Folder that all workers reach, such as s3://conn@bucket/x; none: a private one here",
         ),
+        "keep_staged_files": Param(False, type="boolean", description="Do not remove them in the end"),
     },
     tags=["adobe", "experience-platform"],
-):
+) as dag:
 
     @task
     def split_purchases(params: dict | None = None, run_id: str | None = None) -> list[str]:
-        import hashlib
-
         import pyarrow.csv
         import pyarrow.parquet
 
@@ -56,8 +63,7 @@ with DAG(
             column_types={"customer_id": pyarrow.string(), "sampled_id": pyarrow.string()}
         )
         purchases = pyarrow.csv.read_csv(PURCHASES, convert_options=text)
-        folder = ObjectStoragePath(params["staging"]) / hashlib.sha256(run_id.encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = run_folder(dag.dag_id, run_id, params["staging"])
         rows = -(-purchases.num_rows // params["files"])
         paths = []
         for number in range(params["files"]):
@@ -67,8 +73,18 @@ with DAG(
             paths.append(str(path))
         return paths
 
+    @task
+    def remove_staged_files(params: dict | None = None, run_id: str | None = None) -> None:
+        if not params["keep_staged_files"]:
+            remove_run_folder(dag.dag_id, run_id, params["staging"])
+
+    files = split_purchases()
+
     create_batch = AdobeCreateBatchOperator(
-        task_id="create_batch", dataset_id="{{ params.dataset_id }}", file_format="parquet"
+        task_id="create_batch",
+        dataset_id="{{ params.dataset_id }}",
+        source=files,
+        file_format="parquet",
     )
 
     upload = AdobeUploadBatchFilesOperator.partial(
@@ -76,9 +92,11 @@ with DAG(
         batch_id=create_batch.output,
         dataset_id="{{ params.dataset_id }}",
         file_format="parquet",
-    ).expand(files=split_purchases())
+    ).expand(source=files)
 
-    complete_batch = AdobeCompleteBatchOperator(task_id="complete_batch", batch_id=create_batch.output)
+    complete_batch = AdobeCompleteBatchOperator(
+        task_id="complete_batch", batch_id=create_batch.output, uploads=upload.output
+    )
 
     wait = AdobeBatchSensor(
         task_id="wait", batch_id=create_batch.output, deferrable=True, poke_interval=2, timeout=7200
@@ -89,3 +107,5 @@ with DAG(
     )
 
     create_batch >> upload >> complete_batch >> wait >> abort_unless_complete.as_teardown(setups=create_batch)
+    # The files are a set-up of the uploads: clearing one of these makes them anew.
+    abort_unless_complete >> remove_staged_files().as_teardown(setups=files)

@@ -14,12 +14,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeCreateAudienceMetadataOperator,
     AdobeIngestBatchOperator,
 )
+from airflow_provider_adobe_audiences.tasks.staging import remove_run_folder, run_folder
 
 PURCHASES = Path(__file__).parent / "data" / "cdnow_sample_transactions.csv"
 
@@ -32,32 +33,35 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     params={
         "dataset_id": Param(
-            "cdnow-frequent-buyers", type="string", description="Dataset in Experience Platform"
+            "cdnow-frequent-buyers",
+            type="string",
+            pattern="^[A-Za-z0-9_-]{1,256}$",
+            description="Dataset in Experience Platform",
         ),
         "minimum_purchases": Param(
             5, type="integer", minimum=1, description="Purchases that make a buyer frequent"
         ),
         "staging": Param(
-            "file:///tmp/adobe-audiences",
-            type="string",
-            description="Folder that all workers reach, such as s3://conn@bucket/x",
+            None,
+            type=["null", "string"],
+            pattern=r"^(file|s3|gs|abfss?)://[\w.@/=-]+$",
+            description="Folder that all workers reach, such as s3://conn@bucket/x; none: a private one here",
         ),
+        "keep_staged_files": Param(False, type="boolean", description="Do not remove them in the end"),
     },
     tags=["adobe", "experience-platform"],
-):
+) as dag:
 
     @task
     def select_frequent_buyers(params: dict | None = None, run_id: str | None = None) -> str:
         import csv
-        import hashlib
         import json
 
         buyers: dict[str, list[dict[str, str]]] = defaultdict(list)
         with PURCHASES.open(newline="") as file:
             for purchase in csv.DictReader(file):
                 buyers[purchase["customer_id"]].append(purchase)
-        folder = ObjectStoragePath(params["staging"]) / hashlib.sha256(run_id.encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = run_folder(dag.dag_id, run_id, params["staging"])
         with (folder / "frequent_buyers.jsonl").open("w") as file:
             for customer_id, purchases in sorted(buyers.items()):
                 if len(purchases) >= params["minimum_purchases"]:
@@ -71,10 +75,17 @@ with DAG(
                     file.write(json.dumps(record) + "\n")
         return str(folder / "frequent_buyers.jsonl")
 
+    @task
+    def remove_staged_files(params: dict | None = None, run_id: str | None = None) -> None:
+        if not params["keep_staged_files"]:
+            remove_run_folder(dag.dag_id, run_id, params["staging"])
+
+    buyers = select_frequent_buyers()
+
     ingest = AdobeIngestBatchOperator(
         task_id="ingest",
         dataset_id="{{ params.dataset_id }}",
-        source=select_frequent_buyers(),
+        source=buyers,
         file_format="json",
         tags={"source": ["cdnow"]},
         deferrable=True,
@@ -93,3 +104,4 @@ with DAG(
     )
 
     ingest >> register_audience
+    ingest >> remove_staged_files().as_teardown(setups=buyers)

@@ -178,7 +178,9 @@ def rows_in(folder: Path) -> int:
 
 def run(airflow: LocalAirflow, dag_id: str, staging: Path | None = None) -> Run:
     began = time.monotonic()
-    run_id = airflow.trigger(dag_id, {"staging": staging.as_uri()} if staging else None)
+    run_id = airflow.trigger(
+        dag_id, {"staging": staging.as_uri(), "keep_staged_files": True} if staging else None
+    )
     state = airflow.wait(dag_id, run_id, RUN_SECONDS)
     return Run(dag_id, run_id, state, time.monotonic() - began)
 

@@ -203,7 +203,11 @@ class Soak:
         conf: dict[str, Any] = {}
         check: Callable[[], list[str]] = list
         if dag_id in (INGESTION, MAPPED):
-            conf = {"dataset_id": f"soak-{number}", "staging": staging.as_uri()}
+            conf = {
+                "dataset_id": f"soak-{number}",
+                "staging": staging.as_uri(),
+                "keep_staged_files": True,
+            }
             check = lambda: self._wrong_batch(f"soak-{number}", staging)  # noqa: E731
         elif dag_id == UPDATE:
             conf = {"staging": staging.as_uri()}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
 
@@ -17,8 +17,10 @@ from airflow_provider_adobe_audiences.adobe.experience_platform import (
     list_audiences,
     patch_audience,
 )
+from airflow_provider_adobe_audiences.audiences import IfExists
 from airflow_provider_adobe_audiences.errors import (
     AdobeConflictError,
+    AdobeError,
     AdobeResponseError,
     AdobeUnknownOutcomeError,
 )
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
 log = logging.getLogger(__name__)
-
-IfExists = Literal["skip", "fail", "update"]
 
 _LOOK_AGAIN = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -40,7 +40,15 @@ _Text = Annotated[
 
 
 class AudienceMetadata(BaseModel):
-    """What the audience shall be. Field names are Adobe's, in snake case."""
+    """What the audience shall be. Field names are Adobe's, in snake case.
+
+    :param name: name in Audience Portal.
+    :param namespace: namespace of ``audience_id``.
+    :param origin_name: where the audience comes from.
+    :param audience_id: the caller's id; without it Adobe makes one up.
+    :param description: free text.
+    :param if_exists: what to do with one that exists.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,24 +66,37 @@ class AudienceMetadata(BaseModel):
             segment(value, "the id")
         return value
 
+    def is_met_by(self, audience: Audience) -> bool:
+        """Whether an audience has this name and description.
+
+        :param audience: what Adobe lists.
+        """
+        return (audience.name, audience.description or None) == (self.name, self.description or None)
+
 
 def ensure_audience_metadata(
-    session: AdobeSession, wanted: AudienceMetadata, *, is_ours: Callable[[Audience], bool]
+    session: AdobeSession,
+    wanted: AudienceMetadata,
+    *,
+    is_ours: Callable[[Audience], bool],
+    remember: Callable[[dict[str, str | None]], None] = lambda known: None,
 ) -> dict[str, Any]:
     """Look the audience up, create it if it is not there, and read it back.
 
-    :param is_ours: whether an audience that is found and looks as wanted was made by an earlier try of the
-        same work; it then counts as created, whatever ``if_exists`` says.
-    :returns: ``{"id", "audienceId", "name", "created"}``.
+    :param session: sends the calls.
+    :param wanted: what the audience shall be.
+    :param is_ours: whether an audience that is found was made by an earlier try of the same work; it then
+        counts as created, whatever ``if_exists`` says.
+    :param remember: is told the ``audience_id`` before and after the creation (``None`` while Adobe has not
+        made it up yet), and an empty dictionary when Adobe refused.
+    :returns: ``{"id", "audience_id", "name", "created"}``.
     :raises AdobeConflictError: when it exists and ``if_exists`` is ``fail``, or exists with another namespace
         or origin.
     """
     found = _find(session, wanted)
     if found is not None:
-        if _same(found, wanted) and is_ours(found):
-            log.info("Audience %s was created by an earlier try of this task.", found.audience_id)
-            return _result(found, created=True)
-        return _result(_existing(session, found, wanted), created=False)
+        return _found(session, found, wanted, ours=is_ours(found))
+    remember({"audience_id": wanted.audience_id})
     try:
         created = session.send(
             create_audience_metadata(
@@ -87,24 +108,50 @@ def ensure_audience_metadata(
                 audience_id=wanted.audience_id,
             )
         )
-    except (AdobeUnknownOutcomeError, AdobeConflictError) as error:
-        # Either the answer was lost, or somebody else, perhaps an earlier try of ours, was faster than the
-        # look-up.
+    except AdobeUnknownOutcomeError as error:
         found = _find_patiently(session, wanted)
         if found is None:
             raise
-        log.info("Audience %s exists although its creation answered: %s", found.audience_id, error.message)
-        if isinstance(error, AdobeConflictError) and not is_ours(found):
-            return _result(_existing(session, found, wanted), created=False)
+        log.info("Audience %r exists although the response was: %s", found.audience_id, error.message)
         return _result(found, created=True)
-    log.info("Created the metadata of audience %s (%s).", created.audience_id, created.name)
+    except AdobeConflictError as error:
+        # Somebody else, perhaps an earlier try of ours, was faster than the look-up.
+        found = _find_patiently(session, wanted)
+        remember({})
+        if found is None:
+            raise _not_visible(wanted, error) from error
+        return _found(session, found, wanted, ours=is_ours(found))
+    except AdobeError:
+        remember({})
+        raise
+    remember({"audience_id": created.audience_id})
+    log.info("Created the metadata of audience %r (%r).", created.audience_id, created.name)
     return _result(_read_back(session, created, wanted), created=True)
+
+
+def _found(session: AdobeSession, found: Audience, wanted: AudienceMetadata, *, ours: bool) -> dict[str, Any]:
+    if not ours:
+        return _result(_existing(session, found, wanted), created=False)
+    log.info("Audience %r was created by an earlier try of this task.", found.audience_id)
+    return _result(_existing(session, found, wanted.model_copy(update={"if_exists": "update"})), created=True)
+
+
+def _not_visible(wanted: AudienceMetadata, error: AdobeConflictError) -> AdobeUnknownOutcomeError:
+    return AdobeUnknownOutcomeError(
+        f"Adobe says that audience {wanted.audience_id or wanted.name!r} exists, but does not list it: "
+        f"{error.message}",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        hint="Run the task again in some minutes: it looks the audience up before it creates one. If it "
+        "stays invisible, look in Adobe's Audience Portal, and in other sandboxes.",
+    )
 
 
 def _existing(session: AdobeSession, found: Audience, wanted: AudienceMetadata) -> Audience:
     if wanted.if_exists == "fail":
         raise AdobeConflictError(
-            f"audience {found.audience_id!r} exists already (id {found.id}, name {found.name!r}) and "
+            f"audience {found.audience_id!r} exists already (id {found.id!r}, name {found.name!r}) and "
             "if_exists is 'fail'",
             hint="Use if_exists='skip' to accept it or 'update' to change its name and description.",
         )
@@ -118,7 +165,7 @@ def _existing(session: AdobeSession, found: Audience, wanted: AudienceMetadata) 
     ]
     if fixed:
         raise AdobeConflictError(
-            f"audience {found.audience_id!r} exists already (id {found.id}), but its "
+            f"audience {found.audience_id!r} exists already (id {found.id!r}), but its "
             f"{' and its '.join(fixed)}",
             hint=(
                 "Adobe does not let these fields be changed. Use another audience_id, or correct the "
@@ -137,7 +184,7 @@ def _existing(session: AdobeSession, found: Audience, wanted: AudienceMetadata) 
         suffix = (
             f"; it differs in {', '.join(changes)}, which if_exists='skip' leaves alone" if changes else ""
         )
-        log.info("Audience %s exists already (id %s)%s.", found.audience_id, found.id, suffix)
+        log.info("Audience %r exists already (id %r)%s.", found.audience_id, found.id, suffix)
         return found
     if found.id is None:
         raise AdobeResponseError(
@@ -150,7 +197,7 @@ def _existing(session: AdobeSession, found: Audience, wanted: AudienceMetadata) 
             f"audience {found.audience_id!r} was updated, but reads back unchanged",
             hint="Run the task again.",
         )
-    log.info("Updated %s of audience %s.", " and ".join(changes), found.audience_id)
+    log.info("Updated %s of audience %r.", " and ".join(changes), found.audience_id)
     return current
 
 
@@ -167,11 +214,11 @@ def _find(session: AdobeSession, wanted: AudienceMetadata, audience_id: str | No
         if start is None:
             break
     if len(matches) > 1:
-        listed = ", ".join(f"{audience.id} ({audience.namespace})" for audience in matches)
+        listed = ", ".join(f"{audience.id!r} ({audience.namespace!r})" for audience in matches)
         raise AdobeConflictError(
             f"{len(matches)} audiences match {audience_id or wanted.name!r}: {listed}",
             hint=(
-                "Give an audience_id that is unique in its namespace, or delete the twins in Adobe's "
+                "Give an audience_id that is unique in its namespace, or delete the duplicates in Adobe's "
                 "Audience Portal."
             ),
         )
@@ -203,7 +250,7 @@ def _read_back(session: AdobeSession, created: Audience, wanted: AudienceMetadat
     found = _find_patiently(session, wanted, created.audience_id)
     if found is None:
         raise AdobeResponseError(
-            f"Adobe answered that audience {created.audience_id!r} (id {created.id}) was created, but does "
+            f"Adobe answered that audience {created.audience_id!r} (id {created.id!r}) was created, but does "
             "not list it",
             hint="Run the task again: it looks the audience up before it creates one. "
             "If it stays invisible, look in Adobe's Audience Portal.",
@@ -211,9 +258,5 @@ def _read_back(session: AdobeSession, created: Audience, wanted: AudienceMetadat
     return found
 
 
-def _same(found: Audience, wanted: AudienceMetadata) -> bool:
-    return (found.name, found.description or None) == (wanted.name, wanted.description or None)
-
-
 def _result(audience: Audience, *, created: bool) -> dict[str, Any]:
-    return {"id": audience.id, "audienceId": audience.audience_id, "name": audience.name, "created": created}
+    return {"id": audience.id, "audience_id": audience.audience_id, "name": audience.name, "created": created}

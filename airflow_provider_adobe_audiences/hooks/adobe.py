@@ -31,6 +31,7 @@ class AdobeHook(BaseHook):
 
     :param adobe_conn_id: the connection. Login is the client id, password the client secret of an OAuth
         Server-to-Server credential in Adobe's Developer Console; all else is in the fields of the form.
+    :param sandbox: another Experience Platform sandbox than the connection's.
     """
 
     conn_name_attr = "adobe_conn_id"
@@ -38,9 +39,12 @@ class AdobeHook(BaseHook):
     conn_type = CONN_TYPE
     hook_name = "Adobe"
 
-    def __init__(self, adobe_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+    def __init__(
+        self, adobe_conn_id: str = DEFAULT_CONN_ID, *, sandbox: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.adobe_conn_id = adobe_conn_id
+        self.sandbox = sandbox
 
     @cached_property
     def settings(self) -> AdobeSettings:
@@ -49,7 +53,7 @@ class AdobeHook(BaseHook):
         :raises AdobeConfigurationError: naming every field that is wrong.
         """
         connection = self.get_connection(self.adobe_conn_id)
-        return _settings(connection, connection.extra_dejson)
+        return _settings(connection, connection.extra_dejson, self.sandbox)
 
     def get_conn(self) -> AdobeSession:
         """Return a new session. Close it, or use :meth:`session`."""
@@ -84,7 +88,8 @@ class AdobeHook(BaseHook):
 
         if "settings" not in self.__dict__:
             connection = await get_async_connection(self.adobe_conn_id)
-            self.__dict__["settings"] = _settings(connection, await get_async_extra_dejson(connection))
+            extra = await get_async_extra_dejson(connection)
+            self.__dict__["settings"] = _settings(connection, extra, self.sandbox)
         async with AsyncAdobeSession(self.settings, on_token=mask_secret) as session:
             yield session
 
@@ -141,7 +146,7 @@ class AdobeHook(BaseHook):
         }
 
 
-def _settings(connection: Connection, extra: Mapping[str, Any]) -> AdobeSettings:
+def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | None) -> AdobeSettings:
     where = f"connection {connection.conn_id!r}"
     if connection.conn_type != CONN_TYPE:
         raise AdobeConfigurationError(
@@ -161,6 +166,8 @@ def _settings(connection: Connection, extra: Mapping[str, Any]) -> AdobeSettings
             raise AdobeConfigurationError(
                 f"{where} has {name!r} in extra; client id and client secret are its login and password"
             )
+    if sandbox is not None:
+        fields["sandbox"] = sandbox
     settings = AdobeSettings.of(
         {**fields, "client_id": connection.login, "client_secret": connection.password}, where
     )

@@ -5,19 +5,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import Context, PokeReturnValue, conf
 
-from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
-from airflow_provider_adobe_audiences.batches.ingest import BatchWait, check_outcome, outcome
+from airflow_provider_adobe_audiences.batches.wait import (
+    BatchWaiter,
+    batch_of,
+    check_outcome,
+    outcome,
+)
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.operators.experience_platform import batch_of
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
+from airflow_provider_adobe_audiences.tasks.sensor import AdobeSensor
+from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
+from airflow_provider_adobe_audiences.tasks.waiting import defer_until, result_of
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
 
 
-class AdobeBatchSensor(BaseSensorOperator):
+class AdobeBatchSensor(AdobeSensor):
     """Wait until Adobe has ingested a batch, and check the outcome.
 
     Returns ``{"batch_id", "external_id", "dataset_id", "status", "records_in", "records_ingested",
@@ -25,64 +34,90 @@ class AdobeBatchSensor(BaseSensorOperator):
 
     :param batch_id: the batch (templated).
     :param max_failed_rows: how many rejected rows are acceptable in a batch that succeeds; ``None`` for any
-        number.
+        number (templated).
+    :param sandbox: another sandbox than the connection's (templated).
     :param deferrable: wait in the triggerer, without a worker slot.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
 
     ``poke_interval`` and ``timeout`` are Airflow's, in seconds.
     """
 
-    template_fields: Sequence[str] = ("adobe_conn_id", "batch_id")
-    ui_color = "#fde8e7"
+    template_fields: Sequence[str] = (*AdobeSensor.template_fields, "batch_id", "max_failed_rows", "sandbox")
 
     def __init__(
         self,
         *,
-        batch_id: str,
-        max_failed_rows: int | None = 0,
+        batch_id: Text | Template,
+        max_failed_rows: Count | Template | None = 0,
+        sandbox: Text | Template | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        adobe_conn_id: str = DEFAULT_CONN_ID,
+        adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.batch_id = batch_id
-        self.max_failed_rows = max_failed_rows
-        self.deferrable = deferrable
-        self.adobe_conn_id = adobe_conn_id
-        self._wait = BatchWait()
+        super().__init__(deferrable=deferrable, adobe_conn_id=adobe_conn_id, **kwargs)
+        self.batch_id: Any = batch_id
+        self.max_failed_rows: Any = max_failed_rows
+        self.sandbox: Any = sandbox
+        self.check_constants()
 
-    def execute(self, context: Context) -> Any:
-        if not self.deferrable:
-            return super().execute(context)
-        ended = self.poke(context)
-        if not ended.is_done:
-            from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
-
-            self.defer(
-                trigger=AdobeBatchTrigger(
-                    adobe_conn_id=self.adobe_conn_id,
-                    batch_id=self.batch_id,
-                    poll_interval=self.poke_interval,
-                    deadline=time.time() + self.timeout,
-                ),
-                method_name="execute_complete",
-            )
-        return ended.xcom_value
-
-    def poke(self, context: Context) -> PokeReturnValue:
+    @cached_property
+    def hook(self) -> AdobeExperiencePlatformHook:
+        """The hook of this sensor's connection."""
         from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
 
+        return AdobeExperiencePlatformHook(self.adobe_conn_id, sandbox=self.sandbox)
+
+    @cached_property
+    def _waiter(self) -> BatchWaiter:
+        return BatchWaiter(self.batch_id)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once.
+
+        :param context: the task's context.
+        :returns: whether the batch has ended, and how.
+        :raises AdobeJobFailedError: when it failed, or too many rows were rejected.
+        """
         with fail_without_retry():
-            batch = AdobeExperiencePlatformHook(self.adobe_conn_id).send(get_batch(self.batch_id))
-            self.log.info("Batch %s is %s.", batch.id, batch.status)
-            if not self._wait.is_over(batch):
+            seen = self._waiter.progress()
+            self._waiter.note(self.batch_id, self.hook.get_batch(self.batch_id), time.time())
+            if self._waiter.progress() != seen:
+                self.log.info("%s", self._waiter.progress())
+            if self._waiter.pending():
                 return PokeReturnValue(is_done=False)
-            check_outcome(batch, self.max_failed_rows)
-            return PokeReturnValue(is_done=True, xcom_value=outcome(batch))
+            return PokeReturnValue(is_done=True, xcom_value=self._checked(self._waiter.result()))
+
+    def wait_deferred(self, context: Context) -> None:
+        """Wait in the triggerer.
+
+        :param context: the task's context.
+        """
+        from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
+
+        defer_until(
+            self,
+            context,
+            AdobeBatchTrigger,
+            timeout=self.longest_wait,
+            poll_interval=self.poke_interval,
+            batch_id=self.batch_id,
+            sandbox=self.sandbox,
+            stalled_since=self._waiter.stalled_since,
+        )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Judge what the trigger saw."""
+        """Judge what the trigger saw.
+
+        :param context: the task's context.
+        :param event: what the trigger fired.
+        :returns: the batch's outcome.
+        """
         with fail_without_retry():
-            batch = batch_of(event, timedelta(seconds=self.timeout))
-            check_outcome(batch, self.max_failed_rows)
-            return outcome(batch)
+            return self._checked(
+                result_of(event, what=self._waiter.what, timeout=self.longest_wait, sensor=True)
+            )
+
+    def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
+        batch = batch_of(result)
+        check_outcome(batch, self.max_failed_rows)
+        return outcome(batch)

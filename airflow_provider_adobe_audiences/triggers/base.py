@@ -17,6 +17,7 @@ from airflow_provider_adobe_audiences.tasks.waiting import MAX_CONSECUTIVE_ERROR
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 T = TypeVar("T")
 
@@ -78,6 +79,12 @@ class AdobePollTrigger(BaseTrigger):
         :returns: the result as JSON, or ``None`` to poll again later.
         """
 
+    def hook(self) -> AdobeHook:
+        """Return what opens the session of this trigger."""
+        from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
+
+        return AdobeHook(self.adobe_conn_id)
+
     def progress(self) -> str:
         """Return how far everything is, in a few words; it is logged when it changes."""
         return f"Waiting for {self.what}."
@@ -87,8 +94,6 @@ class AdobePollTrigger(BaseTrigger):
 
         :returns: an iterator of that event.
         """
-        from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
-
         limits = {"timeout": self.deadline, "execution_timeout": self.execution_deadline or float("inf")}
         ends_as = min(limits, key=lambda name: limits[name])
         polling = Polling(
@@ -99,7 +104,7 @@ class AdobePollTrigger(BaseTrigger):
             max_consecutive_errors=self.max_consecutive_errors,
         )
         try:
-            async with AdobeHook(self.adobe_conn_id).async_session() as session:
+            async with self.hook().async_session() as session:
                 while True:
                     try:
                         result = await self.poll(session)

@@ -3,55 +3,73 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.batches.ingest import BatchWait, outcome
-from airflow_provider_adobe_audiences.errors import AdobeError
-from airflow_provider_adobe_audiences.triggers.base import AdobePollTrigger
+from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, get_batch
+from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
+from airflow_provider_adobe_audiences.triggers.base import AdobeWaitTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 
-class AdobeBatchTrigger(AdobePollTrigger):
+class AdobeBatchTrigger(AdobeWaitTrigger[Batch]):
     """Waits until Adobe has ingested a batch or given it up.
 
+    A batch that is waited for was handed over: whatever becomes of the task, its rows are Adobe's, and
+    nothing is aborted. So there is nothing to do when a person clears, fails or succeeds the waiting task.
+
     :param batch_id: the batch.
-    :param abort_on_kill: abort the batch when a person ends the waiting task (Airflow 3.3 and later tell a
-        trigger so).
+    :param sandbox: another sandbox than the connection's.
     :param sent: what the task already knows of its result, given back with it. Not left to
         ``defer(kwargs=…)``, which ``dag.test()`` drops.
+    :param stalled_since: since when the batch is known to be stalled, in seconds since the epoch.
     """
 
     def __init__(
-        self, *, batch_id: str, abort_on_kill: bool = False, sent: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        *,
+        batch_id: str,
+        sandbox: str | None = None,
+        sent: dict[str, Any] | None = None,
+        stalled_since: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.batch_id = batch_id
-        self.abort_on_kill = abort_on_kill
+        self.sandbox = sandbox
         self.sent = sent or {}
-        self._wait = BatchWait()
+        self.waiter: BatchWaiter = BatchWaiter(batch_id, stalled_since)
 
-    def arguments(self) -> dict[str, Any]:
-        return {"batch_id": self.batch_id, "abort_on_kill": self.abort_on_kill, "sent": self.sent}
-
-    async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
-        batch = await session.send(platform.get_batch(self.batch_id))
-        if not self._wait.is_over(batch):
-            self.log.info("Batch %s is %s.", batch.id, batch.status)
-            return None
-        return {**outcome(batch), "errors": list(batch.errors[:5]), "sent": self.sent}
-
-    async def on_kill(self) -> None:
+    def hook(self) -> AdobeHook:
+        """Return what opens the session of this trigger."""
         from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
-        if not self.abort_on_kill:
-            return
-        try:
-            async with asyncio.timeout(25), AdobeHook(self.adobe_conn_id).async_session() as session:
-                await session.send(platform.abort_batch(self.batch_id))
-                self.log.info("Batch %s is aborted.", self.batch_id)
-        except (AdobeError, TimeoutError) as error:
-            self.log.warning("Batch %s could not be aborted: %s", self.batch_id, error)
+        return AdobeHook(self.adobe_conn_id, sandbox=self.sandbox)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what is stored beside the arguments of every trigger."""
+        return {
+            "batch_id": self.batch_id,
+            "sandbox": self.sandbox,
+            "sent": self.sent,
+            "stalled_since": self.waiter.stalled_since,
+        }
+
+    async def ask(self, session: AsyncAdobeSession, key: str) -> Batch:
+        """Return the batch as Catalog shows it.
+
+        :param session: sends the call.
+        :param key: the batch's id.
+        """
+        return await session.send(get_batch(key))
+
+    async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
+        """Poll once.
+
+        :param session: sends the call.
+        :returns: the ended batch and what the task knew of its result, ``None`` while it is pending.
+        """
+        result = await super().poll(session)
+        return None if result is None else {**result, "sent": self.sent}

@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_adobe_audiences.errors import AdobeSourceError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeAbortBatchOperator,
     AdobeCompleteBatchOperator,
@@ -50,6 +50,7 @@ def dag(request: pytest.FixtureRequest) -> DAG:
 def hook_run(emulator: Any) -> Run:
     """``hook_run(operator)`` executes an operator in this process, as one try of one run."""
     emulator.switches.update({"batch_seconds": 0.0})
+    pushed: dict[str, Any] = {}
 
     def execute(operator: Any, *, run_id: str = "run", try_number: int = 1) -> Any:
         ti = SimpleNamespace(
@@ -59,6 +60,8 @@ def hook_run(emulator: Any) -> Run:
             map_index=-1,
             try_number=try_number,
             max_tries=2,
+            start_date=pendulum.now("UTC"),
+            xcom_push=lambda key, value: pushed.__setitem__(key, value),
         )
         return operator.execute({"ti": ti, "dag_run": SimpleNamespace(start_date=pendulum.now("UTC"))})
 
@@ -247,7 +250,7 @@ def test_a_batch_that_adobe_fails_is_followed_by_a_new_one(
     hook_run: Run, emulator: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "rows.jsonl"
-    file.write_text("not json\n")
+    file.write_text('{"customerId": \n')
     operator = AdobeIngestBatchOperator(task_id="t", dataset_id="ds", source=file, poll_interval=0.1)
     with pytest.raises(AirflowFailException, match="ended as 'failed'"):
         hook_run(operator)
@@ -294,7 +297,8 @@ def test_a_bad_ingestion_is_refused_before_any_request(
     (tmp_path / "empty.json").touch()
     if isinstance(arguments.get("source"), str):
         arguments = {**arguments, "source": arguments["source"].replace("{tmp}", str(tmp_path))}
-    with pytest.raises(AirflowFailException, match=message):
+    # What no template can change is refused when the Dag is parsed already.
+    with pytest.raises((AirflowFailException, AdobeConfigurationError), match=message):
         hook_run(
             AdobeIngestBatchOperator(
                 task_id="t", **{"dataset_id": "ds", "source": str(json_lines), **arguments}
@@ -326,7 +330,7 @@ BAD_AUDIENCES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", list(BAD_AUDIENCES))
 def test_a_bad_audience_is_refused_before_any_request(hook_run: Run, emulator: Any, name: str) -> None:
     arguments, message = BAD_AUDIENCES[name]
-    with pytest.raises(AirflowFailException, match=message):
+    with pytest.raises((AirflowFailException, AdobeConfigurationError), match=message):
         hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **{**AUDIENCE, **arguments}))
     assert emulator.journal.entries == []
 
@@ -339,8 +343,9 @@ AUDIENCE = {"name": "Buyers", "namespace": "shop", "origin_name": "Shop", "audie
 def test_a_batch_id_that_breaks_out_is_refused_before_any_request(
     hook_run: Run, emulator: Any, operator: Any, batch_id: str
 ) -> None:
+    more = {"uploads": []} if operator is AdobeCompleteBatchOperator else {}
     with pytest.raises(AirflowFailException, match="batch"):
-        hook_run(operator(task_id="t", batch_id=batch_id))
+        hook_run(operator(task_id="t", batch_id=batch_id, **more))
     assert emulator.journal.entries == []
 
 
@@ -355,7 +360,7 @@ def test_a_connection_of_another_type_is_said(
 
 def test_an_audience_is_created_once_and_found_afterwards(hook_run: Run, emulator: Any) -> None:
     first = hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **AUDIENCE))
-    assert first == {"id": first["id"], "audienceId": "buyers", "name": "Buyers", "created": True}
+    assert first == {"id": first["id"], "audience_id": "buyers", "name": "Buyers", "created": True}
     assert hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **AUDIENCE), run_id="2") == {
         **first,
         "created": False,
@@ -377,7 +382,7 @@ def test_the_older_request_lets_adobe_make_up_the_id(hook_run: Run, emulator: An
     older = {name: value for name, value in AUDIENCE.items() if name != "audience_id"}
     first = hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **older))
     assert first["created"]
-    assert first["audienceId"]
+    assert first["audience_id"]
     again = hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **older), run_id="2")
     assert again == {**first, "created": False}
     created = next(
@@ -403,11 +408,15 @@ def test_a_batch_is_filled_by_mapped_tasks(
         (tmp_path / str(number)).mkdir()
         files.append(str(write(tmp_path / str(number), "parquet", ROWS[number * 250 : (number + 1) * 250])))
     with dag:
-        create = AdobeCreateBatchOperator(task_id="create", dataset_id="ds", file_format="parquet")
+        create = AdobeCreateBatchOperator(
+            task_id="create", dataset_id="ds", source=files, file_format="parquet"
+        )
         upload = AdobeUploadBatchFilesOperator.partial(
             task_id="upload", batch_id=create.output, dataset_id="ds", file_format="parquet"
-        ).expand(files=files)
-        complete = AdobeCompleteBatchOperator(task_id="complete", batch_id=create.output)
+        ).expand(source=files)
+        complete = AdobeCompleteBatchOperator(
+            task_id="complete", batch_id=create.output, uploads=upload.output
+        )
         wait = AdobeBatchSensor(task_id="wait", batch_id=create.output, deferrable=True, poke_interval=0.1)
         abort = AdobeAbortBatchOperator(task_id="abort", batch_id=create.output)
         create >> upload >> complete >> wait >> abort.as_teardown(setups=create)
@@ -422,9 +431,11 @@ def test_the_teardown_aborts_a_batch_whose_upload_failed(
     dag: DAG, run_dag: Callable[..., Any], emulator: Any, tmp_path: Path
 ) -> None:
     with dag:
-        create = AdobeCreateBatchOperator(task_id="create", dataset_id="ds")
+        create = AdobeCreateBatchOperator(
+            task_id="create", dataset_id="ds", source=str(write(tmp_path, "json", ROWS))
+        )
         upload = AdobeUploadBatchFilesOperator(
-            task_id="upload", batch_id=create.output, dataset_id="ds", files=str(tmp_path / "missing")
+            task_id="upload", batch_id=create.output, dataset_id="ds", source=str(tmp_path / "missing")
         )
         abort = AdobeAbortBatchOperator(task_id="abort", batch_id=create.output)
         create >> upload >> abort.as_teardown(setups=create)

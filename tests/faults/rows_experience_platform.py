@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from airflow_provider_adobe_audiences.batches.source import Manifest
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeAbortBatchOperator,
     AdobeCompleteBatchOperator,
@@ -93,7 +95,7 @@ def one_audience(world: World, runs: list[Run]) -> None:
         "originName": "Shop",
     }
     for run in runs:
-        assert run.result["audienceId"] == audience["audienceId"]
+        assert run.result["audience_id"] == audience["audienceId"]
         assert run.result["id"] == audience["id"]
 
 
@@ -266,8 +268,8 @@ def nothing_but(world: World, status: str) -> bool:
 row(
     name="AdobeCreateBatchOperator",
     invariant="exactly one batch, waiting for its files",
-    prepare=lambda world: {},
-    build=lambda facts: AdobeCreateBatchOperator(task_id="create", dataset_id=DATASET),
+    prepare=lambda world: {"source": sources(world)},
+    build=lambda facts: AdobeCreateBatchOperator(task_id="create", dataset_id=DATASET, **facts),
     check=one_batch_each,
 )
 
@@ -283,7 +285,13 @@ def uploaded(world: World, runs: list[Run]) -> None:
         json_lines(rows_of(number)) for number in range(2)
     )
     assert all(
-        run.result == {"files": 2, "bytes": sum(len(json_lines(rows_of(number))) for number in range(2))}
+        {name: run.result[name] for name in ("batch_id", "map_index", "files", "bytes")}
+        == {
+            "batch_id": batch["id"],
+            "map_index": -1,
+            "files": 2,
+            "bytes": sum(len(json_lines(rows_of(number))) for number in range(2)),
+        }
         for run in runs
     )
 
@@ -291,10 +299,18 @@ def uploaded(world: World, runs: list[Run]) -> None:
 row(
     name="AdobeUploadBatchFilesOperator",
     invariant="the batch holds each file once, byte for byte",
-    prepare=lambda world: {"batch_id": a_batch(world), "dataset_id": DATASET, "files": sources(world)},
+    prepare=lambda world: {"batch_id": a_batch(world), "dataset_id": DATASET, "source": sources(world)},
     build=lambda facts: AdobeUploadBatchFilesOperator(task_id="upload", **facts),
     check=uploaded,
 )
+
+
+def an_uploaded_batch(world: World) -> Facts:
+    """A batch that says what it was created for, and the result of the upload that has sent it."""
+    body = json_lines(rows_of(0))
+    entry = {"name": "part-0", "size": len(body), "fingerprint": hashlib.sha256(body.encode()).hexdigest()}
+    batch_id = a_batch(world, body, tags=Manifest.of([entry]).tags())
+    return {"batch_id": batch_id, "uploads": [{"batch_id": batch_id, "map_index": 0, "manifest": [entry]}]}
 
 
 def completed(world: World, runs: list[Run]) -> None:
@@ -306,7 +322,7 @@ def completed(world: World, runs: list[Run]) -> None:
 row(
     name="AdobeCompleteBatchOperator",
     invariant="the batch is ingested once",
-    prepare=lambda world: {"batch_id": a_batch(world, json_lines(rows_of(0)))},
+    prepare=an_uploaded_batch,
     build=lambda facts: AdobeCompleteBatchOperator(task_id="complete", **facts),
     check=completed,
     switches={"batch_seconds": 0},

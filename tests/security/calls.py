@@ -19,7 +19,15 @@ from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
 from airflow_provider_adobe_audiences.errors import AdobeError
 
-MODULES = (experience_platform, audience_manager, target, ims)
+MODULES = (
+    experience_platform.audiences,
+    experience_platform.batches,
+    experience_platform.catalog,
+    experience_platform.data_access,
+    audience_manager,
+    target,
+    ims,
+)
 ORG = "0123456789ABCDEF01234567@AdobeOrg"
 MARK = "harmless7"
 

@@ -15,8 +15,8 @@ import pytest
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
 from airflow_provider_adobe_audiences.adobe.client import limiter, transport
-from airflow_provider_adobe_audiences.adobe.client.call import Call
-from airflow_provider_adobe_audiences.batches import ingest as batch_ingestion
+from airflow_provider_adobe_audiences.adobe.client.call import Call, Response
+from airflow_provider_adobe_audiences.batches.wait import check_outcome
 from airflow_provider_adobe_audiences.errors import AdobeError
 from tests.security.calls import settings_at
 from tests.security.servers import Seen, running
@@ -131,13 +131,11 @@ def test_a_batchs_status_and_errors_are_clean() -> None:
     body = {
         "b": {"status": NASTY, "errors": [{"code": NASTY, "description": NASTY * 1000, "rows": [NASTY]}] * 3}
     }
-    batch = experience_platform.get_batch("b").parse(
-        experience_platform.Response(200, {}, json.dumps(body).encode())
-    )
+    batch = experience_platform.get_batch("b").parse(Response(200, {}, json.dumps(body).encode()))
     assert not UNSEEN.search(batch.status + "".join(batch.errors))
     failed = experience_platform.Batch("b", "failed", errors=batch.errors)
     with pytest.raises(AdobeError) as raised:
-        batch_ingestion.check_outcome(failed, 0)
+        check_outcome(failed, 0)
     clean(raised.value)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 T = TypeVar("T")
 
 JSON = "application/json"
+ANY = "*/*"
 
 _MAX_MEMORY = 60 * 1024 * 1024
 # Python gives every character of a text the size of the largest; these bytes begin one beyond U+FFFF, or

@@ -89,6 +89,7 @@ class AdobeSettings(BaseModel):
     client_secret: SecretStr = SecretStr("")
     org_id: str | None = None
     sandbox: str = "prod"
+    deployment: str | None = Field(None, max_length=200)
     scopes: str = EXPERIENCE_PLATFORM_SCOPES
     authentication: Literal["oauth_server_to_server", "access_token", "audience_manager_password"] = (
         "oauth_server_to_server"
