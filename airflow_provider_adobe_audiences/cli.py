@@ -6,74 +6,136 @@ run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any, NoReturn
 
-from airflow_provider_adobe_audiences.adobe.audience_manager import Group
+from pydantic import ValidationError
+
+from airflow_provider_adobe_audiences.adobe.audience_manager import Group, all_of, list_groups
 from airflow_provider_adobe_audiences.adobe.client.call import Service
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
-from airflow_provider_adobe_audiences.groups import apply as run
+from airflow_provider_adobe_audiences.groups import sync
+from airflow_provider_adobe_audiences.groups.duplicates import duplicates, lines, surplus
 from airflow_provider_adobe_audiences.groups.export import export
 from airflow_provider_adobe_audiences.groups.guards import Limits, check
-from airflow_provider_adobe_audiences.groups.plan import Scope, name_pattern
-from airflow_provider_adobe_audiences.groups.report import markdown, report, table
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_name, json_schema, load_file
+from airflow_provider_adobe_audiences.groups.live import Live, Scope, name_pattern
+from airflow_provider_adobe_audiences.groups.names import canonical_name
+from airflow_provider_adobe_audiences.groups.report import markdown, report, result_line, table
+from airflow_provider_adobe_audiences.groups.spec import DesiredState, json_schema, load_file
 
 ENVIRONMENT_PREFIX = "ADOBE_"
 NO_CHANGES, FAILED, CHANGES = 0, 1, 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends with :data:`FAILED` where argparse would say 2, which here means that a plan has changes."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell how the command is used, and end.
+
+        :param message: what is wrong.
+        """
+        self.print_usage(sys.stderr)
+        self.exit(FAILED, f"{self.prog}: error: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+    """Run the command.
+
+    :param arguments: those of the process without it.
+    :returns: the exit code.
+    """
     parsed = _parser().parse_args(arguments)
-    try:
-        code: int = parsed.run(parsed)
-    except (AdobeError, ValueError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED
+    parsed.output_stream = sys.stdout
+    # Whatever else speaks up, such as Airflow's log, must not mix with what was asked for.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            code: int = parsed.run(parsed)
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                name = _option(str(problem["loc"][0]))
+                sys.stderr.write(f"option {name} is {problem['input']!r}: {problem['msg']}\n")
+            return FAILED
+        except (AdobeError, ValueError, OSError) as error:
+            sys.stderr.write(f"{_in_options(str(error))}\n")
+            return FAILED
     return code
 
 
+def _in_options(text: str) -> str:
+    """Return a message that names parameters of an operator in the words of the command line."""
+    text = re.sub(r"argument '(\w+)'", lambda found: f"option {_option(found[1])}", text)
+    return re.sub(
+        r"allowed by (\w+)=([^\s)]*)", lambda found: f"allowed by {_allowing(*found.groups())}", text
+    )
+
+
+def _option(parameter: str) -> str:
+    return f"--{parameter.replace('_', '-')}"
+
+
+def _allowing(parameter: str, value: str) -> str:
+    match parameter, value:
+        case _, "True":
+            return _option(parameter)
+        case "require_self", _:
+            return "--no-require-self"
+        case "prune", _:
+            return f"leaving out {_option(parameter)}"
+        case "protected", _:
+            return _option(parameter)
+    return f"{_option(parameter)} {value}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="adobe-audiences", description="Tools for Adobe audiences in Apache Airflow."
     )
     groups = parser.add_subparsers(required=True).add_parser(
         "groups", help="groups of Adobe Audience Manager"
     )
-    commands = groups.add_subparsers(required=True, metavar="export|validate|plan|schema")
+    commands = groups.add_subparsers(required=True, metavar="export|validate|plan|duplicates|schema")
 
-    command = _command(
-        commands,
-        "export",
-        _export,
-        "write the live groups as a file to start from; planning with it changes nothing",
-    )
+    help_text = "write the live groups as a file to start from; planning with it changes nothing"
+    command = _command(commands, "export", _export, help_text)
     _connection(command)
     command.add_argument("--output", type=Path, help="file to write; standard output without it")
     command.add_argument(
         "--names", metavar="REGEX", default=".*", help="only groups whose whole name matches"
     )
 
-    command = _command(
-        commands,
-        "validate",
-        _validate,
-        "check a file without any connection; exit code 1 if it cannot be used",
-    )
+    help_text = "check a file without any connection; exit code 1 if it cannot be used"
+    command = _command(commands, "validate", _validate, help_text)
     command.add_argument("file", type=Path)
 
-    command = _command(
-        commands,
-        "plan",
-        _plan,
-        f"show what would be changed; exit code {NO_CHANGES}: nothing, {CHANGES}: something, {FAILED}: error "
-        "or guard",
+    _plan_options(commands)
+
+    help_text = "show groups that share a name or look as if they did, and which of them are empty"
+    command = _command(commands, "duplicates", _duplicates, help_text)
+    _connection(command)
+    command.add_argument(
+        "--remove-empty",
+        action="store_true",
+        help="delete those that have neither members, permissions nor wildcards, but for one of each name",
     )
+
+    _command(commands, "schema", _schema, "print the JSON Schema of the file, for editors")
+    return parser
+
+
+def _plan_options(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    help_text = (
+        f"show what would change; exit code {NO_CHANGES}: nothing, {CHANGES}: something, {FAILED}: error, "
+        "guard or wrong usage"
+    )
+    command = _command(commands, "plan", _plan, help_text)
     _connection(command)
     command.add_argument("file", type=Path)
     command.add_argument("--format", choices=("table", "markdown", "json"), default="table")
@@ -90,26 +152,16 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="never changed or deleted; may be repeated",
     )
-    command.add_argument("--max-deletes", type=int, default=Limits().max_deletes)
-    command.add_argument("--max-delete-ratio", type=float, default=Limits().max_delete_ratio)
-    command.add_argument(
-        "--max-permission-removal-ratio", type=float, default=Limits().max_permission_removal_ratio
-    )
-    command.add_argument("--allow-empty", action="store_true", help="a group may lose all permissions")
-    command.add_argument(
-        "--allow-empty-desired", action="store_true", help="pruning may run although nothing is declared"
-    )
-    command.add_argument(
-        "--allow-non-empty-delete", action="store_true", help="groups with members may be deleted"
-    )
-    command.add_argument(
-        "--no-require-self",
-        action="store_true",
-        help="the caller's own groups may be deleted or lose permissions",
-    )
-
-    _command(commands, "schema", _schema, "print the JSON Schema of the file, for editors")
-    return parser
+    for name, field in Limits.__pydantic_fields__.items():  # type: ignore[attr-defined]
+        if name == "protected":
+            continue
+        given: dict[str, Any] = {"dest": name, "default": field.default, "help": field.description}
+        if field.annotation is not bool:
+            command.add_argument(_option(name), type=field.annotation, **given)
+        elif field.default:
+            command.add_argument(f"--no-{_option(name)[2:]}", action="store_false", **given)
+        else:
+            command.add_argument(_option(name), action="store_true", **given)
 
 
 def _command(
@@ -134,7 +186,9 @@ def _connection(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--concurrency",
         type=int,
-        default=run.DEFAULT_CONCURRENCY,
+        choices=range(1, 65),
+        metavar="1..64",
+        default=sync.DEFAULT_CONCURRENCY,
         help="most reads under way at the same time",
     )
 
@@ -142,6 +196,7 @@ def _connection(command: argparse.ArgumentParser) -> None:
 def settings_of(conn_id: str | None) -> AdobeSettings:
     """Return the settings of an Airflow connection, or those that the environment holds.
 
+    :param conn_id: the connection; the environment without it.
     :raises AdobeConfigurationError: naming what is wrong.
     """
     if conn_id is not None:
@@ -176,8 +231,13 @@ def _load(path: Path) -> DesiredState:
         raise DesiredStateError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def _write(parsed: argparse.Namespace, text: str) -> None:
+    stream: IO[str] = parsed.output_stream
+    stream.write(text)
+
+
 def _export(parsed: argparse.Namespace) -> int:
-    pattern = name_pattern(parsed.names, "--names")
+    pattern = name_pattern(parsed.names, "names")
 
     def chosen(group: Group) -> bool:
         return bool(pattern.fullmatch(canonical_name(group.name)))
@@ -185,10 +245,13 @@ def _export(parsed: argparse.Namespace) -> int:
     from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
     with AdobeSession(settings_of(parsed.conn_id)) as session:
-        live = run.read_all(session.send, concurrency=parsed.concurrency, chosen=chosen)
-    text = export(live, [group.group_id for group in live.groups if chosen(group)])
+        live = sync.read_all(session.send, concurrency=parsed.concurrency, chosen=chosen)
+    found = [group.group_id for group in live.groups if chosen(group)]
+    if live.groups and not found:
+        sys.stderr.write(f"no group has a name that matches {parsed.names!r} as a whole\n")
+    text = export(live, found)
     if parsed.output is None:
-        sys.stdout.write(text)
+        _write(parsed, text)
     else:
         try:
             parsed.output.write_text(text, encoding="utf-8")
@@ -202,28 +265,19 @@ def _export(parsed: argparse.Namespace) -> int:
 
 def _validate(parsed: argparse.Namespace) -> int:
     desired = _load(parsed.file)
-    sys.stdout.write(f"{parsed.file}: {len(desired.groups)} groups, nothing wrong\n")
+    _write(parsed, f"{parsed.file}: {len(desired.groups)} groups, nothing wrong\n")
     return NO_CHANGES
 
 
 def _plan(parsed: argparse.Namespace) -> int:
-    scope = Scope(prune=parsed.prune, managed=parsed.managed_groups, protected=parsed.protected)
-    limits = Limits(
-        max_deletes=parsed.max_deletes,
-        max_delete_ratio=parsed.max_delete_ratio,
-        max_permission_removal_ratio=parsed.max_permission_removal_ratio,
-        allow_empty=parsed.allow_empty,
-        allow_empty_desired=parsed.allow_empty_desired,
-        allow_non_empty_delete=parsed.allow_non_empty_delete,
-        require_self=not parsed.no_require_self,
-        protected=parsed.protected,
-    )
+    scope = Scope(parsed.prune, parsed.managed_groups, parsed.protected)
+    limits = Limits(**{name: getattr(parsed, name) for name in Limits.__dataclass_fields__})
     desired = _load(parsed.file)
     settings = settings_of(parsed.conn_id)
     from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 
     with AdobeSession(settings) as session:
-        plan, _ = run.plan(
+        plan, _ = sync.plan(
             session.send,
             desired,
             target=settings.base_url(Service.AUDIENCE_MANAGER),
@@ -238,13 +292,34 @@ def _plan(parsed: argparse.Namespace) -> int:
             shown = markdown(plan)
         case _:
             shown = table(plan)
-    sys.stdout.write(f"{shown}\n")
+    _write(parsed, f"{shown}\n")
     check(plan)
     return CHANGES if plan.changes else NO_CHANGES
 
 
+def _duplicates(parsed: argparse.Namespace) -> int:
+    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+
+    with AdobeSession(settings_of(parsed.conn_id)) as session:
+        shared = duplicates(Live(all_of(session.send, list_groups)))
+        ids = {group.group_id for groups in shared for group in groups}
+        live = sync.read_all(
+            session.send, concurrency=parsed.concurrency, chosen=lambda group: group.group_id in ids
+        )
+        _write(parsed, "".join(f"{line}\n" for line in lines(live)) or "no groups share a name\n")
+        if parsed.remove_empty:
+            sync.apply(
+                session.send,
+                surplus(live),
+                live,
+                concurrency=parsed.concurrency,
+                on_result=lambda result: _write(parsed, f"{result_line(result)}\n"),
+            )
+    return NO_CHANGES
+
+
 def _schema(parsed: argparse.Namespace) -> int:
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    _write(parsed, json.dumps(json_schema(), indent=2) + "\n")
     return NO_CHANGES
 
 

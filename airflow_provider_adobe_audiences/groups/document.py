@@ -16,12 +16,16 @@ from typing import IO, Any
 from airflow_provider_adobe_audiences.errors import DesiredStateError
 
 MAX_BYTES = 10 * 1024 * 1024
-DEEPEST = 32
+MAX_DEPTH = 32
 MAX_VALUES = 2_000_000
-MAX_NUMBER = 100
+MAX_NUMBER_LENGTH = 100
+MAX_SHOWN = 40
 
 Path = tuple[str | int, ...]
 
+# What the parser repeats of the file.
+_QUOTED = re.compile("'[^'<][^']+'")
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _SURROGATES = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})", re.IGNORECASE)
 
 
@@ -128,7 +132,9 @@ class _Builder:
             problem = " ".join(part for part in (error.context, error.problem) if part)
             if "\\t" in problem or "tab" in problem or (mark and _has_tab(text, mark.line)):
                 problem = "a tab is used for indentation; YAML wants spaces"
-            raise self.error(mark.line + 1 if mark else None, f"not valid YAML: {problem}") from None
+            raise self.error(
+                mark.line + 1 if mark else None, f"not valid YAML: {_QUOTED.sub('…', problem)}"
+            ) from None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else None
             raise self.error(line, f"not valid YAML: {error.reason}") from None
@@ -166,7 +172,9 @@ class _Builder:
         container: dict[str, Any] | list[Any] | None = None
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise self.error(line, f"the anchor &{event.anchor} is not defined above (or holds itself)")
+                raise self.error(
+                    line, f"the anchor &{shortened(str(event.anchor))} is not defined above (or holds itself)"
+                )
             value, values = self.anchors[event.anchor]
             self._count(values, line)
         elif isinstance(event, yaml.ScalarEvent):
@@ -175,13 +183,13 @@ class _Builder:
                 self.anchors[event.anchor] = (value, 1)
         else:
             if event.tag not in (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
-                raise self.error(line, f"the tag {event.tag!r} is not allowed; use plain YAML")
+                raise self.error(line, "the tag of a value is not allowed; use plain YAML")
             value = container = {} if isinstance(event, yaml.MappingStartEvent) else []
         path = self._put(value, parent, root)
         self.lines.setdefault(path, line)
         if container is not None:
-            if len(stack) >= DEEPEST:
-                raise self.error(line, f"nested too deeply (more than {DEEPEST} levels)")
+            if len(stack) >= MAX_DEPTH:
+                raise self.error(line, f"nested too deeply (more than {MAX_DEPTH} levels)")
             stack.append(_Open(container, path, event.anchor, self.values))
 
     def _key(self, event: Any, line: int, parent: _Open) -> None:
@@ -195,10 +203,12 @@ class _Builder:
                 line, "merge keys (<<) are not supported; write the fields out, or use an alias for one value"
             )
         if event.value in parent.value:
+            # Of a file that may be no list of groups at all, nothing is repeated.
+            ours = "groups" in (event.value, *parent.path[:1])
             raise self.error(
                 line,
-                f"the key {event.value!r} is written twice (first in line "
-                f"{self.lines[(*parent.path, event.value)]})",
+                f"{f'the key {shortened(event.value)!r}' if ours else 'a key'} is written twice (first in "
+                f"line {self.lines[(*parent.path, event.value)]})",
             )
         parent.key = event.value
         self.lines[(*parent.path, event.value)] = line
@@ -234,27 +244,43 @@ class _Builder:
         )
         node = yaml.ScalarNode(tag, event.value)
         constructor = yaml.constructor.SafeConstructor()
-        if not tag.endswith((":str", ":timestamp")) and len(event.value) > MAX_NUMBER:
+        if not tag.endswith((":str", ":timestamp")) and len(event.value) > MAX_NUMBER_LENGTH:
             raise self.error(
                 line, f"a number of {len(event.value):,} characters is none that Audience Manager knows"
             )
+        kind = tag.removeprefix("tag:yaml.org,2002:")
         try:
-            match tag.removeprefix("tag:yaml.org,2002:"):
+            match kind:
                 case "null":
                     return None
                 case "bool":
                     return constructor.construct_yaml_bool(node)
                 case "int":
-                    return constructor.construct_yaml_int(node)
+                    return self._decimal(event.value, constructor.construct_yaml_int(node), line)
                 case "float":
                     return constructor.construct_yaml_float(node)
                 case "str" | "timestamp" | "value" | "merge":
                     return event.value
-        except (ValueError, KeyError, IndexError):
-            raise self.error(
-                line, f"{event.value[:80]!r} cannot be read as {tag.rsplit(':', 1)[-1]}"
-            ) from None
-        raise self.error(line, f"the tag {tag!r} is not allowed; use plain YAML")
+        except (ValueError, KeyError, IndexError) as error:
+            if isinstance(error, DesiredStateError):
+                raise
+            raise self.error(line, f"a value cannot be read as {kind}") from None
+        raise self.error(line, "the tag of a value is not allowed; use plain YAML")
+
+    def _decimal(self, written: str, number: int, line: int) -> int:
+        """Return ``number``, unless YAML reads what was written in another way than people do."""
+        if _DECIMAL.fullmatch(written):
+            return number
+        raise self.error(
+            line,
+            f"{written} is a number that YAML reads as {number} (octal, hexadecimal, binary, base 60 or with "
+            "underscores): write the id in decimal digits, without leading zeros; text in quotes",
+        )
+
+
+def shortened(text: str) -> str:
+    """Return at most :data:`MAX_SHOWN` characters, for a message about a file that anybody may have named."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _has_tab(text: str, line: int) -> bool:

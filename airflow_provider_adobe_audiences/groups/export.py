@@ -7,13 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
 from airflow_provider_adobe_audiences.errors import DesiredStateError
-from airflow_provider_adobe_audiences.groups.plan import Live
-from airflow_provider_adobe_audiences.groups.spec import (
-    canonical_description,
-    canonical_name,
-    load_permissions,
-    load_value,
-)
+from airflow_provider_adobe_audiences.groups.live import Live
+from airflow_provider_adobe_audiences.groups.names import canonical_name
+from airflow_provider_adobe_audiences.groups.spec import load_permissions, load_value
 
 
 def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
@@ -27,7 +23,8 @@ def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
     """
     chosen = set(live.by_id if group_ids is None else group_ids)
     blocks: list[str] = []
-    for name, groups in sorted(live.by_name.items()):
+    for _, groups in sorted(live.by_look.items()):
+        name = groups[0].name.strip()
         if not chosen & {group.group_id for group in groups}:
             continue
         problem = _problem(name, groups)
@@ -36,7 +33,9 @@ def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
             blocks.append(f"  # left out: {_quoted(name)} (groupId {ids}): {problem}\n")
         else:
             blocks.append(
-                "".join(f"{line}\n" for line in _lines(groups[0], live.permissions.get(groups[0].group_id)))
+                "".join(
+                    f"{line}\n" for line in _lines(name, groups[0], live.permissions.get(groups[0].group_id))
+                )
             )
     if not any(not block.startswith("  #") for block in blocks):
         return "".join(["groups: []\n", *blocks])
@@ -45,7 +44,8 @@ def export(live: Live, group_ids: Iterable[int] | None = None) -> str:
 
 def _problem(name: str, groups: Sequence[Group]) -> str | None:
     if len(groups) > 1:
-        return "several groups have this name"
+        same = len({canonical_name(group.name) for group in groups}) == 1
+        return "several groups have this name" if same else "several groups have names that look like this"
     try:
         load_value({"groups": [{"name": name}]})
     except DesiredStateError:
@@ -53,9 +53,9 @@ def _problem(name: str, groups: Sequence[Group]) -> str | None:
     return None
 
 
-def _lines(group: Group, permissions: tuple[Permission, ...] | None) -> Iterator[str]:
-    yield f"  - name: {_quoted(canonical_name(group.name))}"
-    yield f"    description: {_quoted(canonical_description(group.description))}"
+def _lines(name: str, group: Group, permissions: tuple[Permission, ...] | None) -> Iterator[str]:
+    yield f"  - name: {_quoted(name)}"
+    yield f"    description: {_quoted((group.description or '').strip() or None)}"
     if permissions is None:
         yield "    # permissions are left out: the calling user cannot access them"
     else:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from airflow_provider_adobe_audiences.errors import GuardError
-from airflow_provider_adobe_audiences.groups.plan import GuardResult, Plan, UpdateGroup
-from airflow_provider_adobe_audiences.groups.spec import canonical_name
+from airflow_provider_adobe_audiences.groups.changes import GuardResult, Plan, UpdateGroup
+from airflow_provider_adobe_audiences.groups.names import look_alike
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
 class Limits:
-    """How much a plan may take away.
-
-    A grant is one permission on one object.
+    """How much a plan may take away. A grant is one permission on one object.
 
     :param max_deletes: most groups that may be deleted.
     :param max_delete_ratio: largest share (0 to 1) of the live groups that are declared or in the managed
@@ -31,42 +32,47 @@ class Limits:
     :param require_self: whether groups that the calling user is in are spared from deletion and from loss of
         permissions.
     :param protected: names of groups that may not be changed.
+    :raises ValidationError: naming each field that is wrong. Nothing is guessed: text is no bool.
     """
 
-    max_deletes: int = 5
-    max_delete_ratio: float = 0.25
-    max_permission_removal_ratio: float = 0.25
-    allow_empty: bool = False
-    allow_empty_desired: bool = False
-    allow_non_empty_delete: bool = False
-    require_self: bool = True
+    max_deletes: Annotated[int, Field(ge=0, description="most groups that may be deleted")] = 5
+    max_delete_ratio: Annotated[
+        float, Field(ge=0, le=1, description="largest share of the managed groups that may be deleted")
+    ] = 0.25
+    max_permission_removal_ratio: Annotated[
+        float, Field(ge=0, le=1, description="largest share of the declared groups' grants that may go")
+    ] = 0.25
+    allow_empty: Annotated[bool, Field(description="a group may lose all permissions")] = False
+    allow_empty_desired: Annotated[
+        bool, Field(description="pruning may run although nothing is declared")
+    ] = False
+    allow_non_empty_delete: Annotated[bool, Field(description="groups with members may be deleted")] = False
+    require_self: Annotated[
+        bool, Field(description="the caller's own groups may be deleted or lose permissions")
+    ] = True
     protected: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if (
-            isinstance(self.max_deletes, bool)
-            or not isinstance(self.max_deletes, int)
-            or self.max_deletes < 0
-        ):
-            raise ValueError(f"max_deletes must be a whole number from 0, not {self.max_deletes!r}")
-        for name in ("max_delete_ratio", "max_permission_removal_ratio"):
-            value = getattr(self, name)
-            # Written this way, a NaN is refused as well.
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise ValueError(f"{name} must be a number from 0 (nothing) to 1 (everything), not {value!r}")
-        for name in ("allow_empty", "allow_empty_desired", "allow_non_empty_delete", "require_self"):
-            # Text such as "False" would count as true.
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
 
 def guarded(plan: Plan, limits: Limits) -> Plan:
-    """Return the plan with what every guard says about it."""
-    return plan.model_copy(update={"guards": tuple(_evaluate(plan, limits))})
+    """Return the plan with what every guard says about it.
+
+    :param plan: a plan.
+    :param limits: how much it may take away.
+    """
+    guards = (
+        *_of_deletions(plan, limits),
+        *_of_permissions(plan, limits),
+        *_of_scope(plan, limits),
+        *_of_groups_to_spare(plan, limits),
+    )
+    return plan.model_copy(update={"guards": guards, "require_self": limits.require_self})
 
 
 def check(plan: Plan) -> None:
-    """Raise :class:`GuardError`, listing every guard that was tripped."""
+    """Raise :class:`GuardError`, listing every guard that was tripped.
+
+    :param plan: a plan of :func:`guarded`.
+    """
     tripped = [guard for guard in plan.guards if not guard.passed]
     if tripped:
         lines = "\n".join(
@@ -75,7 +81,7 @@ def check(plan: Plan) -> None:
         raise GuardError(f"{len(tripped)} guard(s) stopped the plan, nothing was changed:\n{lines}")
 
 
-def _evaluate(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
+def _of_deletions(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
     deletes = plan.deletes
     yield GuardResult(
         guard="number of deletions",
@@ -85,28 +91,8 @@ def _evaluate(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
     )
     # Without a live group nothing can be deleted, so the share is never 0/0.
     share = len(deletes) / plan.managed_live if deletes else 0.0
-    yield _ratio(
-        "share of deletions",
-        len(deletes),
-        f"{plan.managed_live} managed groups",
-        share,
-        "max_delete_ratio",
-        limits.max_delete_ratio,
-    )
-    removed = sum(len(change.removed) for change in plan.permission_changes)
-    share = removed / plan.live_grants if removed else 0.0
-    name, most = "max_permission_removal_ratio", limits.max_permission_removal_ratio
-    yield _ratio("share of removed permissions", removed, f"{plan.live_grants} grants", share, name, most)
-    emptied = [change.name for change in plan.permission_changes if change.before and not change.after]
-    yield _names(
-        "emptied permissions", emptied, limits.allow_empty, "allow_empty=True", "would lose all permissions"
-    )
-    yield GuardResult(
-        guard="empty desired state",
-        passed=limits.allow_empty_desired or not plan.prune or plan.declared > 0,
-        parameter="allow_empty_desired=True",
-        message=f"{plan.declared} groups are declared, pruning is {'on' if plan.prune else 'off'}",
-    )
+    of = f"{plan.managed_live} managed groups"
+    yield _ratio("share of deletions", len(deletes), of, share, "max_delete_ratio", limits.max_delete_ratio)
     inhabited = [
         f"{change.name} ({change.membership_count})" for change in deletes if change.membership_count > 0
     ]
@@ -117,8 +103,39 @@ def _evaluate(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
         "allow_non_empty_delete=True",
         "would be deleted with members in them",
     )
+
+
+def _of_permissions(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
+    removed = sum(len(change.removed) for change in plan.permission_changes)
+    share = removed / plan.live_grants if removed else 0.0
+    name, maximum = "max_permission_removal_ratio", limits.max_permission_removal_ratio
+    yield _ratio("share of removed permissions", removed, f"{plan.live_grants} grants", share, name, maximum)
+    emptied = [change.name for change in plan.permission_changes if change.before and not change.after]
+    yield _names(
+        "emptied permissions", emptied, limits.allow_empty, "allow_empty=True", "would lose all permissions"
+    )
+
+
+def _of_scope(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
+    yield GuardResult(
+        guard="empty desired state",
+        passed=limits.allow_empty_desired or not plan.prune or plan.declared > 0,
+        parameter="allow_empty_desired=True",
+        message=f"{plan.declared} groups are declared, pruning is {'on' if plan.prune else 'off'}",
+    )
+    # Pruning nothing, not even what is declared, is a slip in the pattern.
+    nothing = [finding.message for finding in plan.findings if finding.kind == "scope"]
+    yield GuardResult(
+        guard="scope that covers nothing",
+        passed=not (nothing and plan.prune and plan.declared > 0),
+        parameter="prune=False",
+        message=nothing[0] if nothing else "none",
+    )
+
+
+def _of_groups_to_spare(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
     own = set(plan.caller_groups or ())
-    losing = [change.name for change in deletes if change.group_id in own]
+    losing = [change.name for change in plan.deletes if change.group_id in own]
     losing += [change.name for change in plan.permission_changes if change.group_id in own and change.removed]
     yield _names(
         "groups of the calling user",
@@ -127,8 +144,8 @@ def _evaluate(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
         "require_self=False",
         "hold the calling user and would lose access",
     )
-    protected = {canonical_name(name) for name in limits.protected}
-    touched = sorted({name for name in _touched(plan) if canonical_name(name) in protected})
+    protected = {look_alike(name) for name in limits.protected}
+    touched = sorted({name for name in _touched(plan) if look_alike(name) in protected})
     yield _names(
         "protected groups",
         touched,
@@ -145,12 +162,12 @@ def _touched(plan: Plan) -> Iterator[str]:
         yield change.name
 
 
-def _ratio(guard: str, number: int, of: str, share: float, parameter: str, most: float) -> GuardResult:
+def _ratio(guard: str, number: int, of: str, share: float, parameter: str, maximum: float) -> GuardResult:
     # Rounded up to two digits, so that the suggested value does allow it.
     enough = min(1.0, math.ceil(share * 100) / 100)
-    message = f"{number} of {of} ({share:.0%}) to remove, at most {most:.0%} allowed"
+    message = f"{number} of {of} ({share:.0%}) to remove, at most {maximum:.0%} allowed"
     return GuardResult(
-        guard=guard, passed=share <= most, parameter=f"{parameter}={enough:.2f}", message=message
+        guard=guard, passed=share <= maximum, parameter=f"{parameter}={enough:.2f}", message=message
     )
 
 

@@ -6,26 +6,38 @@ programs (JSON).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Permission
-from airflow_provider_adobe_audiences.groups.apply import Result
-from airflow_provider_adobe_audiences.groups.plan import (
+from airflow_provider_adobe_audiences.errors import GuardError
+from airflow_provider_adobe_audiences.groups.changes import (
     Change,
     CreateGroup,
     DeleteGroup,
+    Grant,
     Plan,
     SetPermissions,
     UpdateGroup,
+    grants,
+    takes_away,
 )
+from airflow_provider_adobe_audiences.groups.sync import Result
 
 MAX_MARKDOWN = 60_000
-_SIGNS = {"create": "+", "rename": "~", "update": "~", "set_permissions": "~", "delete": "-"}
+MAX_ENTRIES = 100
+"""How many changes, and how many findings, go to XCom; the log holds all."""
+_MAX_SAMPLES = 5
+_MAX_TEXT = 200
+_IDS_PER_LINE = 50
+_MARKS = {"create": "+", "rename": "~", "update": "~", "set_permissions": "~", "delete": "-"}
 
 
 def summary(plan: Plan) -> str:
-    """Return the plan in one line."""
+    """Return the plan in one line.
+
+    :param plan: a plan.
+    """
     counts = plan.counts()
     parts = [
         f"{counts['create']} to create",
@@ -42,10 +54,12 @@ def summary(plan: Plan) -> str:
 def table(plan: Plan) -> str:
     """Return the plan as text for a log: what is created (+), changed (~), deleted (-) or only reported
     (!).
+
+    :param plan: a plan.
     """
     lines = [f"Plan for {plan.target}: {summary(plan)}"]
     for change in plan.changes:
-        lines.append(f"  {_SIGNS[change.kind]} {change.kind.replace('_', ' '):<16} {_title(change)}")
+        lines.append(f"  {_MARKS[change.kind]} {change.kind.replace('_', ' '):<16} {_title(change)}")
         lines += [f"      {detail}" for detail in _details(change)]
     lines += [
         f"  ! {finding.kind:<16} {_plain(finding.name)}{_id(finding.group_id)}: {_plain(finding.message)}"
@@ -60,39 +74,62 @@ def table(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def markdown(plan: Plan, *, longest: int = MAX_MARKDOWN) -> str:
-    """Return the plan as Markdown, what takes something away first.
+def markdown(plan: Plan, *, max_length: int = MAX_MARKDOWN) -> str:
+    """Return the plan as Markdown, what takes something away first, then what grants something.
 
-    :param longest: most characters; what is left out is counted in the text, so that nobody approves what is
-        not shown unawares.
+    :param plan: a plan.
+    :param max_length: most characters. Creations and texts that do not fit are counted in the page.
+    :raises GuardError: when not even all that is taken away or granted fits: nobody shall approve unawares.
     """
     head = [f"**{summary(plan)}**", "", f"At {_code(plan.target)}", ""]
+    tail = _markdown_tail(plan)
     if not plan.changes:
-        return "\n".join([*head, "Nothing to change."])
-    rows = [_markdown_rows(change) for change in sorted(plan.changes, key=_least_harmless_first)]
-    tail = [
-        f"- {_code(f'{_plain(finding.name)}{_id(finding.group_id)}: {_plain(finding.message)}')}"
-        for finding in plan.findings
-    ]
-    tail = ["", "Reported, not changed:", "", *tail] if tail else []
-    room = longest - sum(map(len, head)) - sum(map(len, tail)) - 500
+        return "\n".join([*head, "Nothing to change.", *tail])
+    room = max_length - sum(len(line) + 1 for line in (*head, *tail)) - 500
     shown: list[str] = []
-    for row in rows:
-        room -= len(row) + 1
-        if room < 0:
-            break
-        shown.append(row)
-    left = len(rows) - len(shown)
+    left = 0
+    for change in sorted(plan.changes, key=_most_harmful_first):
+        row = _markdown_rows(change)
+        if len(row) + 1 <= room:
+            shown.append(row)
+            room -= len(row) + 1
+        elif isinstance(change, DeleteGroup | SetPermissions):
+            raise GuardError(
+                f"the plan takes away or grants more than {max_length:,} characters can show, so nobody "
+                "could approve all of it",
+                hint="Split the desired groups into several files, or apply them with "
+                "AdobeSyncGroupsOperator and its guards.",
+            )
+        else:
+            left, room = left + 1, 0
     more = (
         [
             "",
             f"**{left} more changes are not shown here for want of room; the log of the planning task shows "
-            "all.**",
+            "all. None of them takes away or grants anything.**",
         ]
         if left
         else []
     )
     return "\n".join([*head, "| Change | Group | Details |", "|---|---|---|", *shown, *more, *tail])
+
+
+def _markdown_tail(plan: Plan) -> list[str]:
+    findings = [
+        f"- {_code(f'{_plain(finding.name)}{_id(finding.group_id)}: {_plain(finding.message)}')}"
+        for finding in plan.findings
+    ]
+    if len(findings) > MAX_ENTRIES:
+        more = f"- {len(findings) - MAX_ENTRIES} more; the log of the planning task shows all."
+        findings = [*findings[:MAX_ENTRIES], more]
+    guards = [
+        f"- {'ok' if guard.passed else 'STOPPED'} {_code(f'{guard.guard}: {_plain(guard.message)}')}"
+        for guard in plan.guards
+    ]
+    return [
+        *(["", "Reported, not changed:", "", *findings] if findings else []),
+        *(["", "Guards:", "", *guards] if guards else []),
+    ]
 
 
 def _markdown_rows(change: Change) -> str:
@@ -105,26 +142,34 @@ def _markdown_rows(change: Change) -> str:
 
 
 def report(plan: Plan, results: Sequence[Result] = (), *, mode: str) -> dict[str, Any]:
-    """Return plan and results as small JSON, without secrets.
+    """Return plan and results as small JSON, without secrets: counts and samples. The log holds all.
 
+    :param plan: the plan.
+    :param results: what became of its changes.
     :param mode: ``apply``, ``plan`` or ``check``.
     """
     made: dict[Change, Result] = {result.change: result for result in results}
     return {
         "mode": mode,
-        "dryRun": mode != "apply",
+        "dry_run": mode != "apply",
         "target": plan.target,
         "counts": plan.counts(),
         "written": sum(result.outcome == "applied" for result in results),
         "drift": plan.drift,
-        "groups": [_change(change, made.get(change)) for change in plan.changes],
-        "findings": [finding.model_dump(mode="json", by_alias=True) for finding in plan.findings],
-        "guards": [guard.model_dump(mode="json", by_alias=True) for guard in plan.guards],
+        "groups": [_change(change, made.get(change)) for change in plan.changes[:MAX_ENTRIES]],
+        "findings": [
+            {**finding.model_dump(mode="json"), "message": _short(finding.message)}
+            for finding in plan.findings[:MAX_ENTRIES]
+        ],
+        "guards": [guard.model_dump(mode="json") for guard in plan.guards],
     }
 
 
 def result_line(result: Result) -> str:
-    """Return what became of a change, for a log."""
+    """Return what became of a change, for a log.
+
+    :param result: what became of it.
+    """
     tail = (
         f": {_plain(result.error)}"
         if result.error
@@ -136,20 +181,50 @@ def result_line(result: Result) -> str:
 
 
 def _change(change: Change, result: Result | None) -> dict[str, Any]:
-    described = change.model_dump(mode="json", by_alias=True, exclude={"name"})
-    made = (
-        {"outcome": result.outcome, "requestId": result.request_id}
-        if result
-        else {"outcome": "planned", "requestId": None}
-    )
-    group_id = result.group_id if result and result.group_id is not None else described.get("groupId")
-    return {"name": change.name, **described, "groupId": group_id, **made}
+    group_id = result.group_id if result else None
+    if group_id is None:
+        group_id = getattr(change, "group_id", None)
+    return {
+        "name": change.name,
+        "kind": change.kind,
+        "group_id": group_id,
+        **_facts(change),
+        "outcome": result.outcome if result else "planned",
+        "request_id": result.request_id if result else None,
+    }
+
+
+def _facts(change: Change) -> dict[str, Any]:
+    match change:
+        case CreateGroup(after=after):
+            return {"description": _short(after.description)}
+        case UpdateGroup(before=before, after=after):
+            return {
+                "before": {"name": before.name, "description": _short(before.description)},
+                "after": {"name": after.name, "description": _short(after.description)},
+            }
+        case SetPermissions():
+            return {
+                "granted": _sample(grants(change.after) - grants(change.before)),
+                "removed": _sample(change.removed),
+            }
+        case DeleteGroup(membership_count=count):
+            return {"membership_count": count}
+
+
+def _sample(found: Iterable[Grant]) -> dict[str, Any]:
+    ordered = sorted(found)
+    return {"count": len(ordered), "sample": [" ".join(map(str, one)) for one in ordered[:_MAX_SAMPLES]]}
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 def _title(change: Change) -> str:
     match change:
         case UpdateGroup(kind="rename", before=before, after=after, group_id=group_id):
-            return f"{_plain(before.name)} -> {_plain(after.name)}{_id(group_id)}"
+            return f"{_plain(before.name)} -> {_plain(after.name)}{_id(group_id)}{_through(change)}"
         case CreateGroup():
             return _plain(change.name)
         case DeleteGroup(name=name, group_id=group_id, membership_count=count):
@@ -172,20 +247,28 @@ def _details(change: Change) -> Iterator[str]:
             yield from (f"+ {row}" for row in _rows(change.after, change.before))
 
 
-def _rows(has: Sequence[Permission], other: Sequence[Permission]) -> Iterator[str]:
-    """Spell out what is in ``has`` and not in ``other``, one object per row."""
+def _rows(has: Iterable[Permission], other: Iterable[Permission]) -> Iterator[str]:
+    """Spell out what is in ``has`` and not in ``other``, objects with the same permissions together."""
     known = {(row.object_type, row.object_id): set(row.permissions) for row in other}
+    together: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for row in has:
-        if tokens := [
-            token for token in row.permissions if token not in known.get((row.object_type, row.object_id), ())
-        ]:
-            yield f"{_plain(row.object_type)} {row.object_id}: {', '.join(map(_plain, tokens))}"
+        there = known.get((row.object_type, row.object_id), ())
+        if tokens := tuple(token for token in row.permissions if token not in there):
+            together.setdefault((row.object_type, tokens), []).append(row.object_id)
+    for (kind, tokens), ids in together.items():
+        for start in range(0, len(ids), _IDS_PER_LINE):
+            some = ids[start : start + _IDS_PER_LINE]
+            yield f"{_plain(kind)} {', '.join(map(str, some))}: {', '.join(map(_plain, tokens))}"
 
 
-def _least_harmless_first(change: Change) -> int:
+def _most_harmful_first(change: Change) -> int:
     if isinstance(change, DeleteGroup):
         return 0
-    return 1 if isinstance(change, SetPermissions) and change.removed else 2
+    return (1 if takes_away(change) else 2) if isinstance(change, SetPermissions) else 3
+
+
+def _through(change: UpdateGroup) -> str:
+    return "" if change.through is None else f", through {_plain(change.through)}"
 
 
 def _id(group_id: int | None) -> str:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import IO, Annotated, Any
 
 from pydantic import (
@@ -29,30 +29,13 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
     checked_name,
 )
 from airflow_provider_adobe_audiences.errors import DesiredStateError
-from airflow_provider_adobe_audiences.groups.document import Document, Path, read
+from airflow_provider_adobe_audiences.groups.document import Document, Path, read, shortened
+from airflow_provider_adobe_audiences.groups.names import canonical_name, look_alike
 
 _MAX_PROBLEMS = 20
-# How often a name may have been escaped over; without an end, a hostile one would keep us for hours.
-_MAX_ESCAPES = 8
 _WILDCARD_FAMILIES = {token: family for family, tokens in WILDCARDS.items() for token in tokens}
 # Adobe's page and Adobe's own portal differ in this one.
 _SAME_PERMISSION = {("SEGMENT", "MAP_TO_DESTINATIONS"): "MAP_TO_DESTINATION"}
-
-
-def canonical_name(name: str) -> str:
-    """Return the form in which names are compared: as people see them, whether or not the service has escaped
-    them.
-    """
-    for _ in range(_MAX_ESCAPES):
-        if (unescaped := html.unescape(name)) == name:
-            break
-        name = unescaped
-    return name.strip()
-
-
-def canonical_description(description: str | None) -> str | None:
-    """Return the form in which descriptions are compared; nothing and an empty text are the same."""
-    return canonical_name(description or "") or None
 
 
 def canonical_permissions(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
@@ -209,6 +192,7 @@ def load(source: Document) -> DesiredState:
 
     :raises DesiredStateError: listing what is wrong, each with its line and the rule that it breaks.
     """
+    _check_shape(source)
     try:
         desired = DesiredState.model_validate(source.value)
     except ValidationError as error:
@@ -223,6 +207,19 @@ def load(source: Document) -> DesiredState:
     )
     raise DesiredStateError(
         "\n".join(["the desired groups cannot be used:", *(f"  {problem}" for problem in shown)])
+    )
+
+
+def _check_shape(source: Document) -> None:
+    """Refuse what is no list of groups at all, without repeating any of it: it may be any file that the
+    worker can read.
+    """
+    value = source.value
+    if isinstance(value, Mapping) and "groups" in value:
+        return
+    wrong = "" if isinstance(value, Mapping) else f"must be a mapping, not {type(value).__name__}: "
+    raise DesiredStateError(
+        f"{source.where(())}: {wrong}groups are declared below the key 'groups', which is missing"
     )
 
 
@@ -263,10 +260,13 @@ def _explain(problem: Mapping[str, Any]) -> str:
             return f"the key is not known{_meant(str(name), _KEYS)}"
         case "missing":
             return "is missing"
-        case "int_type" if isinstance(given, str) and given.strip().isdigit():
-            return f"must be a number: write {given.strip()} without quotes"
+        case "int_type" if isinstance(given, str) and re.fullmatch("[0-9]{1,20}", given.strip()):
+            number = given.strip()
+            if number == str(int(number)):
+                return f"must be a number: write {number} without quotes"
+            return f"must be a number: write {int(number)}, without leading zeros, not the text {number!r}"
         case "int_type" | "int_from_float":
-            return f"must be a whole number, not {given!r}"
+            return f"must be a whole number, not {shortened(repr(given))}"
         case "string_type" if isinstance(given, bool | int | float):
             return f"must be text: write it in quotes (YAML reads it as {type(given).__name__} {given!r})"
         case "tuple_type":
@@ -283,25 +283,82 @@ _KEYS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A name that a group has, or had."""
+
+    number: int
+    path: Path
+    name: str
+    former: bool
+
+
 def _repeated(desired: DesiredState) -> Iterator[tuple[Path, str]]:
     """Find names and ids that are claimed twice; it would be left to chance which group they mean."""
-    names: dict[str, tuple[int, Path]] = {}
+    claims: dict[str, list[_Claim]] = {}
     ids: dict[int, int] = {}
     for number, group in enumerate(desired.groups):
         here: Path = ("groups", number)
-        claimed: list[tuple[str, Path]] = [(group.name, (*here, "name"))]
-        claimed += [(former, (*here, "previously", index)) for index, former in enumerate(group.previously)]
-        for name, path in claimed:
-            first, first_path = names.setdefault(canonical_name(name), (number, path))
-            if first_path != path:
-                by = "by the same group" if first == number else f"by {_dotted(first_path).rstrip(': ')}"
-                yield (
-                    path,
-                    f"the name {name!r} is already used {by}; each name, also a former one, may be written "
-                    "once",
-                )
-        if group.group_id is not None and (earlier := ids.setdefault(group.group_id, number)) != number:
-            yield (*here, "groupId"), f"{group.group_id} is already the groupId of groups[{earlier}]"
+        new = [_Claim(number, (*here, "name"), group.name, False)]
+        new += [
+            _Claim(number, (*here, "previously", index), name, True)
+            for index, name in enumerate(group.previously)
+        ]
+        for claim in new:
+            earlier = claims.setdefault(look_alike(claim.name), [])
+            for other in earlier:
+                if not _handed_on(desired, other, claim):
+                    yield claim.path, _claimed_twice(other, claim)
+                    break
+            earlier.append(claim)
+        if group.group_id is not None and (first := ids.setdefault(group.group_id, number)) != number:
+            yield (*here, "groupId"), f"{group.group_id} is already the groupId of groups[{first}]"
+    yield from _circles(desired)
+
+
+def _claimed_twice(first: _Claim, second: _Claim) -> str:
+    by = "by the same group" if first.number == second.number else f"by {_dotted(first.path).rstrip(': ')}"
+    how = (
+        f"is already used {by}"
+        if canonical_name(first.name) == canonical_name(second.name)
+        else f"cannot be told from {first.name!r}, which is used {by}"
+    )
+    return f"the name {second.name!r} {how}; each name, also a former one, may be written once"
+
+
+def _handed_on(desired: DesiredState, first: _Claim, second: _Claim) -> bool:
+    """Return whether one group takes over a name from another, which can be found without it."""
+    if first.number == second.number or first.former == second.former:
+        return False
+    if canonical_name(first.name) != canonical_name(second.name):
+        return False
+    now, before = (
+        desired.groups[claim.number] for claim in sorted((first, second), key=lambda claim: claim.former)
+    )
+    return bool(now.previously) or now.group_id is not None or before.group_id is not None
+
+
+def _circles(desired: DesiredState) -> Iterator[tuple[Path, str]]:
+    """Find names that are exchanged without a ``groupId``: the names alone are the same before and after."""
+    owners = {canonical_name(group.name): number for number, group in enumerate(desired.groups)}
+    for number, group in enumerate(desired.groups):
+        seen: set[int] = set()
+        waiting = [number]
+        while waiting:
+            one = desired.groups[waiting.pop()]
+            if one.group_id is not None:
+                continue
+            for former in one.previously:
+                other = owners.get(canonical_name(former))
+                if other == number and one is not group:
+                    yield (
+                        ("groups", number, "previously"),
+                        f"{group.name!r} and {one.name!r} exchange their names: pin them with groupId, or "
+                        "nobody can tell whether that has happened",
+                    )
+                elif other is not None and other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
 
 
 def json_schema() -> dict[str, Any]:

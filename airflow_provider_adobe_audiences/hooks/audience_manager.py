@@ -20,8 +20,8 @@ from airflow_provider_adobe_audiences.errors import (
     AmbiguousGroupsError,
     error_at,
 )
-from airflow_provider_adobe_audiences.groups.apply import create_once, named, update_only
-from airflow_provider_adobe_audiences.groups.spec import canonical_description
+from airflow_provider_adobe_audiences.groups.names import same_text
+from airflow_provider_adobe_audiences.groups.write import create_once, named, update_only
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 
@@ -38,7 +38,7 @@ class AdobeAudienceManagerHook(AdobeHook):
     ) -> tuple[Group, bool]:
         """Create a group unless one of this name exists; Adobe itself may allow several.
 
-        Looks first, and looks again when an answer is lost, so that a retry never makes a twin.
+        Looks first, and looks again when a response is lost, so that a retry never makes a duplicate.
 
         :param name: name of the group.
         :param description: description, or ``None``.
@@ -48,34 +48,39 @@ class AdobeAudienceManagerHook(AdobeHook):
         :raises AdobeConflictError: when it exists and ``if_exists`` is ``fail``, or several have the name.
         """
         if if_exists not in ("skip", "update", "fail"):
-            raise ValueError(f"if_exists must be 'skip', 'update' or 'fail', not {if_exists!r}")
+            raise ValueError(f"argument 'if_exists' is {if_exists!r}: must be 'skip', 'update' or 'fail'")
         call = aam.create_group(name, description)
         with self.session() as session:
             found = named(session.send, name)
             if len(found) > 1:
                 ids = ", ".join(str(group.group_id) for group in found)
-                raise AmbiguousGroupsError(f"{len(found)} groups are named {name!r} (groupId {ids})")
+                raise AmbiguousGroupsError(
+                    f"{len(found)} groups are named {name!r} (groupId {ids})",
+                    hint="`adobe-audiences groups duplicates` shows which of them is empty, and removes it.",
+                )
             if not found:
                 return create_once(session.send, name, description)[0], True
             if if_exists == "fail":
                 raise error_at(
                     AdobeConflictError, call, f"a group named {name!r} exists (groupId {found[0].group_id})"
                 )
-            if if_exists == "update" and canonical_description(found[0].description) != canonical_description(
-                description
-            ):
+            if if_exists == "update" and not same_text(found[0].description, description):
                 return update_only(session.send, found[0], found[0].name, description)[0], False
             return found[0], False
 
     def update_group(self, group_id: int, name: str, description: str | None) -> Group:
         """Set name and description of a group.
 
-        Adobe does not say whether that touches members and wildcards, so they are compared with what they
-        were before.
+        Adobe does not say whether that touches members, wildcards and permissions, so they are compared with
+        what they were before.
 
+        :param group_id: which group.
+        :param name: its name from now on.
+        :param description: its description from now on.
+        :returns: the group afterwards.
         :raises SideEffectError: when they moved.
         """
-        aam.update_group(group_id, name, description)
+        aam.update_group(group_id, aam.checked_name(name), description)
         with self.session() as session:
             return update_only(session.send, _existing(session.send, group_id), name, description)[0]
 
@@ -87,6 +92,9 @@ class AdobeAudienceManagerHook(AdobeHook):
     def get_group(self, group_id: int) -> Group:
         """Return one group. Adobe does not document the call for one, so the list is asked when it does not
         exist.
+
+        :param group_id: which group.
+        :raises AdobeNotFoundError: when there is none.
         """
         call = aam.get_group(group_id)
         with self.session() as session:
@@ -96,8 +104,10 @@ class AdobeAudienceManagerHook(AdobeHook):
                 return _existing(session.send, group_id)
 
     def delete_group(self, group_id: int) -> bool:
-        """Delete a group, which also takes its users out of it (they stay users). Returns whether it existed.
+        """Delete a group, which also takes its users out of it (they stay users).
 
+        :param group_id: which group.
+        :returns: whether it existed.
         :raises AdobeConflictError: when Adobe refuses with 409.
         """
         call = aam.delete_group(group_id)
@@ -111,12 +121,13 @@ class AdobeAudienceManagerHook(AdobeHook):
     def bulk_delete_groups(
         self, group_ids: Sequence[int], method: BulkDeleteMethod = "DELETE"
     ) -> tuple[int, ...]:
-        """Delete those of the groups that exist, in one request. Returns which ones those were.
+        """Delete those of the groups that exist, in one request.
 
         What an error means for each group is not documented, so after one the list is read.
 
         :param group_ids: what shall be gone.
         :param method: ``DELETE`` as on Adobe's page for groups, ``POST`` as for Adobe's other resources.
+        :returns: the ids of those that existed.
         :raises AdobeError: when groups are left.
         """
         aam.bulk_delete_groups(group_ids, method)
@@ -138,17 +149,28 @@ class AdobeAudienceManagerHook(AdobeHook):
             return tuple(existing)
 
     def list_group_permissions(self, group_id: int) -> tuple[Permission, ...]:
-        """Return what a group may do."""
+        """Return what a group may do.
+
+        :param group_id: which group.
+        """
         return self.send(aam.list_group_permissions(group_id))
 
     def set_group_permissions(
         self, group_id: int, permissions: Sequence[Permission]
     ) -> tuple[Permission, ...]:
-        """Replace all that a group may do. Returns what it may do then."""
+        """Replace all that a group may do.
+
+        :param group_id: which group.
+        :param permissions: all that it may do from now on.
+        :returns: what it may do then.
+        """
         return self.send(aam.set_group_permissions(group_id, permissions))
 
     def list_users(self, group_id: int | None = None) -> tuple[User, ...]:
-        """Return all users, or those of one group."""
+        """Return all users, or those of one group.
+
+        :param group_id: which group; all users without it.
+        """
         with self.session() as session:
             return aam.all_of(session.send, lambda page, size: aam.list_users(group_id, page, size))
 

@@ -14,7 +14,12 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException
 
-from airflow_provider_adobe_audiences.errors import AdobeServerError, ApplyError, StalePlanError
+from airflow_provider_adobe_audiences.errors import (
+    AdobeConfigurationError,
+    AdobeServerError,
+    ApplyError,
+    StalePlanError,
+)
 from airflow_provider_adobe_audiences.operators.audience_manager import (
     AdobeApplyGroupsPlanOperator,
     AdobeBulkDeleteGroupsOperator,
@@ -36,10 +41,11 @@ WRITE = {"objectType": "TRAIT", "objectId": 1, "permissions": ["READ", "WRITE"]}
 OTHER = {"objectType": "SEGMENT", "objectId": 2, "permissions": ["READ"]}
 
 
-def execute(operator: Any) -> Any:
+def execute(operator: Any, run_id: str = "run") -> Any:
     """Run one try of an operator; what it returns must survive JSON."""
     operator.render_template_fields({})
-    result = operator.execute({"ti": SimpleNamespace(try_number=1)})
+    task = SimpleNamespace(try_number=1, dag_id="dag", run_id=run_id)
+    result = operator.execute({"ti": task})
     assert json.loads(json.dumps(result)) == result
     return result
 
@@ -63,7 +69,7 @@ def aam(emulator: Any) -> Any:
 
 def by_name(aam: Any) -> dict[str, Any]:
     groups = {group.name: group for group in aam.groups.values()}
-    assert len(groups) == len(aam.groups), "there are twins"
+    assert len(groups) == len(aam.groups), "there are duplicates"
     return groups
 
 
@@ -76,7 +82,13 @@ def writes(emulator: Any) -> list[tuple[str, str]]:
 
 def test_create(emulator, aam):
     first = execute(AdobeCreateGroupOperator(task_id="t", name="A", description="d"))
-    assert first == {"groupId": 1001, "name": "A", "description": "d", "membershipCount": 0, "created": True}
+    assert first == {
+        "group_id": 1001,
+        "name": "A",
+        "description": "d",
+        "membership_count": 0,
+        "created": True,
+    }
     assert execute(AdobeCreateGroupOperator(task_id="t", name="A")) == {**first, "created": False}
     assert (
         execute(AdobeCreateGroupOperator(task_id="t", name="A", description="e", if_exists="update"))[
@@ -97,7 +109,7 @@ def test_update_get_list_and_delete(emulator, aam):
     updated = execute(
         AdobeUpdateGroupOperator(task_id="t", group_id=str(group_id), name="C", description=None)
     )
-    assert updated == {"groupId": group_id, "name": "C", "description": None, "membershipCount": 0}
+    assert updated == {"group_id": group_id, "name": "C", "description": None, "membership_count": 0}
     found = execute(AdobeGetGroupOperator(task_id="t", group_id=group_id))
     assert (found["wildcards"], found["users"], found["pid"]) == (["VIEW_TAGS"], [], 1194)
     listed = execute(AdobeListGroupsOperator(task_id="t", name_pattern="B.*"))
@@ -105,11 +117,11 @@ def test_update_get_list_and_delete(emulator, aam):
     with pytest.raises(AirflowFailException, match="max_groups=2"):
         execute(AdobeListGroupsOperator(task_id="t", max_groups=2))
     assert execute(AdobeDeleteGroupOperator(task_id="t", group_id=group_id)) == {
-        "groupId": group_id,
+        "group_id": group_id,
         "deleted": True,
     }
     assert execute(AdobeDeleteGroupOperator(task_id="t", group_id=group_id)) == {
-        "groupId": group_id,
+        "group_id": group_id,
         "deleted": False,
     }
 
@@ -198,7 +210,8 @@ def test_permissions(emulator, aam):
     ],
 )
 def test_bad_arguments_fail_at_once_without_any_request(emulator, operator):
-    with pytest.raises(AirflowFailException, match="What to do"):
+    # What no template can change is refused when the Dag is parsed.
+    with pytest.raises((AirflowFailException, AdobeConfigurationError), match="What to do"):
         execute(operator())
 
     assert emulator.journal.entries == []
@@ -307,9 +320,9 @@ def test_apply_makes_it_true_and_the_second_run_writes_nothing(emulator, world, 
         "unmanaged": 1,
         "findings": 0,
     }
-    assert (result["mode"], result["dryRun"], result["written"]) == ("apply", False, 5)
+    assert (result["mode"], result["dry_run"], result["written"]) == ("apply", False, 5)
     assert {entry["outcome"] for entry in result["groups"]} == {"applied"}
-    assert all(entry["requestId"] for entry in result["groups"])
+    assert all(entry["request_id"] for entry in result["groups"])
     assert all(guard["passed"] for guard in result["guards"])
     # Airflow 3 logs to standard output here, Airflow 2 to logging.
     logged = caplog.text + capsys.readouterr().out
@@ -354,10 +367,13 @@ def test_the_number_of_requests_is_the_least_possible(emulator, world, file):
     requests = [(entry.method, entry.path) for entry in emulator.journal.entries if "/groups" in entry.path]
     lists = [entry for entry in requests if entry == ("GET", "/api/v1/groups/")]
     reads = [entry for entry in requests if entry[0] == "GET" and entry[1].endswith("/permissions")]
-    # To plan: the list and one read per existing group that declares permissions. Stale checks: one read per
-    # replaced collection, one list before the deletions. One per change. To verify: the list and one read per
-    # replaced collection.
-    assert (len(lists), len(reads), len(emulator.journal.writes())) == (1 + 1 + 1, 1 + 2 + 2, 5)
+    # To plan: the list and one read per existing group that declares permissions, or would be deleted. Right
+    # before the writes: the list before the first creation, one read per replaced collection, two per
+    # deletion, and for an update the group, and its permissions before and after. To verify: the list and one
+    # read per replaced collection.
+    singles = [entry for entry in requests if entry[0] == "GET" and entry not in [*lists, *reads]]
+    assert (len(lists), len(reads), len(emulator.journal.writes())) == (1 + 1 + 1, 2 + 2 + 1 + 2 + 2, 5)
+    assert len(singles) == 2
     # Asked once, because something is taken away.
     assert len(emulator.journal.find(path="/users/self")) == 1
     emulator.journal.clear()
@@ -367,7 +383,7 @@ def test_the_number_of_requests_is_the_least_possible(emulator, world, file):
 
 def test_plan_and_check_write_nothing(emulator, world, file):
     shown = sync(file, "plan")
-    assert (shown["mode"], shown["dryRun"], shown["drift"], shown["written"]) == ("plan", True, True, 0)
+    assert (shown["mode"], shown["dry_run"], shown["drift"], shown["written"]) == ("plan", True, True, 0)
     assert [entry["outcome"] for entry in shown["groups"]] == ["planned"] * 4
     with pytest.raises(AirflowFailException, match="drift: 4 changes would be made"):
         sync(file, "check")
@@ -510,8 +526,9 @@ def test_members_that_move_on_an_update_stop_everything(emulator, world, file):
     with pytest.raises(AirflowFailException, match=r"membershipCount 1 -> 0"):
         sync(file)
 
-    # Nothing after the update was written.
-    assert [method for method, _ in writes(emulator)] == ["POST", "PUT"]
+    # Nothing after the update was written, but for the permissions that were lost by it.
+    assert [method for method, _ in writes(emulator)] == ["POST", "PUT", "PUT"]
+    assert by_name(world)["R&D"].permissions == [OTHER]
 
 
 def hold_and_change(emulator: Any, method: str, path: str, change: Callable[[], Any]) -> None:
@@ -661,10 +678,11 @@ def test_nothing_to_change_skips_the_approval(emulator, world, file):
 @pytest.mark.parametrize(
     "tamper",
     [
-        lambda plan: plan["content"]["changes"][0]["after"].update(name="Admins 2"),
-        lambda plan: plan["content"]["changes"].pop(),
-        lambda plan: plan["content"].update(target="https://elsewhere"),
-        lambda plan: plan.update(hash="0" * 64),
+        lambda plan: plan["content"]["plan"]["changes"][0]["after"].update(name="Admins 2"),
+        lambda plan: plan["content"]["plan"]["changes"].pop(),
+        lambda plan: plan["content"]["plan"].update(target="https://elsewhere"),
+        lambda plan: plan["content"].update(made_at="2999-01-01T00:00:00Z"),
+        lambda plan: plan.update(signature="0" * 64),
     ],
 )
 def test_a_tampered_plan_is_refused(emulator, world, file, tamper):
@@ -801,4 +819,5 @@ def test_a_tripped_guard_is_not_retried(run_dag, emulator, aam):
     assert run.state == "failed"
     assert run.get_task_instance("sync").try_number == 1
     assert list(aam.groups)
-    assert len(emulator.journal.find("GET", "/groups/")) == 1
+    lists = [entry for entry in emulator.journal.find("GET", "/groups/") if entry.path.endswith("/groups/")]
+    assert len(lists) == 1

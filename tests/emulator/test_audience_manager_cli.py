@@ -148,7 +148,7 @@ def test_a_guard_is_an_error(emulator, aam, environment, tmp_path: Path, capsys)
     arguments = ["plan", file, "--prune", "--managed-groups", "empty", "--max-delete-ratio", 1]
 
     assert groups(*arguments) == 1
-    assert "allowed by allow_empty_desired=True" in capsys.readouterr().err
+    assert "allowed by --allow-empty-desired" in capsys.readouterr().err
     assert groups(*arguments, "--allow-empty-desired") == 2
 
 
@@ -163,8 +163,8 @@ def test_an_airflow_connection_is_used(aam, adobe_connection, capsys):
         (["export"], "no connection was named"),
         (["export", "--conn-id", "unheard_of"], "there is no Airflow connection 'unheard_of'"),
         (["validate", "nowhere.yaml"], "nowhere.yaml cannot be read: No such file or directory"),
-        (["export", "--names", "("], "--names is not a regular expression"),
-        (["plan", "nowhere.yaml", "--prune"], "prune=True needs managed_groups"),
+        (["export", "--names", "("], "option --names is '(': not a regular expression"),
+        (["plan", "nowhere.yaml", "--prune"], "option --prune is True: needs option --managed-groups"),
     ],
 )
 def test_errors_are_told_in_one_line_without_a_traceback(

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
-from airflow_provider_adobe_audiences.groups import apply as run
+from airflow_provider_adobe_audiences.groups import sync as run
+from airflow_provider_adobe_audiences.groups.changes import DeleteGroup, UpdateGroup
 from airflow_provider_adobe_audiences.groups.guards import Limits
-from airflow_provider_adobe_audiences.groups.plan import DeleteGroup
-from airflow_provider_adobe_audiences.groups.spec import canonical_name
+from airflow_provider_adobe_audiences.groups.names import canonical_name
 from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 from tests.unit.groups_model import worlds
 
@@ -65,7 +65,11 @@ def test_one_apply_converges_through_the_emulator(
     plan, live = run.plan(session.send, desired, target="here", scope=scope, limits=LIMITS)
     assert emulator.journal.writes() == []
     run.apply(session.send, plan.changes, live)
-    assert len(emulator.journal.writes()) == len(plan.changes)
+    # Where a host escapes although it was asked not to, a text that went back as it came shows it, and is
+    # sent once more.
+    updates = [change for change in plan.changes if isinstance(change, UpdateGroup)]
+    repairs = len(emulator.journal.writes()) - len(plan.changes)
+    assert 0 <= repairs <= (len(updates) if escaping == "always" else 0)
     emulator.journal.clear()
     again, live = run.plan(session.send, desired, target="here", scope=scope, limits=LIMITS)
     run.apply(session.send, again.changes, live)
@@ -73,6 +77,10 @@ def test_one_apply_converges_through_the_emulator(
     assert again.changes == ()
     assert emulator.journal.writes() == []
     after = {group["groupId"]: group for group in aam.snapshot()["groups"]}
+    described = {canonical_name(wanted.name) for wanted in desired.groups if wanted.manages_description}
+    for change in updates:
+        if canonical_name(change.after.name) not in described:
+            assert after[change.group_id]["description"] == before[change.group_id]["description"]
     touched = {getattr(change, "group_id", None) for change in plan.changes}
     deleted = {change.group_id for change in plan.changes if isinstance(change, DeleteGroup)}
     assert set(before) - set(after) == deleted

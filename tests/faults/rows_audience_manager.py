@@ -28,8 +28,8 @@ WRITE = {"objectType": "TRAIT", "objectId": 1, "permissions": ["READ", "WRITE"]}
 OTHER = {"objectType": "SEGMENT", "objectId": 2, "permissions": ["READ"]}
 
 NAMES_ARE_NOT_UNIQUE = (
-    "Audience Manager takes a name twice, so a create that it processes after the next look-up makes a twin; "
-    "the next sync or create says so"
+    "Audience Manager takes a name twice, so a create that it processes after the next look-up makes a "
+    "second group; the next sync or create says so"
 )
 late_creates = dict.fromkeys(
     (
@@ -75,7 +75,7 @@ def untouched(world: World, facts: Facts, *except_for: str) -> dict[int, dict[st
 def created(world: World, runs: list[Run]) -> None:
     ((group_id, group),) = untouched(world, runs[0].facts).items()
     assert (group["name"], group["description"]) == ("Analysts", "new")
-    assert all(run.result["groupId"] == group_id for run in runs)
+    assert all(run.result["group_id"] == group_id for run in runs)
 
 
 row(
@@ -116,7 +116,12 @@ def reads(expected: Any) -> Any:
 
 
 def brief(group: dict[str, Any]) -> dict[str, Any]:
-    return {key: group[key] for key in ("groupId", "name", "description")}
+    """Return a live group, or one in XCom, as both have it."""
+    return {
+        "group_id": group.get("group_id", group.get("groupId")),
+        "name": group["name"],
+        "description": group["description"],
+    }
 
 
 def listed(world: World, runs: list[Run]) -> None:
@@ -245,7 +250,7 @@ def synced(world: World, runs: list[Run]) -> None:
     )
 
 
-EQUAL = "live groups equal the declared ones; no twins, no lost permission, nothing else changed"
+EQUAL = "live groups equal the declared ones; no duplicates, no lost permission, nothing else changed"
 
 row(
     name="AdobeSyncGroupsOperator",

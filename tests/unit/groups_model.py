@@ -5,6 +5,7 @@ not HTTP.
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import re
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS, Group, Permission
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Response
 from airflow_provider_adobe_audiences.adobe.client.problems import error_of
-from airflow_provider_adobe_audiences.groups.plan import Scope
+from airflow_provider_adobe_audiences.groups.live import Scope
 from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_permissions, load_value
 
 T = TypeVar("T")
@@ -32,9 +33,14 @@ class Stored:
 
 
 class FastAdobe:
-    """Stands where a session stands: ``send(call)``. ``log`` holds method and path of each call."""
+    """Stands where a session stands: ``send(call)``. ``log`` holds method and path of each call.
 
-    def __init__(self) -> None:
+    :param escapes: whether names and descriptions are answered HTML-escaped, although every call asks for the
+        contrary.
+    """
+
+    def __init__(self, *, escapes: bool = False) -> None:
+        self.escapes = escapes
         self.stored: dict[int, Stored] = {}
         self.log: list[tuple[str, str]] = []
         self.ids = itertools.count(1)
@@ -90,11 +96,19 @@ class FastAdobe:
         response = Response(
             status,
             {"x-request-id": f"request-{len(self.log)}"},
-            b"" if body is None else json.dumps(body).encode(),
+            b"" if body is None else json.dumps(self._escaped(body)).encode(),
         )
         if status >= 300 and status not in call.treat_as_success:
             raise error_of(call, response)
         return call.parse(response)
+
+    def _escaped(self, body: Any) -> Any:
+        if self.escapes and isinstance(body, list):
+            return [self._escaped(each) for each in body]
+        if self.escapes and isinstance(body, dict):
+            texts = {key: html.escape(body[key]) for key in ("name", "description") if body.get(key)}
+            return {**body, **texts}
+        return body
 
     def _answer(self, call: Call[Any]) -> tuple[int, Any]:
         numbers = re.findall(r"/groups/(\d+)", call.path)
@@ -111,6 +125,8 @@ class FastAdobe:
                 return 404, {"code": "not_found", "message": "no such group"}
             case "PUT", "/groups/N":
                 stored.group.update(call.json)
+                return 200, stored.group
+            case "GET", "/groups/N":
                 return 200, stored.group
             case "DELETE", "/groups/N":
                 del self.stored[group_id]

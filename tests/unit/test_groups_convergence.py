@@ -12,17 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Permission
-from airflow_provider_adobe_audiences.groups import apply as run
+from airflow_provider_adobe_audiences.groups import sync as run
+from airflow_provider_adobe_audiences.groups.changes import DeleteGroup, Plan, UpdateGroup
 from airflow_provider_adobe_audiences.groups.document import parse
 from airflow_provider_adobe_audiences.groups.export import export
 from airflow_provider_adobe_audiences.groups.guards import Limits
-from airflow_provider_adobe_audiences.groups.plan import DeleteGroup, Plan, Scope, UpdateGroup
-from airflow_provider_adobe_audiences.groups.spec import (
-    DesiredState,
-    canonical_name,
-    canonical_permissions,
-    load,
-)
+from airflow_provider_adobe_audiences.groups.live import Scope
+from airflow_provider_adobe_audiences.groups.names import canonical_name
+from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_permissions, load
 from tests.unit.groups_model import FastAdobe, worlds
 
 LIMITS = Limits(
@@ -78,7 +75,7 @@ def test_one_apply_converges_and_the_second_writes_nothing(world):
     for group_id in set(before) - deleted:
         for key in ("users", "wildcards", "membershipCount"):
             assert adobe.stored[group_id].group[key] == json.loads(before[group_id])[0][key]
-    assert all(scope.prune and scope.covers(live.by_id[group_id]) for group_id in deleted)
+    assert all(scope.prune and scope.covers(live.names[group_id], group_id) for group_id in deleted)
     assert not any(scope.protects(names_before[group_id]) for group_id in deleted)
 
 

@@ -42,10 +42,10 @@ def test_the_permissions_that_are_listed_are_those_that_exist(page):
 def test_the_guards_and_their_defaults_are_those_of_the_operators(page):
     from airflow_provider_adobe_audiences.operators import audience_manager as operators
 
-    defaults = inspect.signature(operators._PlanningOperator).parameters
     for name in Limits.__dataclass_fields__:
         default = getattr(Limits(), name)
-        assert defaults[name].default == default
+        for operator in (operators.AdobeSyncGroupsOperator, operators.AdobePlanGroupsOperator):
+            assert inspect.signature(operator).parameters[name].default == default
         shown = (
             "none"
             if name == "protected"

@@ -7,22 +7,19 @@ import html
 import json
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Permission, User
 from airflow_provider_adobe_audiences.errors import AmbiguousGroupsError, GuardError, PlanRefusedError
-from airflow_provider_adobe_audiences.groups import report
+from airflow_provider_adobe_audiences.groups import approval, report
+from airflow_provider_adobe_audiences.groups.changes import Plan
 from airflow_provider_adobe_audiences.groups.guards import Limits, check, guarded
-from airflow_provider_adobe_audiences.groups.plan import (
-    Live,
-    Plan,
-    Scope,
-    make,
-    permissions_to_read,
-    progress,
-)
+from airflow_provider_adobe_audiences.groups.live import Live, Scope
+from airflow_provider_adobe_audiences.groups.plan import make, permissions_to_read
+from airflow_provider_adobe_audiences.groups.progress import progress
 from airflow_provider_adobe_audiences.groups.spec import load_value
 from tests.unit.groups_model import group
 
@@ -55,7 +52,7 @@ def test_the_order_is_create_then_update_then_permissions_then_delete():
         {"name": "Renamed", "previously": ["Old"]},
     )
 
-    made = plan(desired, live, Scope(prune=True, managed=".*"))
+    made = plan(desired, live, Scope(prune=True, managed_groups=".*"))
 
     assert kinds(made) == [
         ("create", "New"),
@@ -99,13 +96,13 @@ def test_a_rename_keeps_a_description_that_is_not_managed():
         declare({"name": "B", "previously": ["A"]}), Live((group(1, "A", " R&amp;D\n"),))
     ).changes
 
-    assert (change.kind, change.after.name, change.after.description) == ("rename", "B", " R&D\n")
+    assert (change.kind, change.after.name, change.after.description) == ("rename", "B", " R&amp;D\n")
 
 
 def test_the_present_name_wins_over_a_former_one():
     live = Live((group(1, "A"), group(2, "B")))
 
-    made = plan(declare({"name": "B", "previously": ["A"]}), live, Scope(prune=True, managed=".*"))
+    made = plan(declare({"name": "B", "previously": ["A"]}), live, Scope(prune=True, managed_groups=".*"))
 
     # A is not declared and in the scope, but deleting what was renamed once would turn a rename into a loss.
     assert made.changes == ()
@@ -122,7 +119,7 @@ def test_a_pin_chooses_between_twins():
     made = plan(
         declare({"name": "A", "groupId": 2}),
         Live((group(1, "A"), group(2, "A"))),
-        Scope(prune=True, managed=".*"),
+        Scope(prune=True, managed_groups=".*"),
     )
 
     assert made.changes == ()
@@ -196,42 +193,44 @@ def test_wildcards_and_users_are_reported_and_never_changed():
 def test_pruning_stays_inside_the_scope_and_spares_the_protected():
     live = Live((group(1, "EMEA a"), group(2, "EMEA b"), group(3, "APAC"), group(4, "xEMEA")))
 
-    made = plan(declare({"name": "EMEA a"}), live, Scope(prune=True, managed="EMEA.*", protected=["EMEA b"]))
+    made = plan(
+        declare({"name": "EMEA a"}), live, Scope(prune=True, managed_groups="EMEA.*", protected=["EMEA b"])
+    )
     assert made.changes == ()
     assert [finding.kind for finding in made.findings] == ["kept"]
 
-    made = plan(declare({"name": "EMEA a"}), live, Scope(prune=True, managed=[2, 4]))
+    made = plan(declare({"name": "EMEA a"}), live, Scope(prune=True, managed_groups=[2, 4]))
     assert [change.group_id for change in made.deletes] == [2, 4]
 
-    made = plan(declare({"name": "EMEA a"}), live, Scope(managed="EMEA.*"))
+    made = plan(declare({"name": "EMEA a"}), live, Scope(managed_groups="EMEA.*"))
     assert [(finding.kind, finding.name) for finding in made.findings] == [("undeclared", "EMEA b")]
     assert made.drift
 
 
 def test_a_scope_that_cannot_work_is_refused():
-    with pytest.raises(ValueError, match="prune=True needs managed_groups"):
+    with pytest.raises(ValueError, match="'prune' is True: needs argument 'managed_groups'"):
         Scope(prune=True)
     with pytest.raises(ValueError, match="not a regular expression"):
-        Scope(managed="(")
+        Scope(managed_groups="(")
     for wrong in ("Admins", ["Admins", 7], None):
-        with pytest.raises(ValueError, match="protected must be a list of names"):
+        with pytest.raises(ValueError, match=r"argument 'protected' is .*must be a list of names"):
             Scope(protected=wrong)
     for wrong in (7, [1, "x"], [True], {"1": 2}):
-        with pytest.raises(ValueError, match="managed_groups must be"):
-            Scope(managed=wrong)
-    with pytest.raises(ValueError, match="prune must be True or False"):
-        Scope(prune="no", managed=".*")
+        with pytest.raises(ValueError, match=r"argument 'managed_groups' is .*must be"):
+            Scope(managed_groups=wrong)
+    with pytest.raises(ValueError, match="argument 'prune' is 'no': must be True or False"):
+        Scope(prune="no", managed_groups=".*")
 
 
 def test_ids_of_managed_groups_may_be_text_as_templates_give_it():
-    made = plan(declare(), Live((group(1, "A"), group(2, "B"))), Scope(prune=True, managed=["2"]))
+    made = plan(declare(), Live((group(1, "A"), group(2, "B"))), Scope(prune=True, managed_groups=["2"]))
     assert [change.group_id for change in made.deletes] == [2]
 
 
 # -- guards
 
 MANY = Live(tuple(group(number, f"g{number}") for number in range(1, 11)), {1: (WRITE, OTHER)})
-ALL = Scope(prune=True, managed=".*")
+ALL = Scope(prune=True, managed_groups=".*")
 TEN = [{"name": f"g{number}"} for number in range(1, 11)]
 
 
@@ -277,7 +276,7 @@ TEN = [{"name": f"g{number}"} for number in range(1, 11)]
         pytest.param(
             declare(),
             Live((group(1, "A"),)),
-            Scope(prune=True, managed="nothing"),
+            Scope(prune=True, managed_groups="nothing"),
             Limits(),
             Limits(allow_empty_desired=True),
             "allow_empty_desired=True",
@@ -388,7 +387,7 @@ def test_limits_that_cannot_work_are_refused(wrong):
         Limits(**wrong)
 
 
-# -- seals
+# -- signatures
 
 SOME = plan(
     declare(
@@ -396,48 +395,122 @@ SOME = plan(
     ),
     Live((group(1, "A"),)),
 )
+ORIGIN = approval.Origin(
+    dag_id="dag",
+    run_id="run",
+    conn_id="adobe_default",
+    user={"authentication": "oauth_server_to_server", "username": None, "client_id": "client"},
+)
+NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+SIGNED = approval.Signed(
+    plan=SOME,
+    origin=ORIGIN,
+    task_id="plan",
+    made_at=NOW,
+    scope={"prune": False, "managed_groups": None, "protected": []},
+    markdown=approval.digest_of(report.markdown(SOME)),
+)
+
+
+def signed_plan() -> Any:
+    return json.loads(json.dumps(approval.sign(SIGNED, "key")))
 
 
 def test_a_plan_survives_json_and_is_recognised():
-    signed = json.loads(json.dumps(SOME.sign("key")))
+    assert approval.verify(signed_plan(), "key") == SIGNED
 
-    assert Plan.verify(signed, "key") == SOME
+
+def test_a_large_set_of_permissions_stays_small_in_a_signed_plan():
+    many = [Permission("TRAIT", number, ("READ", "WRITE")) for number in range(10_000, 15_000)]
+    made = plan(declare({"name": "A", "permissions": rows(*many)}), Live((group(1, "A"),), {1: ()}))
+
+    text = json.dumps(approval.sign(SIGNED.model_copy(update={"plan": made}), "key"))
+
+    assert len(text) < 50_000
+    assert approval.verify(json.loads(text), "key").plan == made
 
 
 def _change_name(signed: dict[str, Any]) -> None:
-    signed["content"]["changes"][0]["after"]["name"] = "Admins"
+    signed["content"]["plan"]["changes"][0]["after"]["name"] = "Admins"
 
 
 def _add_grant(signed: dict[str, Any]) -> None:
-    signed["content"]["changes"][-1]["after"][0]["permissions"].append("WRITE")
+    signed["content"]["plan"]["changes"][-1]["after"][0][1].append("WRITE")
 
 
 def _silence_guard(signed: dict[str, Any]) -> None:
-    signed["content"]["guards"][0]["passed"] = not signed["content"]["guards"][0]["passed"]
+    guard = signed["content"]["plan"]["guards"][0]
+    guard["passed"] = not guard["passed"]
 
 
-@pytest.mark.parametrize("tamper", [_change_name, _add_grant, _silence_guard])
+def _other_run(signed: dict[str, Any]) -> None:
+    signed["content"]["origin"]["run_id"] = "another"
+
+
+def _younger(signed: dict[str, Any]) -> None:
+    signed["content"]["made_at"] = "2999-01-01T00:00:00Z"
+
+
+def _other_text(signed: dict[str, Any]) -> None:
+    signed["content"]["markdown"] = approval.digest_of("harmless")
+
+
+@pytest.mark.parametrize(
+    "tamper", [_change_name, _add_grant, _silence_guard, _other_run, _younger, _other_text]
+)
 def test_a_tampered_plan_is_refused(tamper):
-    signed = json.loads(json.dumps(SOME.sign("key")))
+    signed = signed_plan()
     tamper(signed)
 
     with pytest.raises(PlanRefusedError, match="altered, or made with another credential"):
-        Plan.verify(signed, "key")
+        approval.verify(signed, "key")
 
 
-def test_a_plan_sealed_anew_by_somebody_else_is_refused():
+def test_a_plan_signed_anew_by_somebody_else_is_refused():
     with pytest.raises(PlanRefusedError, match="another credential"):
-        Plan.verify(SOME.sign("guessed"), "key")
+        approval.verify(approval.sign(SIGNED, "guessed"), "key")
 
 
-@pytest.mark.parametrize("given", [None, "text", {}, {"hash": "x"}, []])
+@pytest.mark.parametrize("given", [None, "text", {}, {"signature": "x"}, []])
 def test_what_is_no_plan_is_refused(given):
     with pytest.raises(PlanRefusedError, match="this is not a plan"):
-        Plan.verify(given, "key")
+        approval.verify(given, "key")
 
 
-def test_the_key_is_not_in_the_sealed_plan():
-    assert "very-secret-key" not in json.dumps(SOME.sign("very-secret-key"))
+def test_the_key_is_not_in_the_signed_plan():
+    assert "very-secret-key" not in json.dumps(approval.sign(SIGNED, "very-secret-key"))
+
+
+@pytest.mark.parametrize(
+    ("here", "reason"),
+    [
+        ({}, None),
+        ({"origin": ORIGIN.model_copy(update={"run_id": "r2"})}, "made in another run: 'run'"),
+        ({"origin": ORIGIN.model_copy(update={"dag_id": "d2"})}, "made in another Dag"),
+        ({"origin": ORIGIN.model_copy(update={"conn_id": "c2"})}, "made in another connection"),
+        (
+            {"origin": ORIGIN.model_copy(update={"user": {**ORIGIN.user, "username": "eve"}})},
+            "made in another user",
+        ),
+        ({"target": "https://elsewhere"}, "was made for https://aam, but the connection leads to"),
+        ({"now": NOW + timedelta(days=7, seconds=1)}, "older than max_age=7 days"),
+        ({"now": NOW + timedelta(days=7)}, None),
+        ({"markdown": "1 to create"}, "what was shown for approval is not what the plan says"),
+    ],
+)
+def test_a_plan_is_applied_only_where_and_when_and_as_it_was_approved(here, reason):
+    there = {
+        "origin": ORIGIN,
+        "target": "https://aam",
+        "markdown": report.markdown(SOME),
+        "now": NOW,
+        "max_age": timedelta(days=7),
+    }
+    if reason is None:
+        approval.check_origin(SIGNED, **{**there, **here})
+        return
+    with pytest.raises(PlanRefusedError, match=reason):
+        approval.check_origin(SIGNED, **{**there, **here})
 
 
 # -- how far a change has come
@@ -502,7 +575,7 @@ def test_markdown_shows_what_takes_away_first_and_counts_what_it_leaves_out():
     groups = [{"name": f"New {number:03}"} for number in range(300)]
     made = plan(declare(*groups), Live((group(1, "Gone"),)), ALL)
 
-    whole, cut = report.markdown(made), report.markdown(made, longest=4000)
+    whole, cut = report.markdown(made), report.markdown(made, max_length=4000)
 
     assert whole.index("Gone") < whole.index("New 000")
     assert "New 299" in whole
@@ -530,7 +603,7 @@ def test_names_cannot_draw_in_the_markdown(name):
     desired = declare({"name": "B", "description": name, "wildcards": []}, {"name": "C"})
 
     page = markdown_it.MarkdownIt("gfm-like").render(
-        report.markdown(plan(desired, live, Scope(prune=True, managed=".*")))
+        report.markdown(plan(desired, live, Scope(prune=True, managed_groups=".*")))
     )
 
     tags = [
@@ -548,7 +621,9 @@ def test_names_cannot_draw_in_the_markdown(name):
 
 def test_names_stay_in_their_line_of_the_log():
     made = plan(
-        declare({"name": "B"}), Live((group(2, "line\nbreak \x1b[31m"),)), Scope(prune=True, managed=".*")
+        declare({"name": "B"}),
+        Live((group(2, "line\nbreak \x1b[31m"),)),
+        Scope(prune=True, managed_groups=".*"),
     )
 
     assert "line\\nbreak \\x1b[31m" in report.table(made)
@@ -558,11 +633,41 @@ def test_the_report_is_small_json():
     body = report.report(SOME, mode="plan")
 
     assert json.loads(json.dumps(body)) == body
-    assert (body["mode"], body["dryRun"], body["written"], body["drift"]) == ("plan", True, 0, True)
+    assert (body["mode"], body["dry_run"], body["written"], body["drift"]) == ("plan", True, 0, True)
     assert [(entry["name"], entry["kind"], entry["outcome"]) for entry in body["groups"]] == [
         ("New", "create", "planned"),
         ("B", "rename", "planned"),
         ("New", "set_permissions", "planned"),
     ]
     assert body["groups"][1]["before"] == {"name": "A", "description": None}
-    assert body["groups"][2]["after"] == [{"objectType": "TRAIT", "objectId": 1, "permissions": ["READ"]}]
+    # The rows themselves would be hundreds of kilobytes: their number and some of them.
+    assert body["groups"][2]["granted"] == {"count": 1, "sample": ["TRAIT 1 READ"]}
+    assert body["groups"][2]["removed"] == {"count": 0, "sample": []}
+
+
+def test_the_report_of_a_large_plan_is_still_small():
+    many = [Permission("TRAIT", number, ("READ", "WRITE")) for number in range(5_000)][1:]
+    groups = [{"name": f"g{number}", "description": "x" * 10_000} for number in range(1_000)]
+    made = plan(declare({"name": "A", "permissions": rows(*many)}, *groups), Live(()))
+
+    body = report.report(made, mode="plan")
+
+    assert len(json.dumps(body)) < 64_000
+    assert (body["counts"]["create"], len(body["groups"])) == (1_001, 100)
+
+
+def test_what_grants_or_takes_away_is_shown_or_nobody_can_approve_it():
+    many = [Permission("TRAIT", number, ("READ",)) for number in range(10_000, 15_000)]
+    groups = [{"name": f"New {number:03}"} for number in range(300)]
+    made = plan(declare({"name": "A", "permissions": rows(*many)}, *groups), Live((group(1, "A"),), {1: ()}))
+
+    page = report.markdown(made)
+    assert all(str(number) in page for number in (10_000, 12_345, 14_999))
+    with pytest.raises(GuardError, match="nobody could approve all of it"):
+        report.markdown(made, max_length=20_000)
+
+
+def test_the_guards_are_in_the_markdown():
+    made = plan(declare(), Live((group(1, "A"),)), ALL, Limits(allow_empty_desired=True))
+
+    assert "- STOPPED `share of deletions: 1 of 1 managed groups" in report.markdown(made)

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS, Permission
 from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.groups import document
 from airflow_provider_adobe_audiences.groups.document import parse, read
+from airflow_provider_adobe_audiences.groups.names import canonical_name
 from airflow_provider_adobe_audiences.groups.spec import (
-    canonical_name,
     canonical_permissions,
     json_schema,
     load,
@@ -187,6 +190,84 @@ def test_a_bad_row_is_explained_with_its_line(row, words):
     assert "groups.yaml:4: groups[0].permissions[0]" in message
     for word in words:
         assert word in message
+
+
+def ids(written: str) -> str:
+    return f"groups:\n  - name: A\n    users: [{written}]\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("0123", "0123 is a number that YAML reads as 83 (octal,"),
+        ("010", "010 is a number that YAML reads as 8"),
+        ("0x1F", "0x1F is a number that YAML reads as 31"),
+        ("0b11", "0b11 is a number that YAML reads as 3"),
+        ("1:30", "1:30 is a number that YAML reads as 90"),
+        ("1_000", "1_000 is a number that YAML reads as 1000"),
+        ("+0x10", "reads as 16"),
+        ("01496", "must be a number: write 1496, without leading zeros, not the text '01496'"),
+        ("'01496'", "must be a number: write 1496, without leading zeros"),
+        ("'1496'", "must be a number: write 1496 without quotes"),
+        ("0o17", "must be a whole number, not '0o17'"),
+        ("1e3", "must be a whole number, not '1e3'"),
+        ("1496.0", "must be a whole number, not 1496.0"),
+        ("1_4.0", "must be a whole number"),
+        ("1:30.5", "must be a whole number"),
+        (".inf", "must be a whole number"),
+        ("\u0661\u0662", "must be a whole number"),
+        ("'\u00b2'", "must be a whole number"),
+        ("0", "greater than 0"),
+        ("-5", "greater than 0"),
+    ],
+)
+def test_an_id_is_decimal_or_refused_with_what_was_read(written, words):
+    message = error_of(ids(written))
+
+    assert "groups.yaml:3:" in message
+    assert words in message
+
+
+@given(
+    st.one_of(
+        st.from_regex(r"[-+]?(0[xX][0-9a-fA-F_]{1,8}|0[0-7_]{1,8}|0b[01_]{1,8})", fullmatch=True),
+        st.from_regex(
+            r"[-+]?[0-9][0-9_]{0,8}(:[0-5]?[0-9]){0,2}(\.[0-9_]{0,4})?([eE][-+]?[0-9])?", fullmatch=True
+        ),
+    )
+)
+def test_every_form_of_a_number_is_the_decimal_one_or_refused(written):
+    try:
+        (read,) = load(parse(ids(written).encode(), "g.yaml")).groups[0].users or ()
+    except DesiredStateError:
+        assert not re.fullmatch("[1-9][0-9]*", written)
+    else:
+        assert str(read) == written.removeprefix("+")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"root:$6$secret$hash:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\n",
+        b"password: hunter2\nsecret_access_key: topsecret\n",
+        b"hunter2: a\nhunter2: b\n",
+        b"- hunter2\n- topsecret\n",
+        b"hunter2",
+        b"a: !hunter2topsecrethunter2topsecrethunter2topsecret x",
+        b"a: 'hunter2\nb: topsecret\n",
+        b"export AWS_SECRET=hunter2\n: topsecret\n",
+        b"[default]\naws_secret_access_key = hunter2\n",
+        b'{"hunter2": "topsecret"}',
+        b"%hunter2 topsecret\n--- a",
+        b"a: &topsecret-hunter2 b\nc: *hunter2-and-more-than-forty-characters-of-it-here\n",
+    ],
+)
+def test_a_file_that_is_no_list_of_groups_is_refused_without_repeating_it(content):
+    message = error_of(content, "/etc/anything")
+
+    assert "hunter2topsecrethunter2topsecrethunter2topsecret" not in message
+    for word in ("topsecret", "$6$", "19000"):
+        assert word not in message
 
 
 @pytest.mark.parametrize(

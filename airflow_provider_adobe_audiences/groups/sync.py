@@ -1,59 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what is true, makes a plan true, and looks whether it is. The only part of group sync that sends
-requests.
-"""
+"""Reads what is true, makes a plan true, and looks whether it is."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import (
     Group,
     Permission,
     Send,
     all_of,
-    create_group,
     delete_group,
     get_self,
     list_group_permissions,
     list_groups,
     set_group_permissions,
-    update_group,
 )
-from airflow_provider_adobe_audiences.adobe.client.call import Call, Response
 from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     AdobePermissionError,
-    AdobeUnknownOutcomeError,
     AdobeValidationError,
     ApplyError,
+    GuardError,
     PlanRefusedError,
     SideEffectError,
     StalePlanError,
 )
-from airflow_provider_adobe_audiences.groups.guards import Limits, guarded
-from airflow_provider_adobe_audiences.groups.plan import (
+from airflow_provider_adobe_audiences.groups.changes import (
     Change,
     CreateGroup,
     DeleteGroup,
-    Live,
     Plan,
-    Scope,
     SetPermissions,
     UpdateGroup,
-    make,
-    permissions_progress,
-    permissions_to_read,
-    progress,
+    takes_away,
+    title,
 )
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_name, canonical_permissions
-
-T = TypeVar("T")
-log = logging.getLogger(__name__)
+from airflow_provider_adobe_audiences.groups.guards import Limits, guarded
+from airflow_provider_adobe_audiences.groups.live import Live, Scope
+from airflow_provider_adobe_audiences.groups.names import canonical_name
+from airflow_provider_adobe_audiences.groups.parallel import in_parallel
+from airflow_provider_adobe_audiences.groups.plan import make, permissions_to_read
+from airflow_provider_adobe_audiences.groups.progress import Progress, permissions_progress, progress
+from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_permissions
+from airflow_provider_adobe_audiences.groups.write import (
+    create_once,
+    look,
+    permissions_of,
+    update_only,
+    with_request_id,
+)
 
 DEFAULT_CONCURRENCY = 8
 
@@ -77,30 +75,24 @@ class Result:
     error: str | None = None
 
 
-def read(send: Send, desired: DesiredState, *, concurrency: int = DEFAULT_CONCURRENCY) -> Live:
-    """Read all groups, and the permissions of those whose permissions are declared.
-
-    :param send: sends a call; used by several threads at once.
-    :param concurrency: most reads under way at the same time.
-    :raises AmbiguousGroupsError: when it is not clear which groups are meant.
-    """
-    groups = all_of(send, list_groups)
-    return Live(groups, read_permissions(send, permissions_to_read(desired, groups), concurrency))
-
-
 def read_all(
     send: Send,
     *,
     concurrency: int = DEFAULT_CONCURRENCY,
     chosen: Callable[[Group], bool] = lambda group: True,
 ) -> Live:
-    """Read all groups, and the permissions of those that are chosen and accessible to the calling user."""
+    """Read all groups, and the permissions of those that are chosen and accessible to the calling user.
+
+    :param send: sends a call; used by several threads at once.
+    :param concurrency: most reads under way at the same time.
+    :param chosen: tells whose permissions to read.
+    """
     groups = all_of(send, list_groups)
     ids = [group.group_id for group in groups if chosen(group)]
-    return Live(groups, read_permissions(send, ids, concurrency, all_accessible=False))
+    return Live(groups, _read_permissions(send, ids, concurrency, all_accessible=False))
 
 
-def read_permissions(
+def _read_permissions(
     send: Send, group_ids: Iterable[int], concurrency: int, *, all_accessible: bool = True
 ) -> dict[int, tuple[Permission, ...]]:
     """Return the canonical permissions of groups, by group id.
@@ -123,20 +115,8 @@ def read_permissions(
         return canonical_permissions(rows)
 
     ids = list(group_ids)
-    if not ids:
-        return {}
-    with ThreadPoolExecutor(
-        max_workers=max(1, min(concurrency, len(ids))), thread_name_prefix="adobe-groups"
-    ) as pool:
-        try:
-            return {
-                group_id: rows
-                for group_id, rows in zip(ids, pool.map(one, ids), strict=True)
-                if rows is not None
-            }
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    found = zip(ids, in_parallel(one, ids, concurrency), strict=True)
+    return {group_id: rows for group_id, rows in found if rows is not None}
 
 
 def plan(
@@ -150,12 +130,26 @@ def plan(
 ) -> tuple[Plan, Live]:
     """Read what is true, plan, and ask every guard. Nothing is written.
 
+    :param send: sends a call; used by several threads at once.
+    :param desired: the declared groups.
+    :param target: base URL of the service.
+    :param scope: what else belongs to the desired state.
+    :param limits: how much may be taken away.
+    :param concurrency: most reads under way at the same time.
+    :returns: the plan, and what it rests on.
     :raises AmbiguousGroupsError: when it is not clear which groups are meant.
     """
-    live = read(send, desired, concurrency=concurrency)
+    groups = all_of(send, list_groups)
+    live = Live(groups, _read_permissions(send, permissions_to_read(desired, groups), concurrency))
     made = make(desired, live, target=target, scope=scope)
+    if made.deletes:
+        # What is deleted is looked at as a whole, to see later whether it is still what was meant.
+        ids = [change.group_id for change in made.deletes]
+        more = _read_permissions(send, ids, concurrency, all_accessible=False)
+        live = replace(live, permissions={**live.permissions, **more})
     if made.takes_away and limits.require_self:
         live = replace(live, caller=send(get_self()))
+    if made.takes_away:
         made = make(desired, live, target=target, scope=scope)
     return guarded(made, limits), live
 
@@ -165,20 +159,22 @@ def still_to_do(
 ) -> tuple[list[Change], list[Result], Live]:
     """Compare an approved plan with what is true now.
 
-    Returns the changes that are still to be made, the results of those that are true already (which is how a
-    retry goes on from where it was), and what is true.
-
+    :param send: sends a call; used by several threads at once.
+    :param approved: the plan.
+    :param concurrency: most reads under way at the same time.
+    :returns: the changes that are still to be made, the results of those that are true already (which is how
+        a retry goes on from where it was), and what is true.
     :raises PlanRefusedError: when any change rests on something that is no longer true. Nothing was written.
+    :raises GuardError: when the calling user would lose access. Nothing was written.
     """
     live = Live(all_of(send, list_groups))
-    named, existing = live.by_name, live.by_id
-    ids: set[int] = set()
-    for wanted in approved.permission_changes:
-        if wanted.group_id is None:
-            ids |= {group.group_id for group in named.get(canonical_name(wanted.name), [])}
-        elif wanted.group_id in existing:
-            ids.add(wanted.group_id)
-    live = replace(live, permissions=read_permissions(send, sorted(ids), concurrency))
+    ids = _ids_to_read(approved, live)
+    deleted = [change.group_id for change in approved.deletes if change.group_id in live.by_id]
+    live = replace(
+        live,
+        permissions=_read_permissions(send, sorted(ids), concurrency)
+        | _read_permissions(send, deleted, concurrency, all_accessible=False),
+    )
     pending: list[Change] = []
     done: list[Result] = []
     stale: list[str] = []
@@ -192,7 +188,32 @@ def still_to_do(
             stale.append(f"{title(change)}: {found.reason}")
     if stale:
         raise PlanRefusedError("the plan is stale, nothing was changed: " + "; ".join(stale))
+    _spare_own_groups(send, approved, pending)
     return pending, done, live
+
+
+def _ids_to_read(approved: Plan, live: Live) -> set[int]:
+    ids: set[int] = set()
+    for wanted in approved.permission_changes:
+        if wanted.group_id is None:
+            ids |= {group.group_id for group in live.by_name.get(canonical_name(wanted.name), [])}
+        elif wanted.group_id in live.by_id:
+            ids.add(wanted.group_id)
+    return ids
+
+
+def _spare_own_groups(send: Send, approved: Plan, pending: Iterable[Change]) -> None:
+    """Ask again whose groups the calling user is in: that may have changed, and so may the user."""
+    losing = [change for change in pending if takes_away(change)]
+    if not losing or not approved.require_self:
+        return
+    own = set(send(get_self()).groups)
+    names = [change.name for change in losing if getattr(change, "group_id", None) in own]
+    if names:
+        raise GuardError(
+            f"{', '.join(names)} hold the calling user now, who would lose access (allowed by "
+            "require_self=False of the planning task); nothing was changed"
+        )
 
 
 def apply(
@@ -205,8 +226,8 @@ def apply(
 ) -> tuple[Result, ...]:
     """Make the changes, in order, one at a time, and verify by reading that they came true.
 
-    A failure does not stop the changes next to it, but a failed creation stops the deletions. Permissions are
-    read again right before they are replaced, and all groups right before any is deleted. A creation whose
+    A failure does not stop the changes next to it, but a failed creation stops the deletions. Each group is
+    read again right before it is written to, and all groups before the first one is created. A creation whose
     outcome is unknown is looked up, never repeated.
 
     :param send: sends a call.
@@ -215,10 +236,14 @@ def apply(
     :param concurrency: most reads under way at the same time.
     :param on_result: is told each result as it happens.
     :raises StalePlanError: when something to be overwritten has changed since it was read.
-    :raises SideEffectError: when members or wildcards of a group moved although nobody asked for it.
+    :raises SideEffectError: when members, wildcards or permissions of a group moved although nobody asked for
+        it.
     :raises ApplyError: when changes failed, or did not come true.
     """
     run = _Run(send, live, on_result)
+    for change in changes:
+        if isinstance(change, UpdateGroup) and change.through is not None:
+            run.step_aside(change, change.through)
     for change in changes:
         run.attempt(change)
     results = tuple(run.results)
@@ -235,70 +260,6 @@ def apply(
     return results
 
 
-def title(change: Change) -> str:
-    """Return a change in a few words."""
-    group = (
-        f" (groupId {change.group_id})"
-        if not isinstance(change, CreateGroup) and change.group_id is not None
-        else ""
-    )
-    return f"{change.kind.replace('_', ' ')} {change.name!r}{group}"
-
-
-def create_once(send: Send, name: str, description: str | None) -> tuple[Group, str | None]:
-    """Create a group that does not exist, and return it with Adobe's id of the request.
-
-    When the answer is lost, the group is looked up by its name. It is never created a second time here.
-
-    :raises AdobeUnknownOutcomeError: when the answer was lost and not exactly one group has the name.
-    """
-    try:
-        return send(_with_request_id(create_group(name, description)))
-    except AdobeUnknownOutcomeError as error:
-        log.warning("create group %r: %s. Looking whether it exists.", name, error.message)
-        found = named(send, name)
-        if len(found) == 1:
-            return found[0], error.request_id
-        error.hint = (
-            f"{len(found)} groups have this name now: remove all but one, then run again."
-            if found
-            else "No group has this name now. A retry looks again before it creates anything."
-        )
-        raise
-
-
-def named(send: Send, name: str) -> list[Group]:
-    """Return the live groups that have a name."""
-    return [
-        group for group in all_of(send, list_groups) if canonical_name(group.name) == canonical_name(name)
-    ]
-
-
-def update_only(send: Send, before: Group, name: str, description: str | None) -> tuple[Group, str | None]:
-    """Update name and description of a group, and return it with Adobe's id of the request.
-
-    :param before: the group as it was read shortly before.
-    :raises SideEffectError: when Adobe's answer shows that members or wildcards moved as well.
-    """
-    after, request_id = send(_with_request_id(update_group(before.group_id, name, description)))
-    moved = [
-        f"{what} {was!r} -> {now!r}"
-        for what, was, now in (
-            ("membershipCount", before.membership_count, after.membership_count),
-            ("users", sorted(before.users), sorted(after.users)),
-            ("wildcards", sorted(before.wildcards), sorted(after.wildcards)),
-        )
-        if was != now
-    ]
-    if moved:
-        raise SideEffectError(
-            f"the update of group {before.name!r} (groupId {before.group_id}) changed more than name and "
-            "description; everything after "
-            f"it was left undone: {', '.join(moved)}"
-        )
-    return after, request_id
-
-
 class _Run:
     """One pass over the changes."""
 
@@ -311,7 +272,7 @@ class _Run:
         self.results: list[Result] = []
         self.failed_creation = False
         self.retry_helps = False
-        self.before_deletes: Live | None = None
+        self.before_creations: Live | None = None
 
     def attempt(self, change: Change) -> None:
         try:
@@ -337,14 +298,29 @@ class _Run:
                 return self.delete(change)
 
     def create(self, change: CreateGroup) -> Result:
+        if self.before_creations is None:
+            self.before_creations = Live(all_of(self.send, list_groups))
+        found = self.still_pending(change, progress(change, self.before_creations))
+        if found.state == "done":
+            self.ids[canonical_name(change.name)] = found.group_id or 0
+            return Result(change, "already", found.group_id)
         group, request_id = create_once(self.send, change.after.name, change.after.description)
         self.ids[canonical_name(change.name)] = group.group_id
         return Result(change, "applied", group.group_id, request_id)
 
+    def step_aside(self, change: UpdateGroup, name: str) -> None:
+        """Give up a name that another group waits for."""
+        group = self.look(change)
+        if group is not None and group.name == change.before.name:
+            # A stale plan is found out when the change itself is made; here, only the name is given up.
+            self.before[group.group_id] = update_only(self.send, group, name, group.description)[0]
+
     def update(self, change: UpdateGroup) -> Result:
-        _, request_id = update_only(
-            self.send, self.before[change.group_id], change.after.name, change.after.description
-        )
+        group = self.look(change)
+        found = self.still_pending(change, progress(change, Live((group,) if group else ())))
+        if group is None or found.state == "done":
+            return Result(change, "already", change.group_id)
+        _, request_id = update_only(self.send, group, change.after.name, change.after.description)
         return Result(change, "applied", change.group_id, request_id)
 
     def set_permissions(self, change: SetPermissions) -> Result:
@@ -354,12 +330,9 @@ class _Run:
         if group_id is None:
             return Result(change, "skipped", error="the group was not created")
         rows = self.send(list_group_permissions(group_id))
-        found = permissions_progress(change, group_id, rows)
-        if found.state == "done":
+        if self.still_pending(change, permissions_progress(change, group_id, rows)).state == "done":
             return Result(change, "already", group_id)
-        if found.state == "stale":
-            raise StalePlanError(f"{title(change)}: {found.reason}; this and all later changes were not made")
-        _, request_id = self.send(_with_request_id(set_group_permissions(group_id, change.after)))
+        _, request_id = self.send(with_request_id(set_group_permissions(group_id, change.after)))
         return Result(change, "applied", group_id, request_id)
 
     def delete(self, change: DeleteGroup) -> Result:
@@ -367,15 +340,25 @@ class _Run:
             return Result(
                 change, "skipped", change.group_id, error="a group could not be created, so none is deleted"
             )
-        if self.before_deletes is None:
-            self.before_deletes = Live(all_of(self.send, list_groups))
-        found = progress(change, self.before_deletes)
-        if found.state == "done":
+        rows = permissions_of(self.send, change.group_id)
+        group = self.look(change)
+        now = Live(
+            (group,) if group else (),
+            {} if rows is None else {change.group_id: canonical_permissions(rows)},
+        )
+        if self.still_pending(change, progress(change, now)).state == "done":
             return Result(change, "already", change.group_id)
+        existed, request_id = self.send(with_request_id(delete_group(change.group_id)))
+        return Result(change, "applied" if existed else "already", change.group_id, request_id)
+
+    def look(self, change: UpdateGroup | DeleteGroup) -> Group | None:
+        """Read a group again, right before it is written to."""
+        return look(self.send, self.before[change.group_id])
+
+    def still_pending(self, change: Change, found: Progress) -> Progress:
         if found.state == "stale":
             raise StalePlanError(f"{title(change)}: {found.reason}; this and all later changes were not made")
-        existed, request_id = self.send(_with_request_id(delete_group(change.group_id)))
-        return Result(change, "applied" if existed else "already", change.group_id, request_id)
+        return found
 
 
 def _verify(send: Send, results: Sequence[Result], before: Live, concurrency: int) -> None:
@@ -384,7 +367,7 @@ def _verify(send: Send, results: Sequence[Result], before: Live, concurrency: in
         for result in results
         if isinstance(result.change, SetPermissions) and result.group_id is not None
     ]
-    live = Live(all_of(send, list_groups), read_permissions(send, ids, concurrency))
+    live = Live(all_of(send, list_groups), _read_permissions(send, ids, concurrency))
     wrong: list[str] = []
     for result in results:
         change = result.change
@@ -415,10 +398,3 @@ def _failure(message: str, results: tuple[Result, ...], *, transient: bool) -> A
     error.results = results
     error.transient = transient
     return error
-
-
-def _with_request_id(call: Call[T]) -> Call[tuple[T, str | None]]:
-    def parse(response: Response) -> tuple[T, str | None]:
-        return call.parse(response), response.headers.get("x-request-id")
-
-    return replace(call, parse=parse)  # type: ignore[arg-type, return-value]

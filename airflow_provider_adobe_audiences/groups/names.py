@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the texts of groups are compared. What is sent, and what goes back, is never changed by it."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from html.entities import html5
+
+# How often a name may have been escaped over; without an end, a hostile one would keep us for hours.
+_MAX_ESCAPES = 8
+_REFERENCE = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31};?);?")
+
+
+def unescaped(text: str) -> str:
+    """Return what an HTML-escaped text stands for.
+
+    :param text: what a host answered that may or may not escape.
+    :returns: the text as it is, when no escaper can have written it: with ``<``, ``>``, or a ``&`` that
+        begins no character reference. ``?a=1&times=2`` is an address, not a multiplication.
+    """
+    if "&" not in text or "<" in text or ">" in text or "&" in _REFERENCE.sub(_nothing_if_real, text):
+        return text
+    return html.unescape(text)
+
+
+def _nothing_if_real(reference: re.Match[str]) -> str:
+    body = reference[1].removesuffix(";")
+    real = reference[0].endswith(";") and (body.startswith("#") or f"{body};" in html5)
+    return "" if real else reference[0]
+
+
+def canonical_name(name: str) -> str:
+    """Return the form in which names are compared: whether or not the service has escaped it, composed
+    (Unicode NFC), without surrounding blanks.
+
+    :param name: as Adobe answered it, or as it is declared.
+    """
+    for _ in range(_MAX_ESCAPES):
+        if (text := unescaped(name)) == name:
+            break
+        name = text
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def look_alike(name: str) -> str:
+    """Return a key that is equal for names that a person cannot tell apart: letter case, width and
+    composition, kinds and number of blanks, and characters that cannot be seen make no difference.
+
+    :param name: as Adobe answered it, or as it is declared.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", canonical_name(name)).casefold())
+    visible = (
+        character
+        for character in folded
+        if unicodedata.category(character) not in ("Cf", "Cc") and not "\ufe00" <= character <= "\ufe0f"
+    )
+    return " ".join("".join(visible).split())
+
+
+def same_text(live: str | None, wanted: str | None) -> bool:
+    """Return whether a live description (or name) is the wanted one.
+
+    :param live: as Adobe answered it, perhaps escaped.
+    :param wanted: as it is declared; never escaped by anybody. Nothing and a blank text are the same.
+    """
+    has = (live or "").strip()
+    return (wanted or "").strip() in (has, unescaped(has))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a change has come: still to be made, made, or resting on something that is no longer true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
+from airflow_provider_adobe_audiences.groups.changes import (
+    Change,
+    CreateGroup,
+    DeleteGroup,
+    Grant,
+    SetPermissions,
+    UpdateGroup,
+    grants,
+)
+from airflow_provider_adobe_audiences.groups.live import Live
+from airflow_provider_adobe_audiences.groups.names import canonical_name, same_text
+from airflow_provider_adobe_audiences.groups.spec import canonical_permissions
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a change has come.
+
+    :param state: ``pending``: still to do. ``done``. ``stale``: the world has moved and it must not be done.
+    :param group_id: id of the group, once it exists.
+    :param reason: why it must not be done.
+    """
+
+    state: Literal["pending", "done", "stale"]
+    group_id: int | None = None
+    reason: str = ""
+
+
+def progress(change: Change, live: Live) -> Progress:
+    """Return how far a change has come.
+
+    :param change: a planned change.
+    :param live: what is true now; for :class:`SetPermissions` and :class:`DeleteGroup` with the permissions
+        of the group.
+    """
+    match change:
+        case CreateGroup():
+            return _of_creation(change, live)
+        case UpdateGroup():
+            return _of_update(change, live.by_id.get(change.group_id))
+        case SetPermissions(name=name, group_id=group_id):
+            if group_id is None:
+                named = live.by_name.get(canonical_name(name), [])
+                if not named:
+                    return Progress("pending")
+                group_id = named[0].group_id
+            elif group_id not in live.by_id:
+                return Progress("stale", reason="the group no longer exists")
+            return permissions_progress(change, group_id, live.permissions[group_id])
+        case DeleteGroup():
+            return _of_deletion(change, live)
+
+
+def _of_creation(change: CreateGroup, live: Live) -> Progress:
+    named = live.by_name.get(canonical_name(change.name), [])
+    if not named:
+        return Progress("pending")
+    if len(named) == 1 and same_text(named[0].description, change.after.description):
+        return Progress("done", named[0].group_id)
+    return Progress(
+        "stale", reason=f"{len(named)} group(s) with this name exist now, and differ from the plan"
+    )
+
+
+def _of_update(change: UpdateGroup, group: Group | None) -> Progress:
+    if group is None:
+        return Progress("stale", reason="the group no longer exists")
+    before, after = change.before, change.after
+    if _same_name(group.name, after.name) and same_text(group.description, after.description):
+        return Progress("done", group.group_id)
+    if group.name in (before.name, change.through) and (group.description or "") == (
+        before.description or ""
+    ):
+        return Progress("pending", group.group_id)
+    return Progress(
+        "stale", group.group_id, f"name or description is now {group.name!r}, {group.description!r}"
+    )
+
+
+def _same_name(live: str, wanted: str) -> bool:
+    return live == wanted or canonical_name(live) == canonical_name(wanted)
+
+
+def _of_deletion(change: DeleteGroup, live: Live) -> Progress:
+    group = live.by_id.get(change.group_id)
+    if group is None:
+        return Progress("done", change.group_id)
+    if live.names[group.group_id] != change.name:
+        return Progress("stale", group.group_id, f"the group is now named {group.name!r}")
+    if group.membership_count != change.membership_count:
+        reason = f"the group has {group.membership_count} members now, not {change.membership_count}"
+        return Progress("stale", group.group_id, reason)
+    now = live.fingerprint(group.group_id)
+    moved = [what for what, value in change.fingerprint.items() if now[what] != value]
+    if moved:
+        return Progress("stale", group.group_id, f"changed since it was planned: its {', '.join(moved)}")
+    return Progress("pending", group.group_id)
+
+
+def permissions_progress(
+    change: SetPermissions, group_id: int, permissions: Iterable[Permission]
+) -> Progress:
+    """As :func:`progress`, for permissions that were just read.
+
+    :param change: a planned change.
+    :param group_id: the group.
+    :param permissions: what it may do now.
+    """
+    has = canonical_permissions(permissions)
+    if has == change.after:
+        return Progress("done", group_id)
+    if has == change.before:
+        return Progress("pending", group_id)
+    lost, gained = grants(change.before) - grants(has), grants(has) - grants(change.before)
+    moved = ", ".join(
+        [f"+{_spelled(grant)}" for grant in sorted(gained)[:5]]
+        + [f"-{_spelled(grant)}" for grant in sorted(lost)[:5]]
+    )
+    return Progress("stale", group_id, f"its permissions have changed since they were read ({moved})")
+
+
+def _spelled(grant: Grant) -> str:
+    return " ".join(str(part) for part in grant)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operators of Audience Manager share."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
+
+
+class GroupsOperator(AdobeOperator):
+    """Base of the operators of Audience Manager."""
+
+    @cached_property
+    def hook(self) -> AdobeAudienceManagerHook:
+        """The hook of the task's connection."""
+        from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
+
+        return AdobeAudienceManagerHook(self.adobe_conn_id)
