@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import ModuleType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from airflow.providers.common.compat.sdk import (
     DAG,
@@ -33,7 +33,7 @@ from pydantic import ValidationError
 from airflow_provider_adobe_audiences import operators, sensors, triggers
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore
-from airflow_provider_adobe_audiences.tasks.validation import argument_types
+from airflow_provider_adobe_audiences.tasks.validation import argument_types, own_hints
 
 PACKAGE = "airflow_provider_adobe_audiences."
 GRAMMAR = re.compile(r"argument '(?P<name>[a-z_][a-z0-9_]*)[\w.]*' is .+: .+", re.DOTALL)
@@ -106,7 +106,11 @@ def parameters(kind: Any) -> dict[str, inspect.Parameter]:
 
 
 def hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(inspect.unwrap(kind.__init__), include_extras=True)
+    found: dict[str, Any] = {}
+    for owner in reversed(kind.__mro__):
+        if owner.__module__.startswith(PACKAGE) and "__init__" in vars(owner):
+            found |= own_hints(vars(owner)["__init__"])
+    return found
 
 
 def accepts(kind: Any, name: str, value: Any) -> bool:
@@ -178,7 +182,13 @@ def signature(kind: Any) -> list[str]:
     }
     hidden = sorted((of_bases | set(kind.template_fields)) - shown.keys())
     positional = [name for name, found in shown.items() if found.kind is not found.KEYWORD_ONLY]
-    return [f"hides {name}" for name in hidden] + [f"{name} may be positional" for name in positional]
+    rest = inspect.unwrap(kind.__init__).__annotations__.get("kwargs")
+    airflows = f"Unpack[{'Sensor' if issubclass(kind, BaseSensorOperator) else 'Operator'}Arguments]"
+    return (
+        [f"hides {name}" for name in hidden]
+        + [f"{name} may be positional" for name in positional]
+        + ([] if rest == airflows else [f"**kwargs is {rest}, not {airflows}"])
+    )
 
 
 def hook(kind: Any) -> list[str]:

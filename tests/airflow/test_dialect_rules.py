@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import pickle
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Unpack
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseHook
-from pydantic import Field
+from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseSensorOperator
 
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
+from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments, SensorArguments
 from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, fail_without_retry
 from airflow_provider_adobe_audiences.tasks.validation import Count, PositiveDuration, Seconds, Template, Text
 from tests.airflow.dialect import TASK_RULES, checks_rendered, does_something
-
-Name = Annotated[str, Field(min_length=1)]
 
 
 class Good(AdobeOperator):
@@ -50,7 +49,7 @@ class Good(AdobeOperator):
         max_failed_rows: Count | None = 0,
         deferrable: bool = False,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.name: Any = name
@@ -140,6 +139,7 @@ def test_what_follows_every_rule_passes(rule: str, monkeypatch: pytest.MonkeyPat
     [
         ("signature", "hides mode"),
         ("signature", "hides adobe_conn_id"),
+        ("signature", "**kwargs is Any, not Unpack[OperatorArguments]"),
         ("names", "files should be source"),
         ("documented", "no :param files:"),
     ],
@@ -177,3 +177,9 @@ def test_what_cannot_be_pickled_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_request_before_the_refusal_is_noticed() -> None:
     requests = iter(range(1_000_000))
     assert any("after a request" in problem for problem in checks_rendered(Good, lambda: next(requests)))
+
+
+def test_airflows_own_arguments_are_all_known() -> None:
+    for base, known in ((BaseOperator, OperatorArguments), (BaseSensorOperator, SensorArguments)):
+        names = inspect.signature(inspect.unwrap(base.__init__)).parameters.keys() - {"self", "kwargs"}
+        assert names <= known.__annotations__.keys()
