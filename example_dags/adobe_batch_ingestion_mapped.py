@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, task
@@ -46,7 +47,7 @@ with DAG(
 ):
 
     @task
-    def split_purchases(params: dict | None = None, run_id: str | None = None) -> list[str]:
+    def split_purchases(params: Any = None, run_id: Any = None) -> list[str]:
         import hashlib
 
         import pyarrow.csv

@@ -145,7 +145,8 @@ def arguments(kind: Any) -> dict[str, Any]:
 
 
 def wrong_values(kind: Any, name: str) -> list[Any]:
-    return [value for value in WRONG if not accepts(kind, name, value)]
+    """Return values that the annotation refuses; where it leaves the check to others, what nobody takes."""
+    return [value for value in WRONG if not accepts(kind, name, value)] or [object()]
 
 
 def in_grammar(text: str, name: str) -> bool:
@@ -201,10 +202,7 @@ def checks(kind: Any) -> list[str]:
     """What no template can change is refused when the Dag is parsed."""
     problems = []
     for name in parameters(kind).keys() - set(kind.template_fields):
-        wrong = wrong_values(kind, name)
-        if not wrong:
-            problems.append(f"{name} is annotated with a type that accepts everything")
-        for value in wrong:
+        for value in wrong_values(kind, name):
             said = refused(kind, task_id="t", **arguments(kind) | {name: value})
             if said is None:
                 problems.append(f"{name}={value!r} is taken")
@@ -217,10 +215,7 @@ def checks_rendered(kind: Any, sent: Callable[[], int] = lambda: 0) -> list[str]
     """What a template gives is refused when the task begins, with no request sent."""
     problems = []
     for name in kind.template_fields:
-        wrong = wrong_values(kind, name)
-        if not wrong:
-            problems.append(f"{name} is annotated with a type that accepts everything")
-        for value in wrong:
+        for value in wrong_values(kind, name):
             task = kind(task_id="t", **arguments(kind) | {name: "{{ var.value.it }}"})
             setattr(task, name, value)
             before = sent()
@@ -300,7 +295,8 @@ def documented(kind: Any) -> list[str]:
     for name in said.keys() & parameters(kind).keys():
         if ("(templated)" in said[name]) != (name in kind.template_fields):
             problems.append(f":param {name}: and template_fields differ")
-    if not re.search(r"^:returns:", text, re.MULTILINE):
+    does = inspect.getdoc(kind.poke if issubclass(kind, BaseSensorOperator) else kind.execute) or ""
+    if not re.search(r"^:returns:", f"{text}\n{does}", re.MULTILINE):
         problems.append("no :returns:")
     return problems
 

@@ -25,7 +25,15 @@ NOT_YET: dict[str, set[str]] = {
         "signature",
         "typed",
     },
-    "AdobeBatchSensor": {"checks", "checks_rendered", "documented", "guesses_nothing", "hook", "typed"},
+    "AdobeBatchSensor": {
+        "signature",
+        "checks",
+        "checks_rendered",
+        "documented",
+        "guesses_nothing",
+        "hook",
+        "typed",
+    },
     "AdobeBulkDeleteGroupsOperator": {
         "checks",
         "checks_rendered",
@@ -46,6 +54,7 @@ NOT_YET: dict[str, set[str]] = {
         "typed",
     },
     "AdobeBulkProfileUpdateSensor": {
+        "signature",
         "checks",
         "checks_rendered",
         "documented",
