@@ -26,12 +26,12 @@ NOT_YET: dict[str, set[str]] = {
         "typed",
     },
     "AdobeBatchSensor": {
-        "signature",
         "checks",
         "checks_rendered",
         "documented",
         "guesses_nothing",
         "hook",
+        "signature",
         "typed",
     },
     "AdobeBulkDeleteGroupsOperator": {
@@ -54,12 +54,12 @@ NOT_YET: dict[str, set[str]] = {
         "typed",
     },
     "AdobeBulkProfileUpdateSensor": {
-        "signature",
         "checks",
         "checks_rendered",
         "documented",
         "guesses_nothing",
         "hook",
+        "signature",
         "typed",
     },
     "AdobeCompleteBatchOperator": {"checks_rendered", "documented", "hook", "signature", "typed"},
