@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param, task
@@ -22,8 +23,10 @@ from airflow_provider_adobe_audiences.operators.audience_manager import (
 
 try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    CAN_APPROVE = True
 except Exception:  # noqa: BLE001  Airflow before 3.1 raises an exception of its own
-    ApprovalOperator = None
+    CAN_APPROVE = False
 
 GROUPS = Path(__file__).parent / "data" / "groups.yaml"
 
@@ -61,7 +64,8 @@ with DAG(
         max_delete_ratio=0.5,
         max_permission_removal_ratio=0.5,
     )
-    if ApprovalOperator is None:
+    approve: Any
+    if not CAN_APPROVE:
         approve = nobody_can_approve()
     else:
         approve = ApprovalOperator(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param, task
@@ -55,7 +56,7 @@ with DAG(
 ) as dag:
 
     @task
-    def split_purchases(params: dict | None = None, run_id: str | None = None) -> list[str]:
+    def split_purchases(params: Any = None, run_id: Any = None) -> list[str]:
         import pyarrow.csv
         import pyarrow.parquet
 
@@ -74,7 +75,7 @@ with DAG(
         return paths
 
     @task
-    def remove_staged_files(params: dict | None = None, run_id: str | None = None) -> None:
+    def remove_staged_files(params: Any = None, run_id: Any = None) -> None:
         if not params["keep_staged_files"]:
             remove_run_folder(dag.dag_id, run_id, params["staging"])
 

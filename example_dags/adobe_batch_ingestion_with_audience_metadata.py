@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param, task
@@ -53,7 +54,7 @@ with DAG(
 ) as dag:
 
     @task
-    def select_frequent_buyers(params: dict | None = None, run_id: str | None = None) -> str:
+    def select_frequent_buyers(params: Any = None, run_id: Any = None) -> str:
         import csv
         import json
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, task
@@ -37,7 +38,7 @@ with DAG(
 ):
 
     @task
-    def loyalty(params: dict | None = None, run_id: str | None = None) -> str:
+    def loyalty(params: Any = None, run_id: Any = None) -> str:
         import csv
         import hashlib
         from collections import defaultdict

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, task
@@ -55,7 +56,7 @@ with DAG(
     )
 
     @task
-    def complain_when_little_is_left(found: dict) -> str:
+    def complain_when_little_is_left(found: Any) -> str:
         if found["needed"] == "adopt":
             raise ValueError(f"the store does not hold the token that Target accepts: {found['reason']}")
         left = (

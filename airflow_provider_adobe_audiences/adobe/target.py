@@ -84,8 +84,8 @@ def get_profile_token(tenant: str, scope: TokenScope = "profile_api") -> Call[Pr
 
 
 def create_profile_token(tenant: str, scope: TokenScope = "profile_api") -> Call[ProfileToken]:
-    """Create a new token (Admin API, ``requestAuthorizationToken``). **The previous one stops working at
-    once.**
+    """Create a new token (Admin API, ``requestAuthorizationToken``). The previous one stops working **at
+    once**.
 
     Adobe takes no key that would make a repetition harmless. When the outcome is unknown, read the token and
     compare.

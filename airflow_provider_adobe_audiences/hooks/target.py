@@ -114,7 +114,7 @@ class AdobeTargetHook(AdobeHook):
     async def get_profile_batch_status_async(
         self, session: AsyncAdobeSession, status_url: str
     ) -> ProfileBatchStatus:
-        """The same for an event loop."""
+        """Return the same, for an event loop."""
         from asgiref.sync import sync_to_async
 
         read = sync_to_async(self._token)

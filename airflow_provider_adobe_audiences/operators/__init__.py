@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Operators, a module or package for each of Adobe's products."""

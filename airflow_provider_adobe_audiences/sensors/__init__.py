@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Sensors, a module for each of Adobe's products."""

@@ -7,13 +7,16 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
 from airflow_provider_adobe_audiences.errors import AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.validation import CheckedArguments, Template, Text
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 _ROOT = Path(__file__).parent.parent
 # What a fault of this package, not of the world, raises: trying again meets the same line.
@@ -29,7 +32,9 @@ class AdobeOperator(CheckedArguments, BaseOperator):
     template_fields: Sequence[str] = ("adobe_conn_id",)
     ui_color = "#fde8e7"
 
-    def __init__(self, *, adobe_conn_id: Text | Template = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+    def __init__(
+        self, *, adobe_conn_id: Text | Template = DEFAULT_CONN_ID, **kwargs: Unpack[OperatorArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.adobe_conn_id: Any = adobe_conn_id
 

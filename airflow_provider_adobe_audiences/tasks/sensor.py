@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -18,6 +18,9 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.validation import CheckedArguments, Template, Text
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import SensorArguments
 
 
 class AdobeSensor(CheckedArguments, BaseSensorOperator):
@@ -38,7 +41,7 @@ class AdobeSensor(CheckedArguments, BaseSensorOperator):
         *,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable

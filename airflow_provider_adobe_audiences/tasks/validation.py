@@ -9,6 +9,7 @@ number.
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import types
 from collections.abc import Mapping
@@ -122,14 +123,25 @@ def argument_types(kind: Any) -> Mapping[str, tuple[TypeAdapter[Any], bool]]:
     for owner in kind.__mro__:
         if not owner.__module__.startswith(_PACKAGE) or "__init__" not in vars(owner):
             continue
-        for name, hint in get_type_hints(vars(owner)["__init__"], include_extras=True).items():
-            if name not in ("return", "kwargs") and name not in found:
+        for name, hint in own_hints(vars(owner)["__init__"]).items():
+            if name not in found:
                 # A parameter of a kind that is not checked here, such as a store, checks itself.
                 found[name] = (
                     TypeAdapter(_without_templates(hint), config=_config(hint)),
                     _may_be_shown(hint),
                 )
     return found
+
+
+def own_hints(init: Any) -> dict[str, Any]:
+    """Return the types of a constructor's arguments, without Airflow's own: those are for type checkers only.
+
+    :param init: ``__init__`` of an operator or a sensor.
+    :returns: annotations by name.
+    """
+    own = {name: hint for name, hint in init.__annotations__.items() if name not in ("return", "kwargs")}
+    names = inspect.unwrap(init).__globals__
+    return get_type_hints(types.SimpleNamespace(__annotations__=own), names, include_extras=True)
 
 
 def _config(hint: Any) -> ConfigDict | None:

@@ -45,7 +45,7 @@ class SecretStore(ABC):
 
     @abstractmethod
     def __str__(self) -> str:
-        """What and where it is, without its secret."""
+        """Return what and where it is, without its secret."""
 
     def __repr__(self) -> str:
         return f"<{self}>"
