@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test system faults faults-sample lint format types imports demo ui registry bench soak ci locks clean
+.PHONY: help venv test system faults faults-sample security lint format types imports demo ui registry bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ help: ## show this list
 venv: $(INSTALLED) ## create the virtual environment from the pinned set (quick the second time)
 
 # 3.12 first: the one Python that every supported Airflow runs on.
-$(INSTALLED): $(LOCK) pyproject.toml
+$(INSTALLED): $(LOCK) requirements/uv.txt pyproject.toml
 	@python="$(PYTHON)"; \
 	for candidate in $${python:-python3.12 python3.11 python3.13 python3}; do \
 		if $$candidate -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$candidate; break; fi; \
@@ -31,9 +31,9 @@ $(INSTALLED): $(LOCK) pyproject.toml
 		echo "No Python >= 3.11 with the venv module was found."; \
 		echo "Install one (on Debian or Ubuntu: apt-get install python3 python3-venv) or name it: make venv PYTHON=/path/to/python3"; exit 1; \
 	fi
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' $(LOCK) | cut -d ' ' -f 1)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@# Bytecode is compiled here, once: some machines forbid Python to do it, which costs every Airflow process two seconds.
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $(LOCK)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --python $(BIN)/python -r $(LOCK)
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 
@@ -49,6 +49,17 @@ faults-sample: venv ## the same for a sample of the cases, as in CI
 
 system: venv ## tests on a running Airflow with scheduler, triggerer and API server
 	$(PYTEST) tests/system -m system $(PYTEST_ARGS)
+
+TOOLS := .venv-tools
+
+$(TOOLS)/.installed: requirements/tools.txt
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(TOOLS)
+	@$(BIN)/uv pip install --quiet --require-hashes --python $(TOOLS)/bin/python -r requirements/tools.txt
+	@touch $@
+
+security: $(TOOLS)/.installed ## secret scan, bandit, zizmor: no finding
+	$(TOOLS)/bin/python scripts/security.py
 
 lint: venv ## ruff: style, security, heavy imports
 	$(BIN)/ruff check .

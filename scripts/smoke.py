@@ -12,9 +12,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
+from http.client import HTTPConnection
 from importlib.metadata import distribution
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import airflow_provider_adobe_audiences as package
 
@@ -70,9 +71,13 @@ def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as emulator:
         try:
             assert emulator.stdout is not None
-            url = emulator.stdout.readline().split()[-1]
-            with urllib.request.urlopen(f"{url}/_emulator/health", timeout=10) as answer:
-                check("the emulator starts and answers", answer.status == 200, answer.status)
+            url = urlsplit(emulator.stdout.readline().split()[-1])
+            assert url.hostname
+            server = HTTPConnection(url.hostname, url.port, timeout=10)
+            server.request("GET", "/_emulator/health")
+            status = server.getresponse().status
+            server.close()
+            check("the emulator starts and answers", status == 200, status)
         finally:
             emulator.terminate()
     check("the emulator ends when it is told to", emulator.returncode == 0, emulator.returncode)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_adobe_audiences
+from scripts.local_airflow import REPO
 
 PACKAGE = "airflow_provider_adobe_audiences"
 TEXT_LIMIT = 1_000_000
@@ -99,8 +100,32 @@ def test_each_supported_airflow_has_a_pinned_set(airflow, repo):
     lines = (repo / "requirements" / f"airflow-{airflow}.txt").read_text().splitlines()
 
     assert any(line.startswith(f"apache-airflow=={airflow}.") for line in lines)
-    assert any(line.startswith("uv==") for line in lines), "make venv installs the rest with it"
-    assert [line for line in lines if not re.match(r"^[a-z0-9.\[\]_-]+==[^ ]+( ; .+)?$", line)] == []
+
+
+def test_the_installer_is_pinned(repo):
+    assert re.match(r"uv==[0-9.]+ ", (repo / "requirements/uv.txt").read_text()), "make venv starts with it"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((REPO / "requirements").glob("*.txt")), ids=lambda file: file.stem.replace("airflow-", "")
+)
+def test_each_pin_has_its_hashes_and_nothing_says_where_it_comes_from(file):
+    pin = r"[a-z0-9.\[\]_-]+==[^ ]+( ; [^\\]+)?"
+    hashed = rf"{pin} \\\n( +--hash=sha256:[0-9a-f]{{64}}( \\)?\n)+"
+
+    assert re.fullmatch(rf"({hashed})+", file.read_text())
+
+
+def test_each_action_is_pinned_to_a_commit(repo):
+    used = [
+        f"{file.name}: {line.strip()}"
+        for file in (repo / ".github" / "workflows").glob("*.yml")
+        for line in file.read_text().splitlines()
+        if re.match(r"\s*(- )?uses:", line)
+    ]
+
+    assert used
+    assert [line for line in used if not re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v[\d.]+$", line)] == []
 
 
 def test_the_wheel_contains_the_package_and_nothing_else(wheel, tracked, repo):
