@@ -77,7 +77,7 @@ with DAG(
         return str(folder / "frequent_buyers.jsonl")
 
     @task
-    def remove_staged_files(params: dict | None = None, run_id: str | None = None) -> None:
+    def remove_staged_files(params: Any = None, run_id: Any = None) -> None:
         if not params["keep_staged_files"]:
             remove_run_folder(dag.dag_id, run_id, params["staging"])
 
