@@ -13,8 +13,8 @@ import pytest
 
 from airflow_provider_adobe_audiences.adobe import audience_manager as aam
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConflictError,
