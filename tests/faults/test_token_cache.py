@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe.client.ims import AccessToken
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.token_cache import TokenCache, default_folder
+from airflow_provider_adobe_audiences.adobe.client.token_cache import AccessToken, TokenCache, default_folder
 from scripts.local_airflow import connection_to
 from tests.faults.harness import World
 from tests.faults.token_task import a_task
