@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.adobe.client.token_cache import AccessToken, TokenCache, default_folder
@@ -171,12 +172,12 @@ def test_a_user_does_not_get_the_token_of_another_with_the_same_client(folder: P
         "username": "u",
     }
     TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).write(
-        AccessToken("token", time.time() + 1000, time.time() + 900)
+        AccessToken(SecretStr("token"), time.time() + 900)
     )
 
     found = TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).read()
     assert found is not None
-    assert found.value == "token"
+    assert found.value == SecretStr("token")
     assert TokenCache(AdobeSettings.of({**fields, "user_password": "wrong"})).read() is None
 
 
