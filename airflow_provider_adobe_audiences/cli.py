@@ -242,7 +242,7 @@ def _export(parsed: argparse.Namespace) -> int:
     def chosen(group: Group) -> bool:
         return bool(pattern.fullmatch(canonical_name(group.name)))
 
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
     with AdobeSession(settings_of(parsed.conn_id)) as session:
         live = sync.read_all(session.send, concurrency=parsed.concurrency, chosen=chosen)
@@ -274,7 +274,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     limits = Limits(**{name: getattr(parsed, name) for name in Limits.__dataclass_fields__})
     desired = _load(parsed.file)
     settings = settings_of(parsed.conn_id)
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
     with AdobeSession(settings) as session:
         plan, _ = sync.plan(
@@ -298,7 +298,7 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 
 def _duplicates(parsed: argparse.Namespace) -> int:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
     with AdobeSession(settings_of(parsed.conn_id)) as session:
         shared = duplicates(Live(all_of(session.send, list_groups)))

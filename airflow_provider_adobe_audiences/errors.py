@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from airflow_provider_adobe_audiences.text import one_line, seen
 
 E = TypeVar("E", bound="AdobeError")
+X = TypeVar("X", bound=BaseException)
 
 
 class AdobeError(Exception):
@@ -342,6 +344,46 @@ def from_json(stored: Any) -> AdobeError:
     if "cause" in stored:
         error.__cause__ = from_json(stored["cause"])
     return error
+
+
+def without_frames(error: X) -> X:
+    """Return ``error`` without the frames that it, and what it was raised from, passed through.
+
+    Frames hold local variables, secrets and customers' data among them, and crash reporters print those.
+    To be raised at the edge of what handles secrets: ``raise without_frames(error)``. The text of an error of
+    ours says what its causes said; where anything else came from is kept as a note, as lines of code.
+
+    :param error: any exception; it is changed.
+    """
+    if isinstance(error, Exception) and not isinstance(error, AdobeError) and error.__traceback__:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+        error.add_note("\n".join(["It came from:", *lines]))
+    left: list[BaseException | None] = [error]
+    done: set[int] = set()
+    while left:
+        part = left.pop()
+        if part is None or id(part) in done:
+            continue
+        done.add(id(part))
+        part.__traceback__ = None
+        if part.__suppress_context__ or isinstance(part, AdobeError):
+            part.__context__ = None
+        left += [part.__cause__, part.__context__]
+    return error
+
+
+class WithoutFrames:
+    """``with WithoutFrames():`` around what handles secrets: whatever leaves it has been through
+    :func:`without_frames`.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            without_frames(error)
 
 
 def all_errors() -> dict[str, type[AdobeError]]:

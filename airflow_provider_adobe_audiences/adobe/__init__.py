@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adobe's services as plain values and two small transports. Nothing in here imports Airflow."""
+"""Adobe's services as plain values and two small drivers that send them. Nothing in here imports Airflow."""

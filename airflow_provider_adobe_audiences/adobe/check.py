@@ -4,26 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.errors import AdobeError, AdobeNotFoundError
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
 _PREFIXES = ("/api/v1", "/v1")
 # A person waits for the answer.
 _PATIENCE = {"max_attempts": 1, "total_timeout": 20.0, "connect_timeout": 5.0, "read_timeout": 15.0}
 
 
-def check_connection(settings: AdobeSettings, on_token: Callable[[str], None]) -> tuple[bool, str]:
+def check_connection(settings: AdobeSettings, on_token: Callable[[list[str]], None]) -> tuple[bool, str]:
     """Get an access token and ask one harmless question of each service.
 
     :returns: whether everything that the connection is set up for works, and one message for a person.
     """
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
+
     settings = settings.model_copy(update=_PATIENCE)
     with AdobeSession(settings, on_token=on_token) as session:
         try:
-            session.tokens.get()
+            session.get_token()
         except AdobeError as error:
             return False, f"No access token: {error}"
         findings = [_experience_platform(session), _audience_manager(session, on_token), _target(session)]
@@ -45,7 +50,9 @@ def _experience_platform(session: AdobeSession) -> Finding:
     return True, f"Experience Platform: answers for sandbox {session.settings.sandbox!r}."
 
 
-def _audience_manager(session: AdobeSession, on_token: Callable[[str], None]) -> Finding:
+def _audience_manager(session: AdobeSession, on_token: Callable[[list[str]], None]) -> Finding:
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
+
     settings = session.settings
     answering = []
     refusal: AdobeError | None = None

@@ -35,7 +35,7 @@ from airflow_provider_adobe_audiences.errors import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
 log = logging.getLogger(__name__)
 

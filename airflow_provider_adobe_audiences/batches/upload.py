@@ -10,7 +10,7 @@ from airflow_provider_adobe_audiences.adobe import experience_platform as platfo
 from airflow_provider_adobe_audiences.errors import AdobeResponseError, AdobeUnknownOutcomeError, error_at
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
     from airflow_provider_adobe_audiences.batches.source import SourceFile
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,8 @@ from airflow_provider_adobe_audiences.get_provider_info import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
 T = TypeVar("T")
 
@@ -57,9 +58,9 @@ class AdobeHook(BaseHook):
 
     def get_conn(self) -> AdobeSession:
         """Return a new session. Close it, or use :meth:`session`."""
-        from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+        from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
-        return AdobeSession(self.settings, on_token=mask_secret)
+        return AdobeSession(self.settings, on_token=mask)
 
     @contextmanager
     def session(self, **limits: Any) -> Iterator[AdobeSession]:
@@ -67,9 +68,9 @@ class AdobeHook(BaseHook):
 
         :param limits: other values of the connection's limits for this session, such as ``max_attempts``.
         """
-        from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+        from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
-        with AdobeSession(self.settings.model_copy(update=limits), on_token=mask_secret) as session:
+        with AdobeSession(self.settings.model_copy(update=limits), on_token=mask) as session:
             yield session
 
     def send(self, call: Call[T]) -> T:
@@ -84,13 +85,13 @@ class AdobeHook(BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
+        from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
 
         if "settings" not in self.__dict__:
             connection = await get_async_connection(self.adobe_conn_id)
             extra = await get_async_extra_dejson(connection)
             self.__dict__["settings"] = _settings(connection, extra, self.sandbox)
-        async with AsyncAdobeSession(self.settings, on_token=mask_secret) as session:
+        async with AsyncAdobeSession(self.settings, on_token=mask) as session:
             yield session
 
     def test_connection(self) -> tuple[bool, str]:
@@ -100,7 +101,7 @@ class AdobeHook(BaseHook):
         from airflow_provider_adobe_audiences.adobe.check import check_connection
 
         try:
-            return check_connection(self.settings, mask_secret)
+            return check_connection(self.settings, mask)
         except AdobeError as error:
             return False, str(error)
 
@@ -147,6 +148,8 @@ class AdobeHook(BaseHook):
 
 
 def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | None) -> AdobeSettings:
+    from airflow_provider_adobe_audiences.adobe.client.redaction import all_forms
+
     where = f"connection {connection.conn_id!r}"
     if connection.conn_type != CONN_TYPE:
         raise AdobeConfigurationError(
@@ -172,5 +175,14 @@ def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | N
         {**fields, "client_id": connection.login, "client_secret": connection.password}, where
     )
     for secret in settings.secrets():
-        mask_secret(secret)
+        mask(all_forms(secret))
     return settings
+
+
+def mask(forms: Sequence[str]) -> None:
+    """Let Airflow mask these texts in the log.
+
+    :param forms: a secret in each form in which it may be written, see
+        :func:`~airflow_provider_adobe_audiences.adobe.client.redaction.all_forms`.
+    """
+    mask_secret(list(forms))

@@ -21,7 +21,8 @@ from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
     from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 T = TypeVar("T")

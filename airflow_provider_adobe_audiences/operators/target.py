@@ -44,7 +44,7 @@ from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, fail_
 from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, poll_until, result_of
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
     from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
     from airflow_provider_adobe_audiences.rotation.rotate import IntentLog
     from airflow_provider_adobe_audiences.tasks.files import Source

@@ -43,7 +43,7 @@ from airflow_provider_adobe_audiences.rotation.decision import (
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.waiting import MAX_CONSECUTIVE_ERRORS, Polling, Waiter
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
     from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
 from airflow_provider_adobe_audiences.triggers.base import AdobeWaitTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
     from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 

@@ -11,7 +11,7 @@ from airflow_provider_adobe_audiences.rotation.stores.base import store_of
 from airflow_provider_adobe_audiences.triggers.base import AdobePollTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
 
 
 class AdobeBulkProfileUpdateTrigger(AdobePollTrigger):

@@ -16,8 +16,8 @@ import pytest
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Content
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.audiences.ensure import (
     AudienceMetadata,
     ensure_audience_metadata,

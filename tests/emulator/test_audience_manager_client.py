@@ -13,8 +13,8 @@ import pytest
 
 from airflow_provider_adobe_audiences.adobe import audience_manager as aam
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConflictError,
@@ -377,7 +377,7 @@ def test_the_legacy_grant_authenticates_and_sends_nothing_of_ims(emulator, setti
 def test_the_legacy_token_is_refreshed_with_the_newest_refresh_token(emulator, settings, caplog):
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
-    with AdobeSession(settings(**LEGACY), on_token=told.append) as session:
+    with AdobeSession(settings(**LEGACY), on_token=told.extend) as session:
         for _ in range(3):
             session.send(aam.list_groups())
             for token in list(emulator.audience_manager.tokens.access):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.groups import sync as run
 from airflow_provider_adobe_audiences.groups.changes import DeleteGroup, UpdateGroup
 from airflow_provider_adobe_audiences.groups.guards import Limits

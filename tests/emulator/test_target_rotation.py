@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe.client import limiter, transport
+from airflow_provider_adobe_audiences.adobe.client import flow, limiter
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.adobe.target import probe_profile_token
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
@@ -104,7 +104,7 @@ class Intents:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_backoff", lambda state: 0.0)
+    monkeypatch.setattr(flow, "_backoff", lambda state: 0.0)
     monkeypatch.setattr(limiter, "_limiters", {})
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.client import bodies, limiter, transport
+from airflow_provider_adobe_audiences.adobe.client import async_session, bodies, flow, ims, limiter
+from airflow_provider_adobe_audiences.adobe.client import session as session_module
+from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
 from airflow_provider_adobe_audiences.adobe.client.call import (
     Call,
     Content,
@@ -21,8 +23,8 @@ from airflow_provider_adobe_audiences.adobe.client.call import (
     Service,
     no_content,
 )
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConfigurationError,
@@ -64,7 +66,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Growing random waits are tenacity's; here only what is decided counts. A ``Retry-After`` is still
     obeyed.
     """
-    monkeypatch.setattr(transport, "_backoff", lambda state: 0.0)
+    monkeypatch.setattr(flow, "_backoff", lambda state: 0.0)
     monkeypatch.setattr(limiter, "_limiters", {})
 
 
@@ -248,7 +250,7 @@ def test_a_good_status_with_a_body_of_another_kind_is_told(send: Send, emulator:
 def test_an_endless_answer_is_cut(send: Send, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "MAX_RESPONSE_BYTES", 1 << 20)
     emulator.faults.add(path="/catalog/", endless=True)
-    with pytest.raises(AdobeTransportError, match="the answer is larger than 1 MB"):
+    with pytest.raises(AdobeTransportError, match="the response is larger than 1 MB"):
         send(READ, max_attempts=1)
 
 
@@ -350,7 +352,7 @@ def test_a_netrc_file_does_not_replace_the_token(
 def test_a_429_pauses_every_thread(emulator: Any) -> None:
     emulator.faults.add(path="/catalog/", status=429, headers={"retry-after": "1"}, times=1)
     with AdobeSession(settings_for(emulator.url)) as session:
-        session.tokens.get()
+        session.get_token()
         threads = [threading.Thread(target=session.send, args=(READ,)) for _ in range(6)]
         for thread in threads:
             thread.start()
@@ -365,6 +367,36 @@ def test_a_429_pauses_every_thread(emulator: Any) -> None:
     assert all(entry.time - refused.time < 0.25 or entry.time - refused.time >= 0.95 for entry in later)
 
 
+AT_ONCE = 300
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one token for all", "a token for each"])
+def test_hundreds_that_begin_at_once_with_one_host_for_everything_all_end(
+    emulator: Any, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None may hold a place of the limiter while it waits for a thread, as long as those in the threads
+    wait for a place.
+    """
+    if not shared:
+        monkeypatch.setattr(ims, "_shared", {})
+        monkeypatch.setattr(ims, "acquire_token_source", lambda settings, _: ims.TokenSource(settings))
+        monkeypatch.setattr(async_session, "acquire_token_source", ims.acquire_token_source)
+        monkeypatch.setattr(session_module, "acquire_token_source", ims.acquire_token_source)
+
+    async def wait(settings: AdobeSettings) -> Any:
+        async with AsyncAdobeSession(settings) as session:
+            return await session.send(READ)
+
+    async def all_of_them() -> list[Any]:
+        settings = settings_for(emulator.url, total_timeout=100, read_timeout=60, connect_timeout=60)
+        async with asyncio.timeout(100):
+            return await asyncio.gather(*(wait(settings) for _ in range(AT_ONCE)))
+
+    assert asyncio.run(all_of_them()) == [[]] * AT_ONCE
+    assert len(requests_to(emulator, "/catalog/")) == AT_ONCE
+    assert len(requests_to(emulator, "/ims/token")) == (1 if shared else AT_ONCE)
+
+
 def test_requests_per_minute_hold_back_what_is_too_much(
     emulator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,10 +406,11 @@ def test_requests_per_minute_hold_back_what_is_too_much(
         slept.append(seconds)
         raise TimeoutError
 
-    monkeypatch.setattr(transport.time, "sleep", no_sleep)
+    monkeypatch.setattr(session_module.time, "sleep", no_sleep)
     with AdobeSession(settings_for(emulator.url, requests_per_minute=3, total_timeout=100)) as session:
         session.send(READ)
         session.send(READ)
+        session.send(READ)  # the token has a gate of its own
         with pytest.raises(TimeoutError):
             session.send(READ)
     assert 55 < slept[0] <= 60
@@ -399,14 +432,16 @@ def test_no_secret_is_in_the_log_at_any_level(
 
 def test_no_secret_is_in_a_repr(emulator: Any) -> None:
     with AdobeSession(settings_for(emulator.url)) as session:
-        token = session.tokens.get()
+        token = session.get_token().get_secret_value()
         things = [
             session,
             session.settings,
-            session.tokens,
-            session.tokens._token,
-            vars(session.tokens),
+            session._tokens,
+            session._tokens._token,
+            vars(session),
+            vars(session._tokens),
             session.settings.model_dump(),
+            session.get_token(),
         ]
         for text in map(repr, things):
             assert token not in text

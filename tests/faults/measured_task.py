@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
+from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
 from airflow_provider_adobe_audiences.errors import AdobeError
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from airflow_provider_adobe_audiences.adobe.client.ims import AccessToken
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.token_cache import TokenCache, default_folder
+from airflow_provider_adobe_audiences.adobe.client.token_cache import AccessToken, TokenCache, default_folder
 from scripts.local_airflow import connection_to
 from tests.faults.harness import World
 from tests.faults.token_task import a_task
@@ -172,12 +172,12 @@ def test_a_user_does_not_get_the_token_of_another_with_the_same_client(folder: P
         "username": "u",
     }
     TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).write(
-        AccessToken("token", time.time() + 1000, time.time() + 900)
+        AccessToken(SecretStr("token"), time.time() + 900)
     )
 
     found = TokenCache(AdobeSettings.of({**fields, "user_password": "right"})).read()
     assert found is not None
-    assert found.value == "token"
+    assert found.value == SecretStr("token")
     assert TokenCache(AdobeSettings.of({**fields, "user_password": "wrong"})).read() is None
 
 

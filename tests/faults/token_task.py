@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.adobe.experience_platform import list_batches
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
 from airflow_provider_adobe_audiences.adobe.client import ims
+from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Content
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession, AsyncAdobeSession
 from airflow_provider_adobe_audiences.errors import AdobeError
 
 MODULES = (

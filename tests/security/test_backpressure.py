@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_adobe_audiences.adobe import experience_platform, target
 from airflow_provider_adobe_audiences.adobe.client import limiter
 from airflow_provider_adobe_audiences.adobe.client.limiter import Limiter
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.errors import AdobeRateLimitError
 from tests.security.calls import settings_at
 from tests.security.servers import JSON_ANSWER, Seen, running
@@ -85,7 +85,7 @@ def test_one_refusal_pauses_all_threads() -> None:
         first.start()
         while not began:
             time.sleep(0.001)
-        gate = session._limiter(READ)
+        gate = session.flow.limiter(READ)
         while not gate.try_enter():
             gate.leave(throttled=False)
         others = [threading.Thread(target=session.send, args=(READ,)) for _ in range(8)]
@@ -116,5 +116,5 @@ def test_targets_edge_and_audience_manager_do_not_hold_each_other_back(opened: A
         with AdobeSession(settings) as session:
             with pytest.raises(AdobeRateLimitError):
                 session.send(target.get_profile_batch_status(status_url, None))
-            assert session._limiter(READ).try_enter() == 0
-            assert session._limiter(target.get_profile_batch_status(status_url, None)).try_enter() > 90
+            assert session.flow.limiter(READ).try_enter() == 0
+            assert session.flow.limiter(target.get_profile_batch_status(status_url, None)).try_enter() > 90

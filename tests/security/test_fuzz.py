@@ -25,8 +25,8 @@ from airflow_provider_adobe_audiences.adobe import target
 from airflow_provider_adobe_audiences.adobe.client import policy, problems
 from airflow_provider_adobe_audiences.adobe.client.call import Response
 from airflow_provider_adobe_audiences.adobe.client.limiter import Limiter
+from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
 from airflow_provider_adobe_audiences.groups import spec
 from airflow_provider_adobe_audiences.groups.document import parse

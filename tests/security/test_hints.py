@@ -13,7 +13,7 @@ import pytest
 
 import airflow_provider_adobe_audiences as package
 from airflow_provider_adobe_audiences.adobe import target
-from airflow_provider_adobe_audiences.adobe.client import limiter, transport
+from airflow_provider_adobe_audiences.adobe.client import flow, limiter
 from airflow_provider_adobe_audiences.adobe.client.call import Service
 from airflow_provider_adobe_audiences.errors import AdobeError
 from tests.security.calls import MAKERS, Maker, settings_at
@@ -51,8 +51,8 @@ def test_nobody_raises_the_error_that_says_nothing() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_backoff", lambda state: 0.0)
-    monkeypatch.setattr(transport, "limiter_for", lambda *_: limiter.Limiter())
+    monkeypatch.setattr(flow, "_backoff", lambda state: 0.0)
+    monkeypatch.setattr(flow, "limiter_for", lambda *_: limiter.Limiter())
 
 
 ANSWERS = [(status, b"{}") for status in (302, 400, 401, 403, 404, 409, 418, 429, 500, 503)]

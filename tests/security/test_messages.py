@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
-from airflow_provider_adobe_audiences.adobe.client import limiter, transport
+from airflow_provider_adobe_audiences.adobe.client import flow, limiter
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Response
 from airflow_provider_adobe_audiences.batches.wait import check_outcome
 from airflow_provider_adobe_audiences.errors import AdobeError
@@ -61,8 +61,8 @@ SHAPES: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_backoff", lambda state: 0.0)
-    monkeypatch.setattr(transport, "limiter_for", lambda *_: limiter.Limiter())
+    monkeypatch.setattr(flow, "_backoff", lambda state: 0.0)
+    monkeypatch.setattr(flow, "limiter_for", lambda *_: limiter.Limiter())
 
 
 @pytest.mark.parametrize("shape", SHAPES)

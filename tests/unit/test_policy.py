@@ -20,8 +20,10 @@ from airflow_provider_adobe_audiences.adobe.client.policy import (
     RenewToken,
     Retry,
     Return,
+    Throttled,
     decide,
     retry_after,
+    throttled,
 )
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
@@ -100,10 +102,16 @@ def test_what_was_not_sent_is_sent_again_whatever_it_is(idempotency: Idempotency
 
 @pytest.mark.parametrize("idempotency", list(Idempotency))
 def test_429_is_repeated_whatever_it_is_and_pauses_everybody(idempotency: Idempotency) -> None:
-    decision = decide(call(idempotency), Response(429, {"retry-after": "38"}), renewable=True)
+    refusal = Response(429, {"retry-after": "38"})
+    decision = decide(call(idempotency), refusal, renewable=True)
     assert isinstance(decision, Retry)
     assert isinstance(decision.error, AdobeRateLimitError)
-    assert (decision.after, decision.throttled, decision.error.retry_after) == (38, True, 38)
+    assert (decision.after, throttled(refusal), decision.error.retry_after) == (38, Throttled(38), 38)
+
+
+@pytest.mark.parametrize("outcome", [Response(200), Response(503, {"retry-after": "9"}), None])
+def test_nothing_but_429_pauses_everybody(outcome: Response | None) -> None:
+    assert throttled(outcome) is None
 
 
 @pytest.mark.parametrize(

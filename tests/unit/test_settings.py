@@ -5,6 +5,7 @@ itself.
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -88,7 +89,8 @@ def test_secrets_stay_out_of_repr() -> None:
     checked = settings(authentication="access_token", access_token="the-access-token")
     assert "the-client-secret" not in repr(checked)
     assert "the-access-token" not in repr(checked)
-    assert set(checked.secrets()) == {"the-client-secret", "the-access-token"}
+    basic = base64.b64encode(b"id:the-client-secret").decode()
+    assert set(checked.secrets()) == {"the-client-secret", "the-access-token", basic}
 
 
 def test_empty_fields_of_a_form_mean_the_default() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from airflow_provider_adobe_audiences.adobe import target
 from airflow_provider_adobe_audiences.adobe.client.call import Content, Idempotency, Response
@@ -259,5 +260,5 @@ def test_a_single_update_takes_one_identity_and_60_kb() -> None:
 )
 def test_a_profile_is_fetched_by_its_kind_of_id(kind: Any, path: str) -> None:
     call = target.fetch_profile("c", "a b", kind, "t")
-    assert (call.path, call.params, call.bearer) == (path, [("client", "c")], "t")
+    assert (call.path, call.params, call.bearer) == (path, [("client", "c")], SecretStr("t"))
     assert call.parse(answer({"status": 404}, 404)) is None

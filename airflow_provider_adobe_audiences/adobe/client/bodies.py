@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies on their way: files to Adobe in pieces, and answers of Adobe, bounded in memory and in time."""
+"""Bodies on their way: files to Adobe in pieces, and responses of Adobe, bounded in memory and in time."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import re
 import socket
 import time
 import zlib
@@ -23,8 +24,20 @@ UPLOAD_PIECE = 1024 * 1024
 _PIECE = 64 * 1024
 
 
+_WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
+
+
+def is_web_page(beginning: bytes) -> bool:
+    """Return whether a body that begins so is a page for people, such as the login page of a network.
+    Adobe sends none with success.
+    """
+    return _WEB_PAGE.match(beginning) is not None
+
+
 class BadResponse(Exception):
-    """The answer passed the limit, in bytes or in time, or it is not as long, or not packed, as announced."""
+    """The response passed the limit, in bytes or in time, or it is not as long, or not packed, as
+    announced.
+    """
 
 
 class Upload:
@@ -73,7 +86,7 @@ async def pieces(upload: Upload) -> AsyncIterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Where the body of an answer goes to, in one attempt after the other."""
+    """Where the body of a response goes to, in one attempt after the other."""
 
     file: IO[bytes]
     begin: int
@@ -84,6 +97,8 @@ class Download:
         self._write(lambda: (self.file.seek(self.begin), self.file.truncate()))
         received, milestone, deadline = 0, 0, time.monotonic() + seconds
         for piece in pieces:
+            if not received and is_web_page(piece):
+                raise BadResponse("a web page came instead of the file")
             received += len(piece)
             if self.length is not None and received > self.length:
                 raise BadResponse(
@@ -95,7 +110,7 @@ class Download:
                 milestone, deadline = received, time.monotonic() + seconds
             elif time.monotonic() > deadline:
                 raise BadResponse(
-                    f"the answer was not complete, and less than 1 MB of it came in the last {seconds:.0f} "
+                    f"the response was not complete, and less than 1 MB of it came in the last {seconds:.0f} "
                     "seconds"
                 )
         self._write(self.file.flush)
@@ -117,10 +132,10 @@ def check_size(received: int, deadline: float, seconds: float) -> None:
     """Raise :class:`BadResponse` when so many bytes are too many, or the deadline is over."""
     if received > MAX_RESPONSE_BYTES:
         raise BadResponse(
-            f"the answer is larger than {MAX_RESPONSE_BYTES // (1024 * 1024)} MB and was not read further"
+            f"the response is larger than {MAX_RESPONSE_BYTES // (1024 * 1024)} MB and was not read further"
         )
     if time.monotonic() > deadline:
-        raise BadResponse(f"the answer was not complete after {seconds:.0f} seconds")
+        raise BadResponse(f"the response was not complete after {seconds:.0f} seconds")
 
 
 class Unpacker:
@@ -133,7 +148,7 @@ class Unpacker:
     def __init__(self, encoding: str | None) -> None:
         encoding = (encoding or "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip"):
-            raise BadResponse("the answer is encoded in a way that was not asked for")
+            raise BadResponse("the response is encoded in a way that was not asked for")
         self._packed = encoding != "identity"
         self._stream: Any = None
 
@@ -148,28 +163,38 @@ class Unpacker:
             try:
                 yield self._stream.decompress(data, _PIECE)
             except zlib.error:
-                raise BadResponse("the answer cannot be unpacked") from None
+                raise BadResponse("the response cannot be unpacked") from None
             data = self._stream.unconsumed_tail or self._stream.unused_data
 
     def finish(self) -> None:
         """Check that the body was whole."""
         if self._stream is not None and not self._stream.eof:
-            raise BadResponse("the answer broke off before it was unpacked")
+            raise BadResponse("the response broke off before it was unpacked")
 
 
-class _UntilDeadline(socket.SocketIO):
+class _UntilDeadline(io.RawIOBase):
     """Reads from a socket. Whatever arrives restarts the socket's own timeout, but not the deadline."""
 
-    deadline = float("inf")
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self.deadline = float("inf")
+
+    def readable(self) -> bool:
+        return True
 
     def readinto(self, buffer: Any) -> int | None:
         if time.monotonic() > self.deadline:
-            raise TimeoutError("the answer took too long")
-        return super().readinto(buffer)
+            raise TimeoutError("the response took too long")
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+            super().close()
 
 
 def bounded_steps(seconds: float) -> type[Any]:
-    """Return a class of answers for :mod:`http.client` that begin, and go on, within ``seconds``.
+    """Return a class of responses for :mod:`http.client` that begin, and go on, within ``seconds``.
 
     Without it a head that drips, an endless row of ``100 Continue`` or an endless trailer would hold the
     caller for ever.
@@ -182,9 +207,7 @@ def bounded_steps(seconds: float) -> type[Any]:
             self._reader: _UntilDeadline | None = None
             if isinstance(sock, socket.socket):  # TLS inside of TLS, to a proxy, is none
                 self.fp.close()
-                # As socket.makefile does: a socket stays open until its files are closed.
-                sock._io_refs += 1  # type: ignore[attr-defined]
-                self._reader = _UntilDeadline(sock, "r")
+                self._reader = _UntilDeadline(sock.makefile("rb", buffering=0))
                 self.fp = io.BufferedReader(self._reader)
                 self._reader.deadline = time.monotonic() + seconds
 
@@ -197,9 +220,9 @@ def bounded_steps(seconds: float) -> type[Any]:
 
 
 def unpacked(raw: Any, encoding: str | None) -> Iterator[bytes]:
-    """Yield the body of an answer of requests."""
+    """Yield the body of a response of requests."""
     unpacker = Unpacker(encoding)
-    # read1 returns what has arrived, so that an answer that drips cannot hold us beyond the deadline.
+    # read1 returns what has arrived, so that a response that drips cannot hold us beyond the deadline.
     while packed := raw.read1(_PIECE, decode_content=False):
         yield from unpacker.feed(packed)
     unpacker.finish()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An API call is a value. How it is sent is the business of :mod:`.transport`."""
+"""An API call is a value. How it is sent is the business of :mod:`.flow` and its drivers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import IO, Any, Generic, TypeVar
 from urllib.parse import quote
+
+from pydantic import SecretStr
 
 T = TypeVar("T")
 
@@ -53,7 +55,7 @@ class Response:
         memory.
         """
         if self._memory() > _MAX_MEMORY:
-            raise ValueError("the answer holds too many values")
+            raise ValueError("the response holds too many values")
         return json.loads(self.body)
 
     def _memory(self) -> int:
@@ -85,7 +87,7 @@ class Content:
 
 
 def no_content(response: Response) -> None:
-    """Parse an answer whose body does not matter."""
+    """Parse a response whose body does not matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +103,13 @@ class Call(Generic[T]):
     :param parse: turns a 2xx :class:`Response` into the result. Raises :class:`ValueError` on an unexpected
         shape.
     :param params: query parameters, in order.
-    :param headers: further headers of this endpoint; authentication is added by the transport.
+    :param headers: further headers of this endpoint; authentication is added when it is sent.
     :param accept: value of ``Accept``.
     :param json: JSON body.
     :param form: form body.
     :param content: a body of raw bytes.
-    :param url: absolute URL that replaces base and path (one that Adobe returned). The transport refuses
-        foreign hosts.
-    :param bearer: a token other than the IMS token, for the Target edge. Never part of ``repr``.
+    :param url: absolute URL that replaces base and path (one that Adobe returned). Foreign hosts are refused.
+    :param bearer: a token other than the IMS token, for the Target edge. A text is kept as a secret.
     :param treat_as_success: statuses beyond 2xx that ``parse`` understands, such as a 404 that means *none*.
     """
 
@@ -119,14 +120,18 @@ class Call(Generic[T]):
     idempotency: Idempotency
     parse: Callable[[Response], T]
     params: Sequence[tuple[str, str]] = ()
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str | SecretStr] = field(default_factory=dict, repr=False)
     accept: str = JSON
     json: Any = field(default=None, repr=False)
-    form: Mapping[str, str] | None = field(default=None, repr=False)
+    form: Mapping[str, str | SecretStr] | None = field(default=None, repr=False)
     content: Content | None = field(default=None, repr=False)
     url: str | None = None
-    bearer: str | None = field(default=None, repr=False)
+    bearer: SecretStr | str | None = field(default=None, repr=False)
     treat_as_success: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bearer, str):
+            object.__setattr__(self, "bearer", SecretStr(self.bearer))
 
     def __str__(self) -> str:
         return f"{self.name} ({self.service}: {self.method} {self.path})"

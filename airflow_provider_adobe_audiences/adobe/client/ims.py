@@ -5,36 +5,23 @@ refused.
 
 from __future__ import annotations
 
-import base64
+import copy
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
 
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
-from airflow_provider_adobe_audiences.adobe.client.token_cache import TokenCache
+from airflow_provider_adobe_audiences.adobe.client.token_cache import AccessToken, TokenCache
+from airflow_provider_adobe_audiences.errors import AdobeError
 
 _LEAD_SECONDS = 300.0
 _LEAD_SHARE = 0.1
 _UNSTATED_LIFETIME = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """An access token and when it ends.
-
-    :param value: the token. Not part of ``repr``.
-    :param expires_at: seconds since the epoch, by this machine's clock.
-    :param renew_at: from when on another one is asked for.
-    :param refresh_token: only with Audience Manager's legacy password grant, and only if the client was
-        provisioned for it.
-    """
-
-    value: str = field(repr=False)
-    expires_at: float
-    renew_at: float
-    refresh_token: str | None = field(default=None, repr=False)
 
 
 def _parse_token(response: Response) -> AccessToken:
@@ -44,7 +31,7 @@ def _parse_token(response: Response) -> AccessToken:
         or not isinstance(body.get("access_token"), str)
         or not body["access_token"]
     ):
-        raise ValueError("the answer holds no access_token")
+        raise ValueError("the response holds no access_token")
     if not (body["access_token"].isascii() and body["access_token"].isprintable()):
         raise ValueError("its access_token fits into no header")
     # Seconds in every grant built here; milliseconds were a trait of the retired JWT exchange. -1 means for
@@ -52,19 +39,19 @@ def _parse_token(response: Response) -> AccessToken:
     lifetime = float(body.get("expires_in", _UNSTATED_LIFETIME))
     if lifetime < 0:
         lifetime = 86_400.0
-    now = time.time()
     refresh = body.get("refresh_token")
     return AccessToken(
-        value=body["access_token"],
-        expires_at=now + lifetime,
-        renew_at=now + lifetime - min(_LEAD_SECONDS, lifetime * _LEAD_SHARE),
-        refresh_token=refresh if isinstance(refresh, str) else None,
+        value=SecretStr(body["access_token"]),
+        renew_at=time.time() + lifetime - min(_LEAD_SECONDS, lifetime * _LEAD_SHARE),
+        refresh_token=SecretStr(refresh) if isinstance(refresh, str) and refresh else None,
     )
 
 
 def request_token(settings: AdobeSettings) -> Call[AccessToken]:
     """Ask IMS for an access token with the OAuth Server-to-Server credential ("IMS reference", client
     credentials grant).
+
+    :param settings: the credential.
     """
     return Call(
         name="request access token",
@@ -76,19 +63,28 @@ def request_token(settings: AdobeSettings) -> Call[AccessToken]:
         form={
             "grant_type": "client_credentials",
             "client_id": settings.client_id,
-            "client_secret": settings.client_secret.get_secret_value(),
+            "client_secret": settings.client_secret,
             "scope": settings.scopes,
         },
     )
 
 
-def request_password_token(settings: AdobeSettings, refresh_token: str | None = None) -> Call[AccessToken]:
+def request_password_token(
+    settings: AdobeSettings, refresh_token: SecretStr | None = None
+) -> Call[AccessToken]:
     """Ask Audience Manager for a token with its legacy password grant, or renew one ("REST APIs getting
     started", OAuth).
+
+    :param settings: client, user and their passwords.
+    :param refresh_token: the one that came with the token to be renewed.
     """
-    pair = f"{settings.client_id}:{settings.client_secret.get_secret_value()}"
-    form = {"grant_type": "refresh_token", "refresh_token": refresh_token} if refresh_token else None
-    password = settings.user_password.get_secret_value() if settings.user_password else ""
+    form: dict[str, str | SecretStr] = {
+        "grant_type": "password",
+        "username": settings.username or "",
+        "password": settings.user_password or "",
+    }
+    if refresh_token is not None:
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return Call(
         name="renew access token" if refresh_token else "request access token",
         service=Service.IMS,
@@ -97,9 +93,13 @@ def request_password_token(settings: AdobeSettings, refresh_token: str | None = 
         url=f"{settings.audience_manager_url}/oauth/token",
         idempotency=Idempotency.IDEMPOTENT,
         parse=_parse_token,
-        headers={"Authorization": "Basic " + base64.b64encode(pair.encode()).decode("ascii")},
-        form=form or {"grant_type": "password", "username": settings.username or "", "password": password},
+        headers={"Authorization": SecretStr(f"Basic {settings.basic()}")},
+        form=form,
     )
+
+
+Fetch = Callable[[SecretStr | None], AccessToken]
+"""Gets a new token; is given the previous one's refresh token, if there is one."""
 
 
 class TokenSource:
@@ -107,70 +107,102 @@ class TokenSource:
     request.
 
     :param settings: the credential.
-    :param fetch: gets a new token; it is given the previous one's refresh token, if there is one.
-    :param on_token: is told each token before it is used, to mask it in logs.
     """
 
-    def __init__(
-        self,
-        settings: AdobeSettings,
-        fetch: Callable[[str | None], AccessToken],
-        on_token: Callable[[str], None] | None = None,
-    ) -> None:
-        self._fetch = fetch
-        self._on_token = on_token or (lambda token: None)
-        self._cache = (
-            TokenCache(settings)
-            if settings.session_cache and settings.authentication != "access_token"
-            else None
-        )
+    def __init__(self, settings: AdobeSettings) -> None:
+        self._cache: TokenCache | None = None
+        if settings.session_cache and settings.authentication != "access_token":
+            self._cache = TokenCache(settings)
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._token: AccessToken | None = None
-        self._fixed = settings.access_token.get_secret_value() if settings.access_token else None
+        self._failure: AdobeError | None = None
+        self._failed_at = 0.0
+        self._fixed = settings.access_token
 
-    @property
-    def renewable(self) -> bool:
-        """Whether a refused token can be exchanged for another."""
-        return self._fixed is None
+    def known(self, refused: SecretStr | None = None) -> SecretStr | None:
+        """Return a token that is at hand, without waiting for anything; ``None`` when there is none.
 
-    def get(self, refused: str | None = None) -> str:
+        :param refused: a token that the service just refused; anything but this one is returned.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        token = self._token
+        return token.value if token is not None and _usable(token, refused) else None
+
+    def get(self, fetch: Fetch, refused: SecretStr | None = None) -> SecretStr:
         """Return a token that is not about to expire.
 
+        :param fetch: gets a new one when there is none.
         :param refused: a token that the service just refused; anything but this one is returned.
         :raises AdobeError: when no token can be had.
         """
-        if self._fixed is not None:
-            self._on_token(self._fixed)
-            return self._fixed
+        if known := self.known(refused):
+            return known
+        begun = time.monotonic()
         with self._lock:
             if not _usable(self._token, refused):
-                previous = self._token
-                self._token = self._renew(previous, refused)
+                if self._failure is not None and self._failed_at >= begun:
+                    # It was asked for while this one waited: a thousand who wait do not fail one by one.
+                    raise copy.copy(self._failure)
+                try:
+                    self._token = self._renewed(fetch, self._token, refused)
+                except AdobeError as error:
+                    self._failure, self._failed_at = error, time.monotonic()
+                    raise
             assert self._token is not None
             return self._token.value
 
-    def _renew(self, previous: AccessToken | None, refused: str | None) -> AccessToken:
+    def _renewed(self, fetch: Fetch, previous: AccessToken | None, refused: SecretStr | None) -> AccessToken:
         if self._cache is None:
-            return self._fetched(previous)
+            return fetch(previous.refresh_token if previous else None)
         cached = self._cache.read()
         if not _usable(cached, refused):
             with self._cache.locked():
                 cached = self._cache.read()
                 if not _usable(cached, refused):
-                    fetched = self._fetched(cached or previous)
+                    latest = cached or previous
+                    fetched = fetch(latest.refresh_token if latest else None)
                     self._cache.write(fetched)
                     return fetched
         assert cached is not None
-        self._on_token(cached.value)
         return cached
 
-    def _fetched(self, previous: AccessToken | None) -> AccessToken:
-        token = self._fetch(previous.refresh_token if previous else None)
-        self._on_token(token.value)
-        if token.refresh_token:
-            self._on_token(token.refresh_token)
-        return token
 
-
-def _usable(token: AccessToken | None, refused: str | None) -> bool:
+def _usable(token: AccessToken | None, refused: SecretStr | None) -> bool:
     return token is not None and token.value != refused and time.time() < token.renew_at
+
+
+_shared: weakref.WeakValueDictionary[Any, TokenSource] = weakref.WeakValueDictionary()
+_shared_lock = threading.Lock()
+
+
+def acquire_token_source(settings: AdobeSettings, user: object) -> TokenSource:
+    """Return the source of tokens that all open sessions of this process with the same credential share.
+
+    To be given back with :func:`release_token_source`; with the last session that uses it, it goes.
+
+    :param settings: the credential.
+    :param user: the session.
+    """
+    secrets = (settings.client_secret, settings.user_password, settings.access_token)
+    key = (settings.identity(), secrets, settings.session_cache)
+    with _shared_lock:
+        source = _shared.get(key)
+        if source is None:
+            source = _shared[key] = TokenSource(settings)
+        source.users.add(user)
+        return source
+
+
+def release_token_source(source: TokenSource, user: object) -> None:
+    """Note that a session does not share ``source`` any more; it may go on using it alone.
+
+    :param source: as :func:`acquire_token_source` returned it.
+    :param user: the session.
+    """
+    with _shared_lock:
+        source.users.discard(user)
+        if not source.users:
+            for key in [key for key, shared in _shared.items() if shared is source]:
+                del _shared[key]

@@ -11,7 +11,8 @@ from collections import deque
 
 _MAX_AT_ONCE = 32
 _SUCCESSES_TO_GROW = 8
-LOOK_AGAIN = 0.02
+_LOOK_AGAIN = 0.02
+MAX_LOOK_AGAIN = 0.25
 _DEFAULT_PAUSE = 1.0
 
 
@@ -36,16 +37,20 @@ class Limiter:
         """How many requests may be under way now."""
         return int(self._at_once)
 
-    def try_enter(self) -> float:
-        """Return 0 when the request may begin (:meth:`leave` must follow), otherwise the seconds to wait
-        before asking again.
+    def try_enter(self, refusals: int = 0) -> float:
+        """Ask whether a request may begin.
+
+        :param refusals: how often it asked before: the longer it has waited, the later it asks again, so that
+            thousands who wait cost little.
+        :returns: 0 when the request may begin (:meth:`leave` must follow), otherwise the seconds to wait
+            before asking again.
         """
         with self._lock:
             now = time.monotonic()
             if now < self._resume_at:
                 return self._resume_at - now
             if self._under_way >= int(self._at_once):
-                return LOOK_AGAIN
+                return min(MAX_LOOK_AGAIN, _LOOK_AGAIN * 1.25 ** min(refusals, 20))
             if self._requests_per_minute is not None:
                 while self._begun and now - self._begun[0] >= 60:
                     self._begun.popleft()
@@ -76,11 +81,20 @@ class Limiter:
                 self._successes = 0
 
 
-_limiters: dict[tuple[str, str, int | None], Limiter] = {}
+_limiters: dict[tuple[str, str, str, int | None], Limiter] = {}
 _limiters_lock = threading.Lock()
 
 
-def limiter_for(base_url: str, client_id: str, requests_per_minute: int | None) -> Limiter:
-    """Return this process's limiter of a credential at a service."""
+def limiter_for(kind: str, base_url: str, client_id: str, requests_per_minute: int | None) -> Limiter:
+    """Return this process's limiter of a credential at a service.
+
+    :param kind: keeps apart what must not wait for each other although it goes to the same host.
+    :param base_url: where the service is.
+    :param client_id: the credential.
+    :param requests_per_minute: most requests that begin within 60 seconds; ``None`` for no limit.
+    """
+    key = (kind, base_url, client_id, requests_per_minute)
     with _limiters_lock:
-        return _limiters.setdefault((base_url, client_id, requests_per_minute), Limiter(requests_per_minute))
+        if key not in _limiters:
+            _limiters[key] = Limiter(requests_per_minute)
+        return _limiters[key]

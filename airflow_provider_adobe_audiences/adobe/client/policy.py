@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import email.utils
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_adobe_audiences.adobe.client.bodies import is_web_page
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service
 from airflow_provider_adobe_audiences.adobe.client.problems import error_of, read_problem
 from airflow_provider_adobe_audiences.errors import (
@@ -21,17 +21,17 @@ from airflow_provider_adobe_audiences.errors import (
     error_at,
 )
 
-_WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """An attempt that brought no answer.
+    """An attempt that brought no response.
 
     :param reason: what happened, without secrets.
     :param sent: whether any byte of the request may have reached the other side.
     :param hint: what to check, when the reason tells.
+    :param request_id: the id that was sent with the request, where the service takes one.
     """
 
     reason: str
@@ -42,19 +42,29 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """The answer is good."""
+    """The response is good."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Send again: after ``after`` seconds if Adobe said so, otherwise after a growing random wait.
+    """Send again.
 
-    ``error`` is raised when no attempt or no time is left.
+    :param error: what to raise when no attempt or no time is left.
+    :param after: the seconds that Adobe asks to wait; ``None`` for a growing random wait.
     """
 
     error: AdobeError
     after: float | None = None
-    throttled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Adobe refused a request because there were too many: everybody who uses the credential waits.
+
+    :param after: the seconds that Adobe asks to wait, if it does.
+    """
+
+    after: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,8 @@ class RenewToken:
 
 @dataclass(frozen=True, slots=True)
 class Raise:
+    """Neither a repetition nor another token can help."""
+
     error: AdobeError
 
 
@@ -82,11 +94,11 @@ def decide(
     look.
 
     :param call: what was sent.
-    :param outcome: the answer, or why there is none.
+    :param outcome: the response, or why there is none.
     :param renewable: whether a refused access token can be renewed (it was not renewed in this call yet).
     :param now: the time that a ``Retry-After`` date is compared with.
     """
-    if isinstance(outcome, Response) and 200 <= outcome.status < 300 and _WEB_PAGE.match(outcome.body):
+    if isinstance(outcome, Response) and 200 <= outcome.status < 300 and is_web_page(outcome.body):
         # A login page of the network, for one. Taken for success it would lose what was sent.
         problem = read_problem(outcome)
         reason = f"Adobe answered {outcome.status} with a body that cannot be read: {problem.message}"
@@ -101,16 +113,15 @@ def decide(
         if outcome.sent and call.idempotency is Idempotency.CREATE:
             return Raise(_unknown(call, silence))
         return Retry(silence)
-    if 200 <= outcome.status < 300 or outcome.status in call.treat_as_success:
+    if is_success(call, outcome):
         return Return()
     error = error_of(call, outcome)
     if _token_refused(call, outcome) and renewable:
         return RenewToken(error)
-    if outcome.status == 429:
-        after = retry_after(outcome.headers, now)
+    if refusal := throttled(outcome, now):
         if isinstance(error, AdobeRateLimitError):
-            error.retry_after = after
-        return Retry(error, after, throttled=True)
+            error.retry_after = refusal.after
+        return Retry(error, refusal.after)
     if call.idempotency is Idempotency.CREATE and (
         outcome.status in TRANSIENT_STATUSES or outcome.status >= 500
     ):
@@ -118,6 +129,22 @@ def decide(
     if outcome.status in TRANSIENT_STATUSES:
         return Retry(error, retry_after(outcome.headers, now))
     return Raise(error)
+
+
+def is_success(call: Call[Any], response: Response) -> bool:
+    """Return whether ``call`` understands a response of this status."""
+    return 200 <= response.status < 300 or response.status in call.treat_as_success
+
+
+def throttled(outcome: Response | NoResponse | None, now: datetime | None = None) -> Throttled | None:
+    """Return what a 429 asks for; ``None`` for any other outcome.
+
+    :param outcome: the response, or why there is none.
+    :param now: the time that a ``Retry-After`` date is compared with.
+    """
+    if not isinstance(outcome, Response) or outcome.status != 429:
+        return None
+    return Throttled(retry_after(outcome.headers, now))
 
 
 def _token_refused(call: Call[Any], response: Response) -> bool:
@@ -140,8 +167,11 @@ def _unknown(call: Call[Any], cause: AdobeError) -> AdobeUnknownOutcomeError:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds that ``Retry-After`` asks to wait, whether it is a number or a date; ``None`` if it
-    says nothing usable.
+    """Return the seconds that ``Retry-After`` asks to wait (RFC 9110, 10.2.3), whether it is a number or a
+    date; ``None`` if it says nothing usable.
+
+    :param headers: of the response, their names in lower case.
+    :param now: the time that a date is compared with; by default the present.
     """
     value = headers.get("retry-after", "").strip()
     if not value:

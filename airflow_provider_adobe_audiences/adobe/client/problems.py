@@ -58,7 +58,7 @@ def _grouped_errors(errors: Any) -> list[Mapping[str, Any]]:
 
 
 def read_problem(response: Response) -> Problem:
-    """Return code, message and request id of an unsuccessful answer. Never raises, whatever the body is."""
+    """Return code, message and request id of an unsuccessful response. Never raises, whatever the body is."""
     request_id = next(
         (response.headers[name] for name in _REQUEST_ID_HEADERS if response.headers.get(name)), None
     )
@@ -74,7 +74,7 @@ def read_problem(response: Response) -> Problem:
     request_id = body_request_id or request_id
     return Problem(
         code and one_line(code),
-        one_line(message) or "the answer has no message",
+        one_line(message) or "the response has no message",
         request_id and one_line(request_id),
     )
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import ipaddress
+import base64
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import (
     BaseModel,
@@ -19,7 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from airflow_provider_adobe_audiences.adobe.client import urls
 from airflow_provider_adobe_audiences.adobe.client.call import Service
+from airflow_provider_adobe_audiences.adobe.client.urls import is_loopback
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
 EXPERIENCE_PLATFORM_SCOPES = (
@@ -28,49 +30,26 @@ EXPERIENCE_PLATFORM_SCOPES = (
 
 _TARGET_EDGE_SUFFIX = ".tt.omtrdc.net"
 
-# What HTTP clients disagree about (a backslash, %2f, other scripts' full stops) may not decide where a token
-# goes.
-_URL = re.compile(r"[\x21-\x5b\x5d-\x7e]+")
-_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
 # No part may be '.' or '..'.
 _PREFIX = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 _FITS_INTO_A_HEADER = re.compile(r"[\x21-\x7e]*")
 
 
-def is_loopback(host: str | None) -> bool:
-    """Whether ``host`` is this machine, so that plain http cannot leak a token."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _split(url: str) -> SplitResult | None:
-    """Return the parts of a URL that every client reads alike, otherwise ``None``."""
-    if not _URL.fullmatch(url):
-        return None
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts if _HOST.fullmatch(parts.hostname or "") else None
-
-
 def _checked_url(value: str) -> str:
-    parts = _split(value)
-    if parts is None or parts.scheme not in {"http", "https"}:
+    if re.search("[?#]", value) or "@" in value.partition("://")[2].partition("/")[0]:
+        raise ValueError("must not contain a user name, a password, a query or a fragment")
+    try:
+        url = urls.parse(value)
+    except ValueError as error:
+        raise ValueError(f"must be a URL such as https://platform.adobe.io ({error})") from None
+    if url.scheme not in ("http", "https"):
         raise ValueError("must be a URL such as https://platform.adobe.io")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError(
             "must begin with https://; plain http is only allowed for this machine (127.0.0.1), tokens must "
             "not travel in clear"
         )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("must not contain a user name, a password, a query or a fragment")
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
 
 
 class AdobeSettings(BaseModel):
@@ -206,7 +185,7 @@ class AdobeSettings(BaseModel):
             remote = [
                 service.value
                 for service in Service
-                if (url := self._url_of(service)) and not is_loopback(urlsplit(url).hostname)
+                if (url := self._url_of(service)) and not is_loopback(urls.parse(url).host)
             ]
             if remote:
                 raise ValueError(
@@ -263,49 +242,68 @@ class AdobeSettings(BaseModel):
         return self.target_client_code
 
     def allowed_url(self, service: Service, url: str) -> str:
-        """Return ``url``, which an answer named, as https, if it leads to ``service``.
+        """Return ``url``, which a response named, as https, if it leads to ``service``.
 
+        :param service: whose credential would be sent there.
+        :param url: as the response named it.
         :raises AdobeConfigurationError: when its host is neither the service's own nor, for the Target edge,
             below ``.tt.omtrdc.net``. Nothing is sent to it then.
         """
-        base, parts = urlsplit(self.base_url(service)), _split(url)
-        if parts is None:
+        base = urls.parse(self.base_url(service))
+        try:
+            to = urls.parse(url)
+        except ValueError as error:
             raise AdobeConfigurationError(
-                f"an answer pointed to {url[:200]!r}, which is no plain URL; the credential is not sent "
-                "there",
+                f"a response pointed to {url[:200]!r}, which is no plain URL ({error}); the credential is "
+                "not sent there",
                 service=service,
                 hint=(
                     "Adobe sends no such URL: check what answers in its place, and where the URL was passed "
                     "on."
                 ),
-            )
-        host = parts.hostname or ""
-        same = host == base.hostname
+            ) from None
+        same = to.host == base.host
         edge_node = (
             service is Service.TARGET_EDGE
-            and host.endswith(_TARGET_EDGE_SUFFIX)
-            and not is_loopback(base.hostname)
+            and to.host.endswith(_TARGET_EDGE_SUFFIX)
+            and not is_loopback(base.host)
         )
         own_port = base.port if same else None
-        usual = {None, 80, 443} if not is_loopback(host) else {own_port}
-        if "@" in parts.netloc or not (same or edge_node) or parts.port not in usual | {own_port}:
+        usual = {None, 80, 443} if not is_loopback(to.host) else {own_port}
+        if not (same or edge_node) or to.port not in usual | {own_port}:
             raise AdobeConfigurationError(
-                f"an answer pointed to {parts.scheme}://{host}, which is not a host of this service; the "
+                f"a response pointed to {to.scheme}://{to.host}, which is not a host of this service; the "
                 "credential is not sent there",
                 service=service,
                 hint="If this host is Adobe's, set it as the URL of the service in the connection.",
             )
-        if is_loopback(host):
-            return urlunsplit((base.scheme, base.netloc, parts.path, parts.query, ""))
-        netloc = base.netloc if same else host
-        return urlunsplit(("https", netloc, parts.path, parts.query, ""))
+        scheme = base.scheme if is_loopback(to.host) else "https"
+        return str(replace(to, scheme=scheme, port=own_port))
+
+    def identity(self) -> tuple[str | None, ...]:
+        """Return what decides whose token it is, but for secrets."""
+        return (
+            self.authentication,
+            self.ims_url,
+            self.audience_manager_url,
+            self.client_id,
+            self.org_id,
+            self.scopes,
+            self.username,
+        )
+
+    def basic(self) -> str:
+        """Return client id and secret as HTTP's Basic authentication writes them (RFC 7617). A secret."""
+        pair = f"{self.client_id}:{self.client_secret.get_secret_value()}"
+        return base64.b64encode(pair.encode()).decode("ascii")
 
     def secrets(self) -> tuple[str, ...]:
-        """Return every secret value of these settings, to mask them."""
+        """Return every secret value of these settings in clear, to mask them."""
         values = (self.client_secret, self.access_token, self.user_password)
-        return tuple(
-            value.get_secret_value() for value in values if value is not None and value.get_secret_value()
-        )
+        clear = [value.get_secret_value() for value in values if value is not None]
+        if clear[0]:
+            clear.append(self.basic())
+        return tuple(value for value in clear if value)
 
 
 def _explain(location: tuple[int | str, ...], message: str, kind: str) -> str:

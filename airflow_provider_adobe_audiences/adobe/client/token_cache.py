@@ -20,13 +20,15 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-    from airflow_provider_adobe_audiences.adobe.client.ims import AccessToken
     from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,22 @@ log = logging.getLogger(__name__)
 _MAX_FILE_BYTES = 64 * 1024
 _MAX_WAIT = 60.0
 _LOOK_AGAIN = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token and when it ends.
+
+    :param value: the token.
+    :param renew_at: from when on another one is asked for, in seconds since the epoch by this machine's
+        clock.
+    :param refresh_token: only with Audience Manager's legacy password grant, and only if the client was
+        provisioned for it.
+    """
+
+    value: SecretStr
+    renew_at: float
+    refresh_token: SecretStr | None = None
 
 
 def default_folder() -> Path:
@@ -57,28 +75,17 @@ class TokenCache:
 
     def __init__(self, settings: AdobeSettings, folder: Path | None = None) -> None:
         self._folder = folder or default_folder()
-        identity = [
-            settings.authentication,
-            settings.ims_url,
-            settings.audience_manager_url,
-            settings.client_id,
-            settings.org_id,
-            settings.scopes,
-            settings.username,
-        ]
-        name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]
+        name = hashlib.sha256(json.dumps(settings.identity()).encode()).hexdigest()[:40]
         self._file = self._folder / f"{name}.token"
         self._lock_file = self._folder / f"{name}.lock"
         # A client's secret may be known to several users of Audience Manager; one does not get the token of
         # another.
         password = settings.user_password.get_secret_value() if settings.user_password else ""
-        self._secret = json.dumps([settings.client_secret.get_secret_value(), password]).encode()
+        self._secret = SecretStr(json.dumps([settings.client_secret.get_secret_value(), password]))
         self._context = name.encode()
 
     def read(self) -> AccessToken | None:
         """Return the cached token, or ``None`` when there is none that can be trusted."""
-        from airflow_provider_adobe_audiences.adobe.client.ims import AccessToken
-
         try:
             if not self._folder_is_ours(create=False):
                 return None
@@ -88,11 +95,11 @@ class TokenCache:
                 _check_private(os.fstat(file.fileno()), str(self._file))
                 content = file.read(_MAX_FILE_BYTES + 1)
             fields = json.loads(self._cipher().decrypt(content))
+            refresh = fields["refresh_token"]
             return AccessToken(
-                value=str(fields["value"]),
-                expires_at=float(fields["expires_at"]),
+                value=SecretStr(str(fields["value"])),
                 renew_at=float(fields["renew_at"]),
-                refresh_token=fields["refresh_token"],
+                refresh_token=SecretStr(str(refresh)) if refresh else None,
             )
         except FileNotFoundError:
             return None
@@ -103,10 +110,9 @@ class TokenCache:
     def write(self, token: AccessToken) -> None:
         """Replace the cached token, in one step. A failure is logged and otherwise ignored."""
         fields = {
-            "value": token.value,
-            "expires_at": token.expires_at,
+            "value": token.value.get_secret_value(),
             "renew_at": token.renew_at,
-            "refresh_token": token.refresh_token,
+            "refresh_token": token.refresh_token.get_secret_value() if token.refresh_token else None,
         }
         try:
             if not self._folder_is_ours(create=True):
@@ -179,7 +185,7 @@ class TokenCache:
             salt=self._context,
             info=b"airflow-provider-adobe-audiences token cache",
         )
-        return Fernet(base64.urlsafe_b64encode(derive.derive(self._secret)))
+        return Fernet(base64.urlsafe_b64encode(derive.derive(self._secret.get_secret_value().encode())))
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -33,7 +33,7 @@ from airflow_provider_adobe_audiences.tasks.validation import (
 from airflow_provider_adobe_audiences.tasks.waiting import defer_until, result_of, wait_for
 
 if TYPE_CHECKING:
-    from airflow_provider_adobe_audiences.adobe.client.transport import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
     from airflow_provider_adobe_audiences.adobe.experience_platform import Batch
     from airflow_provider_adobe_audiences.batches.ingest import BatchIngestion, BatchRequest
     from airflow_provider_adobe_audiences.batches.source import SourceFile

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from airflow_provider_adobe_audiences.adobe.client.settings import is_loopback
+from airflow_provider_adobe_audiences.adobe.client.urls import is_loopback
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, SecretStoreError
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
