@@ -92,7 +92,9 @@ def ours(file: str) -> dict[str, Any]:
     """
     import pyarrow.parquet  # noqa: F401  what is loaded before counts as idle
 
-    from airflow_provider_adobe_audiences.profiles.rows import Columns, Parts, table_of_file
+    from airflow_provider_adobe_audiences.profiles.encode import Columns
+    from airflow_provider_adobe_audiences.profiles.parts import Parts
+    from airflow_provider_adobe_audiences.profiles.rows import table_of_file
 
     path = Path(file)
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import mask_secret
+from pydantic import SecretStr
 
 from airflow_provider_adobe_audiences.adobe import target
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Content
+from airflow_provider_adobe_audiences.adobe.client.problems import TOKEN_REFUSED
 from airflow_provider_adobe_audiences.adobe.target import (
     ProfileBatch,
     ProfileBatchStatus,
+    ProfileIdKind,
     ProfileToken,
     TokenScope,
 )
@@ -47,8 +51,11 @@ class AdobeTargetHook(AdobeHook):
     # -- Admin API
 
     def get_profile_token(self, scope: TokenScope = "profile_api") -> ProfileToken | None:
-        """Return the token that exists, which Adobe gives in clear; it is masked in logs. ``None`` when there
-        is none.
+        """Return the token that exists, which Adobe gives in clear; it is masked in logs.
+
+        :param scope: what the token opens.
+        :returns: the token, ``None`` when there is none.
+        :raises AdobePermissionError: when the credential may not read it.
         """
         token = self._admin(target.get_profile_token(self.settings.tenant(), scope))
         if token is not None:
@@ -59,6 +66,8 @@ class AdobeTargetHook(AdobeHook):
         """Create a token. **The previous one stops working at once**; use ``AdobeRotateProfileTokenOperator``
         if you can.
 
+        :param scope: what the token opens.
+        :returns: the token.
         :raises AdobeUnknownOutcomeError: when it is not known whether it was created: read it and compare.
         """
         token = self._admin(target.create_profile_token(self.settings.tenant(), scope))
@@ -66,14 +75,21 @@ class AdobeTargetHook(AdobeHook):
         return token
 
     def get_settings(self) -> dict[str, Any]:
-        """Return the settings of the tenant."""
+        """Return the settings of the tenant, by name.
+
+        :raises AdobePermissionError: when the credential may not read them.
+        """
         return self._admin(target.get_settings(self.settings.tenant()))
 
     def change_settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Change these settings and no other; return all of them, read back.
+        """Change these settings and no other.
 
         Where Adobe knows no PATCH yet (it was added in 2026), all settings are read and replaced; nobody else
         should change any then.
+
+        :param changes: the settings to change, by name.
+        :returns: all settings, read back.
+        :raises AdobePermissionError: when the credential may not change them.
         """
         tenant = self.settings.tenant()
         try:
@@ -99,33 +115,35 @@ class AdobeTargetHook(AdobeHook):
     def submit_profile_batch(
         self, session: AdobeSession, content: Content, version: Literal[1, 2] = 2
     ) -> ProfileBatch:
-        """Submit one file of profiles; ``content`` begins with ``batch=``.
+        """Submit one file of profiles.
 
+        :param session: sends the call.
+        :param content: the file; begins with ``batch=``.
+        :param version: of the API; 2 creates profiles that are unknown.
+        :returns: the batch that Adobe accepted.
         :raises AdobeUnknownOutcomeError: when it is not known whether Adobe took it.
         """
         code = self.settings.client_code()
-        return self.send_with_token(
-            session, lambda token: target.submit_profile_batch(code, content, token, version)
-        )
+        return self.send_with_token(session, target.submit_profile_batch(code, content, version=version))
 
     def get_profile_batch_status(self, session: AdobeSession, status_url: str) -> ProfileBatchStatus:
-        """Return how far a batch is, with its counts."""
-        return self.send_with_token(session, lambda token: target.get_profile_batch_status(status_url, token))
+        """Return how far a batch is, with its counts.
+
+        :param session: sends the call.
+        :param status_url: as Adobe returned it.
+        :raises AdobeNotFoundError: when Adobe does not know the batch any more.
+        """
+        return self.send_with_token(session, target.get_profile_batch_status(status_url))
 
     async def get_profile_batch_status_async(
         self, session: AsyncAdobeSession, status_url: str
     ) -> ProfileBatchStatus:
-        """Return the same, for an event loop."""
-        from asgiref.sync import sync_to_async
+        """Return the same as :meth:`get_profile_batch_status`, for an event loop.
 
-        read = sync_to_async(self._token)
-        token = await read()
-        try:
-            return await session.send(target.get_profile_batch_status(status_url, token))
-        except AdobeAuthenticationError as error:
-            again = await read()
-            self._check_refusal(error, token, again)
-        return await session.send(target.get_profile_batch_status(status_url, again))
+        :param session: sends the call.
+        :param status_url: as Adobe returned it.
+        """
+        return await self.send_with_token_async(session, target.get_profile_batch_status(status_url))
 
     def update_profile(
         self,
@@ -135,61 +153,103 @@ class AdobeTargetHook(AdobeHook):
         mbox_pc: str | None = None,
         path_name: str | None = None,
     ) -> str:
-        """Set attributes of one profile that exists; return Adobe's message.
+        """Set attributes of one profile that exists.
 
+        :param parameters: attribute names, without ``profile.``, and their values.
+        :param third_party_id: the profile's id of yours; either this or ``mbox_pc``.
+        :param mbox_pc: the profile's id of Target's.
         :param path_name: the word after ``/m2/``; by default the client code. Adobe's page prints the literal
             word ``client``.
+        :returns: Adobe's message.
+        :raises AdobeConfigurationError: when not exactly one id is given.
         """
-        code = self.settings.client_code()
+        call = target.update_profile(
+            self.settings.client_code(),
+            parameters,
+            third_party_id=third_party_id,
+            mbox_pc=mbox_pc,
+            path_name=path_name,
+        )
         with self.session() as session:
-            return self.send_with_token(
-                session,
-                lambda token: target.update_profile(
-                    code,
-                    parameters,
-                    third_party_id=third_party_id,
-                    mbox_pc=mbox_pc,
-                    bearer=token,
-                    path_name=path_name,
-                ),
-            )
+            return self.send_with_token(session, call)
 
-    def fetch_profile(
-        self,
-        profile_id: str,
-        kind: Literal["thirdPartyId", "tntId", "marketingCloudVisitorId"] = "thirdPartyId",
-    ) -> dict[str, Any] | None:
-        """Return a profile, ``None`` when there is none."""
-        code = self.settings.client_code()
+    def fetch_profile(self, profile_id: str, kind: ProfileIdKind = "thirdPartyId") -> dict[str, Any] | None:
+        """Return a profile.
+
+        :param profile_id: the id.
+        :param kind: which kind of id it is.
+        :returns: the profile as Adobe returns it, ``None`` when there is none.
+        """
+        call = target.fetch_profile(self.settings.client_code(), profile_id, kind)
         with self.session() as session:
-            return self.send_with_token(
-                session, lambda token: target.fetch_profile(code, profile_id, kind, token)
-            )
+            return self.send_with_token(session, call)
 
-    def send_with_token(self, session: AdobeSession, call_with: Callable[[str | None], Call[T]]) -> T:
+    def send_with_token(self, session: AdobeSession, call: Call[T]) -> T:
         """Send a call with the token as it is in the store now; when it is refused, look once whether the
         store has another.
 
+        :param session: sends the call.
+        :param call: of the profile API, without a token.
+        :returns: its result.
         :raises AdobeAuthenticationError: when the store has no other, or that one is refused, too.
         """
-        token = self._token()
+        flow = self._with_token(call)
+        step = next(flow)
+        while True:
+            try:
+                found = self._read_token() if step is None else session.send(step)
+            except AdobeAuthenticationError as error:
+                step = flow.throw(error)
+                continue
+            try:
+                step = flow.send(found)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+    async def send_with_token_async(self, session: AsyncAdobeSession, call: Call[T]) -> T:
+        """Do the same as :meth:`send_with_token`, for an event loop.
+
+        :param session: sends the call.
+        :param call: of the profile API, without a token.
+        :returns: its result.
+        """
+        from asgiref.sync import sync_to_async
+
+        read_token = sync_to_async(self._read_token)
+        flow = self._with_token(call)
+        step = next(flow)
+        while True:
+            try:
+                found: Any = await read_token() if step is None else await session.send(step)
+            except AdobeAuthenticationError as error:
+                step = flow.throw(error)
+                continue
+            try:
+                step = flow.send(found)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+    def _with_token(self, call: Call[T]) -> Generator[Call[T] | None, Any, T]:
+        """Decide what to do next: yield a call to be sent, or ``None`` to be sent the token in the store."""
+        token: SecretStr | None = yield None
         try:
-            return session.send(call_with(token))
+            return (yield _bearing(call, token))  # type: ignore[no-any-return]
         except AdobeAuthenticationError as error:
-            again = self._token()
+            again: SecretStr | None = yield None
             self._check_refusal(error, token, again)
         self.log.info("The profile token was refused; the store has another one now.")
-        return session.send(call_with(again))
+        return (yield _bearing(call, again))  # type: ignore[no-any-return]
 
-    def _token(self) -> str | None:
-        if self.store is None:
+    def _read_token(self) -> SecretStr | None:
+        token = SecretStr((self.store.read() if self.store is not None else None) or "")
+        if not token.get_secret_value():
             return None
-        token = self.store.read()
-        if token:
-            mask_secret(token)
+        mask_secret(token.get_secret_value())
         return token
 
-    def _check_refusal(self, error: AdobeAuthenticationError, token: str | None, again: str | None) -> None:
+    def _check_refusal(
+        self, error: AdobeAuthenticationError, token: SecretStr | None, again: SecretStr | None
+    ) -> None:
         """Raise ``error`` unless the store has another token by now."""
         if self.store is None:
             error.hint = (
@@ -206,5 +266,9 @@ class AdobeTargetHook(AdobeHook):
             )
             raise error
         if again == token:
-            error.hint = f"{target.TOKEN_REFUSED} The store ({self.store}) has no other."
+            error.hint = f"{TOKEN_REFUSED} The store ({self.store}) has no other."
             raise error
+
+
+def _bearing(call: Call[T], token: SecretStr | None) -> Call[T]:
+    return call if token is None else replace(call, bearer=token.get_secret_value())

@@ -25,24 +25,26 @@ import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Literal
 
-from airflow_provider_adobe_audiences.adobe.target import ProfileToken
-
-Mode = Literal["rotate", "adopt", "check"]
-OnDrift = Literal["adopt", "fail"]
+from airflow_provider_adobe_audiences.adobe.target.admin import ProfileToken
+from airflow_provider_adobe_audiences.rotation.options import Mode, OnDrift
 
 
 def fingerprint(token: str | None, key: str) -> str:
     """Return what identifies a token without giving any of it away; empty for no token.
 
+    :param token: the secret, ``None`` for none.
     :param key: a secret, so that nobody can try tokens against fingerprints.
+    :returns: 16 hexadecimal digits.
     """
     return hmac.new(key.encode(), token.encode(), hashlib.sha256).hexdigest()[:16] if token else ""
 
 
 def key_id(key: str) -> str:
-    """Return what identifies the key of fingerprints without giving any of it away."""
+    """Return what identifies the key of fingerprints without giving any of it away.
+
+    :param key: the secret.
+    """
     return fingerprint("which key is it", key)
 
 
@@ -50,6 +52,9 @@ def key_id(key: str) -> str:
 class Intent:
     """Written down before a token is created; tells a later attempt that a change at Adobe is its own.
 
+    :param rotation_id: unique.
+    :param old_fingerprint: of the token that will die; empty for none.
+    :param begun_at: in ISO 8601.
     :param key_id: tells which key the fingerprint was made with, see :func:`key_id`. With another key, every
         token looks changed.
     """
@@ -61,6 +66,8 @@ class Intent:
 
 
 class Step(Enum):
+    """What is to be done."""
+
     NOTHING = "nothing"
     ADOPT = "adopt"
     ROTATE = "rotate"
@@ -71,6 +78,8 @@ class Step(Enum):
 class Decision:
     """The next step and why.
 
+    :param step: what to do.
+    :param reason: in words.
     :param resumed: the token was created by an earlier attempt of this very task.
     """
 
@@ -96,6 +105,11 @@ def decide(
     :param stored: the token that the store has, ``None`` for none.
     :param intent: what an earlier attempt of this task has written down, if any.
     :param key: of the fingerprints.
+    :param mode: what may be done.
+    :param min_remaining: rotate when not more than this is left.
+    :param force: rotate even when more is left.
+    :param on_drift: what to do when Adobe has another token than the store.
+    :returns: the step, and why.
     """
     if live is None or live.expires_in <= 0:
         reason = "Target has no token" if live is None else "Target's token has expired"
@@ -127,12 +141,16 @@ def decide(
         return Decision(Step.ROTATE, "forced")
     if left <= min_remaining:
         return Decision(
-            Step.ROTATE, f"{_in_words(left)} left, which is not more than {_in_words(min_remaining)}"
+            Step.ROTATE, f"{in_words(left)} left, which is not more than {in_words(min_remaining)}"
         )
-    return Decision(Step.NOTHING, f"{_in_words(left)} left, which is more than {_in_words(min_remaining)}")
+    return Decision(Step.NOTHING, f"{in_words(left)} left, which is more than {in_words(min_remaining)}")
 
 
-def _in_words(span: timedelta) -> str:
+def in_words(span: timedelta) -> str:
+    """Return a span of time in one unit.
+
+    :param span: not negative.
+    """
     if span >= timedelta(days=2):
         return f"{span.days} days"
     if span >= timedelta(hours=2):

@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import SecretStr
 
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Service
 from airflow_provider_adobe_audiences.adobe.target import (
@@ -25,6 +27,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConflictError,
     AdobeError,
+    AdobeJobFailedError,
     AdobeNotFoundError,
     AdobeUnknownOutcomeError,
     SecretStoreConflict,
@@ -33,13 +36,15 @@ from airflow_provider_adobe_audiences.errors import (
 from airflow_provider_adobe_audiences.rotation.decision import (
     Decision,
     Intent,
-    Mode,
-    OnDrift,
     Step,
     decide,
     fingerprint,
+    in_words,
     key_id,
 )
+from airflow_provider_adobe_audiences.rotation.intents import IntentLog, NoIntentLog
+from airflow_provider_adobe_audiences.rotation.options import Mode, OnDrift
+from airflow_provider_adobe_audiences.rotation.outcome import Rotation
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
 if TYPE_CHECKING:
@@ -50,55 +55,7 @@ log = logging.getLogger(__name__)
 
 # Edge nodes may learn of a new token at different moments.
 _PROBES_IN_A_ROW = 3
-
-
-class IntentLog(Protocol):
-    """Remembers an :class:`Intent` between the attempts of one task."""
-
-    def load(self) -> Intent | None: ...
-
-    def save(self, intent: Intent) -> None: ...
-
-    def clear(self) -> None: ...
-
-
-class NoIntentLog:
-    """For an Airflow without a task state store: each attempt then only has Adobe and the secret store to
-    compare.
-    """
-
-    def load(self) -> Intent | None:
-        return None
-
-    def save(self, intent: Intent) -> None:
-        pass
-
-    def clear(self) -> None:
-        pass
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """What was done. Holds no secret.
-
-    :param rotated: this task, in this or an earlier attempt, created a token.
-    :param adopted: the store took over a token that was read from Adobe instead of from the answer to its
-        creation.
-    :param outage_seconds: from sending the request that kills the old token until the store gave back the new
-        one; ``None`` when this attempt sent none.
-    :param verified: ``accepted``, or ``inconclusive`` with the reason, or ``not asked``.
-    :param needed: ``nothing``, ``adopt``, ``rotate`` or ``refuse``: what the comparison at the beginning
-        called for.
-    """
-
-    rotated: bool
-    adopted: bool
-    reason: str
-    expires_at: str | None
-    fingerprint: str | None
-    outage_seconds: float | None
-    verified: str
-    needed: str
+_MAX_LAST_LOOKS = 5
 
 
 @dataclass(slots=True)
@@ -106,10 +63,23 @@ class Rotator:
     """Keeps the token in the store equal to the one that Target accepts.
 
     :param session: to Adobe.
+    :param store: where the token is kept.
+    :param tenant: of Target.
+    :param client_code: of Target; ``None`` when the edge cannot be asked.
     :param key: of the fingerprints; a secret.
     :param mask: is told every token before it is used.
+    :param intents: what is remembered between attempts.
+    :param mode: what may be done.
+    :param min_remaining: rotate when not more than this is left.
+    :param force: rotate even when more is left.
+    :param on_drift: what to do when Target has another token than the store.
+    :param verify: ask the edge whether it accepts the token.
     :param verify_timeout: seconds that the edge may take to accept a new token.
+    :param fail_below: with ``mode="check"``: fail when less than this is left, or the store has another
+        token.
     :param pauses: seconds before each attempt to write to the store.
+    :param last_look: seconds after a rotation until Target is asked once more. Who had decided to create a
+        token before ours was to be seen, has done so by then.
     """
 
     session: AdobeSession
@@ -125,11 +95,14 @@ class Rotator:
     on_drift: OnDrift = "adopt"
     verify: bool = True
     verify_timeout: float = 60.0
+    fail_below: timedelta | None = None
     pauses: Sequence[float] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+    last_look: float = 1.0
 
     def run(self) -> Rotation:
         """Compare, then do what is needed.
 
+        :returns: what was done.
         :raises AdobeError: saying what state token and store were left in. Running again is always right.
         """
         live, stored = self._live(), self._stored()
@@ -137,10 +110,11 @@ class Rotator:
         log.info(
             "Target's token %s, the store's %s: %s.",
             self._name(live),
-            fingerprint(stored, self.key) or "none",
+            self._name(stored),
             decision.reason,
         )
         if self.mode == "check":
+            self._check_remaining(live, decision)
             return self._result(live, decision, verified="not asked")
         if decision.step is Step.REFUSE:
             raise self._refusal(decision)
@@ -148,15 +122,17 @@ class Rotator:
         rotated, adopted = decision.resumed, False
         if decision.step is Step.ADOPT:
             assert live is not None
-            live, adopted = self._settle(live, None)[0], True
+            live, adopted = self._adopt(live, decision), True
             if not decision.resumed:
-                decision = self._decide(live, live.value)
+                decision = self._decide(live, SecretStr(live.value))
         if decision.step is Step.ROTATE:
             self._preflight()
-            live, recovered, outage = self._rotate(live)
-            rotated, adopted = True, adopted or recovered
+            live, rotated, recovered, outage = self._rotate(live)
+            adopted = adopted or recovered
         assert live is not None
         live, verified = self._verify(live)
+        if outage is not None:
+            live, verified = self._look_again(live, verified)
         self.intents.clear()
         reason = (
             needed
@@ -165,11 +141,33 @@ class Rotator:
         )
         return self._result(live, reason, rotated=rotated, adopted=adopted, outage=outage, verified=verified)
 
-    def _decide(self, live: ProfileToken | None, stored: str | None) -> Decision:
+    def _adopt(self, live: ProfileToken, decision: Decision) -> ProfileToken:
+        say = log.info if decision.resumed else log.warning
+        say("Adopting Target's token %s into %s: %s.", self._name(live), self.store, decision.reason)
+        return self._settle(live, None)[0]
+
+    def _check_remaining(self, live: ProfileToken | None, decision: Decision) -> None:
+        """Raise when less is left than ``fail_below``, or users of the store are locked out."""
+        if self.fail_below is None:
+            return
+        if decision.step in (Step.ADOPT, Step.REFUSE):
+            raise AdobeJobFailedError(
+                f"{self.store} does not hold the token that Target accepts ({decision.reason})",
+                hint="Run AdobeRotateProfileTokenOperator on this store: it adopts Target's token.",
+            )
+        left = timedelta(seconds=max(0, live.expires_in) if live else 0)
+        if left < self.fail_below:
+            raise AdobeJobFailedError(
+                f"{in_words(left)} of the profile token are left, which is less than "
+                f"{in_words(self.fail_below)} ({decision.reason})",
+                hint="Find out why no rotation renewed it; then run AdobeRotateProfileTokenOperator.",
+            )
+
+    def _decide(self, live: ProfileToken | None, stored: SecretStr | None) -> Decision:
         intent = self.intents.load()
         return decide(
             live,
-            stored,
+            stored.get_secret_value() if stored else None,
             intent,
             key=self.key,
             mode=self.mode,
@@ -183,8 +181,19 @@ class Rotator:
         self.store.prove_writable()
         self._admin(get_settings(self.tenant))
 
-    def _rotate(self, old: ProfileToken | None) -> tuple[ProfileToken, bool, float]:
-        old_fingerprint = fingerprint(old.value if old else None, self.key)
+    def _rotate(self, old: ProfileToken | None) -> tuple[ProfileToken, bool, bool, float | None]:
+        """Create a token and store it; return it, whether it was created here, whether it had to be read, and
+        the outage.
+        """
+        old_fingerprint = self._name(old) if old else ""
+        # Somebody else's rotation, perhaps into another store: one more would lock out its users.
+        live = self._live()
+        if live is not None and live.expires_in > 0 and self._name(live) != old_fingerprint:
+            log.warning(
+                "Another token (%s) was created since the comparison; adopting it instead of creating one.",
+                self._name(live),
+            )
+            return self._settle(live, None)[0], False, True, None
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.intents.save(Intent(str(uuid.uuid4()), old_fingerprint, now, key_id(self.key)))
         begun = time.monotonic()
@@ -197,10 +206,10 @@ class Rotator:
                 token.expires_in,
                 self.min_remaining,
             )
-        return token, recovered, round(stored_at - begun, 3)
+        return token, True, recovered, round(stored_at - begun, 3)
 
     def _create(self, old_fingerprint: str) -> tuple[ProfileToken, bool]:
-        """Create a token; return it, and whether it had to be read because the answer was lost.
+        """Create a token; return it, and whether it had to be read because the response was lost.
 
         Two requests at most, and never two without looking in between.
         """
@@ -211,7 +220,7 @@ class Rotator:
                 live = self._live()
                 if live is not None and fingerprint(live.value, self.key) != old_fingerprint:
                     log.warning(
-                        "The answer to the creation was lost (%s); the token was created and is read from "
+                        "The response to the creation was lost (%s); the token was created and is read from "
                         "Target.",
                         error.message,
                     )
@@ -229,7 +238,7 @@ class Rotator:
         """
         problem: AdobeError | None = None
         stored_at: float | None = None
-        for pause in self.pauses:
+        for attempt, pause in enumerate(self.pauses, 1):
             time.sleep(pause)
             try:
                 try:
@@ -240,16 +249,21 @@ class Rotator:
                 back = self._stored()
             except SecretStoreError as error:
                 problem = error
-                log.warning("The store failed while a new token waits to be written: %s", error)
+                log.warning(
+                    "The store failed while a new token waits to be written (attempt %d of %d). %s",
+                    attempt,
+                    len(self.pauses),
+                    error,
+                )
                 continue
-            if back == token.value:
+            if _same(back, token):
                 stored_at = stored_at or time.monotonic()
             live = self._live()
             if live is None or (
                 old_fingerprint is not None and fingerprint(live.value, self.key) == old_fingerprint
             ):
-                live = token  # what was read is older than the answer that we hold
-            if back == live.value:
+                live = token  # what was read is older than the response that we hold
+            if _same(back, live):
                 return live, stored_at or time.monotonic()
             if live.value != token.value:
                 log.warning("Another token was created meanwhile; following it.")
@@ -267,6 +281,19 @@ class Rotator:
             "then run this task again or with "
             "mode='adopt': that reads the token from Target and creates none.",
         )
+
+    def _look_again(self, token: ProfileToken, verified: str) -> tuple[ProfileToken, str]:
+        """Follow whoever has created a token while ours was new; return the token that lives, and what the
+        edge says of it.
+        """
+        for _ in range(_MAX_LAST_LOOKS):
+            time.sleep(self.last_look)
+            live = self._live()
+            if live is None or live.value == token.value:
+                return token, verified
+            log.warning("Somebody else has created a token meanwhile; following it.")
+            token, verified = self._verify(self._settle(live, None)[0])
+        return token, verified
 
     def _verify(self, token: ProfileToken) -> tuple[ProfileToken, str]:
         """Ask the edge whether it takes the token; return the token that lives, and the answer."""
@@ -336,10 +363,11 @@ class Rotator:
         token = self._admin(get_profile_token(self.tenant))
         return None if token is None else self._masked(token)
 
-    def _stored(self) -> str | None:
-        stored = self.store.read()
-        if stored:
-            self.mask(stored)
+    def _stored(self) -> SecretStr | None:
+        stored = SecretStr(self.store.read() or "")
+        if not stored.get_secret_value():
+            return None
+        self.mask(stored.get_secret_value())
         return stored
 
     def _masked(self, token: ProfileToken) -> ProfileToken:
@@ -355,8 +383,12 @@ class Rotator:
                 raise
             raise better from error
 
-    def _name(self, token: ProfileToken | None) -> str:
-        return fingerprint(token.value, self.key) if token else "none"
+    def _name(self, token: ProfileToken | SecretStr | None) -> str:
+        if token is None:
+            return "none"
+        return fingerprint(
+            token.get_secret_value() if isinstance(token, SecretStr) else token.value, self.key
+        )
 
     def _result(self, live: ProfileToken | None, decision: Decision, **done: Any) -> Rotation:
         expires = None if live is None else datetime.now(UTC) + timedelta(seconds=live.expires_in)
@@ -370,3 +402,7 @@ class Rotator:
             verified=done["verified"],
             needed=decision.step.value,
         )
+
+
+def _same(stored: SecretStr | None, token: ProfileToken) -> bool:
+    return stored is not None and stored.get_secret_value() == token.value

@@ -3,119 +3,154 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Unpack
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import Context, PokeReturnValue, conf
 
-from airflow_provider_adobe_audiences.adobe.target import check_outcome
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
-from airflow_provider_adobe_audiences.tasks.waiting import check_waiting, result_of
+from airflow_provider_adobe_audiences.tasks.sensor import AdobeSensor
+from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import SensorArguments
 
 
-class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
+class AdobeBulkProfileUpdateSensor(AdobeSensor):
     """Wait until Target has taken in the batches of a bulk profile update, and check their counts.
 
     Returns the same as
     :class:`~airflow_provider_adobe_audiences.operators.target.AdobeBulkProfileUpdateOperator`.
 
+    .. seealso:: Adobe's page "Bulk profile update API".
+
     :param batches: what that operator returned with ``wait_for_completion=False``, or one status URL, or a
         list of them (templated).
     :param store: where the profile token is.
-    :param max_failed_rows: how many rows may fail in all; ``None`` for any number.
-    :param max_not_found: how many profiles may be unknown; ``None`` for any number.
+    :param max_failed_rows: how many rows may fail in all; ``None`` for any number (templated).
+    :param max_not_found: how many profiles may be unknown; ``None`` for any number (templated).
+    :param show_values: let the result, and messages, carry ids of profiles that failed.
     :param deferrable: wait in the triggerer, without a worker slot.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
 
     ``poke_interval`` and ``timeout`` are Airflow's, in seconds.
     """
 
-    template_fields: Sequence[str] = ("adobe_conn_id", "batches")
-    ui_color = "#fde8e7"
+    template_fields: Sequence[str] = (
+        *AdobeSensor.template_fields,
+        "batches",
+        "max_failed_rows",
+        "max_not_found",
+    )
 
     def __init__(
         self,
         *,
-        batches: Mapping[str, Any] | str | Sequence[str],
+        batches: Mapping[str, Any] | str | Sequence[str] | Template,
         store: SecretStore | None = None,
-        max_failed_rows: int | None = 0,
-        max_not_found: int | None = None,
+        max_failed_rows: Count | Template | None = 0,
+        max_not_found: Count | Template | None = None,
+        show_values: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        adobe_conn_id: str = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
-        super().__init__(**kwargs)
-        from airflow_provider_adobe_audiences.operators.target import check_limits
-
-        check_limits(max_failed_rows, max_not_found)
-        check_waiting(self.poke_interval, timedelta(seconds=self.timeout))
-        if deferrable and store is not None:
-            store.reference()
-        self.batches = batches
+        super().__init__(deferrable=deferrable, adobe_conn_id=adobe_conn_id, **kwargs)
+        self.batches: Any = batches
         self.store = store
-        self.max_failed_rows = max_failed_rows
-        self.max_not_found = max_not_found
-        self.deferrable = deferrable
-        self.adobe_conn_id = adobe_conn_id
-        self._outcomes: dict[str, dict[str, Any]] = {}
+        self.max_failed_rows: Any = max_failed_rows
+        self.max_not_found: Any = max_not_found
+        self.show_values = show_values
+        self._ended: dict[str, Any] = {}
+        self._told = ""
+        self.check_constants()
+        if self.deferrable and store is not None:
+            store.reference()  # a store that the triggerer could not use is found out now
 
-    def execute(self, context: Context) -> Any:
-        if not self.deferrable:
-            return super().execute(context)
-        ended = self.poke(context)
-        if not ended.is_done:
-            from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
+    @cached_property
+    def hook(self) -> AdobeTargetHook:
+        """The hook of the connection, with the store of the profile token."""
+        from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
 
-            self.defer(
-                trigger=AdobeBulkProfileUpdateTrigger(
-                    adobe_conn_id=self.adobe_conn_id,
-                    batches=self._batches(),
-                    store=self.store.reference() if self.store is not None else None,
-                    poll_interval=self.poke_interval,
-                    deadline=time.time() + self.timeout,
-                ),
-                method_name="execute_complete",
-            )
-        return ended.xcom_value
+        return AdobeTargetHook(self.adobe_conn_id, self.store)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        with fail_without_retry():
-            batches = self._batches()
-            from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
-            from airflow_provider_adobe_audiences.operators.target import ended_batch
+        """Ask for every batch that has not ended.
 
-            hook = AdobeTargetHook(self.adobe_conn_id, self.store)
-            with hook.session() as session:
-                for batch in batches:
-                    if batch["status_url"] not in self._outcomes and (
-                        ended := ended_batch(hook, session, batch)
-                    ):
-                        self._outcomes[batch["status_url"]] = ended
-            if any(batch["status_url"] not in self._outcomes for batch in batches):
+        :param context: the task's.
+        :returns: whether all have ended, and then the result.
+        """
+        from airflow_provider_adobe_audiences.profiles.wait import BatchesWait
+        from airflow_provider_adobe_audiences.tasks.record import task_record
+
+        with fail_without_retry():
+            # A sensor that is rescheduled is another process each time.
+            memory = task_record(context, "adobe_target_bulk_wait")
+            known = {**((memory.load() if memory else None) or {}), **self._ended}
+            waiter = BatchesWait(self._batches(), known, show_values=self.show_values)
+            with self.hook.session() as session:
+                for url in waiter.pending():
+                    waiter.note(url, self.hook.get_profile_batch_status(session, url))
+            self._ended = waiter.ended
+            if waiter.progress() != self._told:
+                self._told = waiter.progress()
+                self.log.info("%s", self._told)
+            if waiter.pending():
+                if memory:
+                    memory.save(waiter.ended)
                 return PokeReturnValue(is_done=False)
-            return PokeReturnValue(
-                is_done=True,
-                xcom_value=self._checked_outcome([self._outcomes[batch["status_url"]] for batch in batches]),
-            )
+            if memory:
+                memory.clear()
+            return PokeReturnValue(is_done=True, xcom_value=self._checked_outcome(waiter.result()["batches"]))
+
+    def wait_deferred(self, context: Context) -> None:
+        """Go on in the triggerer.
+
+        :param context: the task's.
+        """
+        from airflow_provider_adobe_audiences.tasks.waiting import defer_until
+        from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
+
+        defer_until(
+            self,
+            context,
+            AdobeBulkProfileUpdateTrigger,
+            timeout=self.longest_wait,
+            poll_interval=self.poke_interval,
+            batches=self._batches(),
+            ended=self._ended,
+            store=self.store.reference() if self.store is not None else None,
+            show_values=self.show_values,
+        )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Judge what the trigger saw."""
+        """Judge what the trigger saw.
+
+        :param context: the task's.
+        :param event: the trigger's.
+        :returns: the sums, and each batch.
+        """
+        from airflow_provider_adobe_audiences.profiles.wait import WHAT
+        from airflow_provider_adobe_audiences.tasks.waiting import result_of
+
         with fail_without_retry():
-            ended = result_of(event, what="the bulk profile update", timeout=timedelta(seconds=self.timeout))
+            ended = result_of(event, what=WHAT, timeout=self.longest_wait, sensor=True)
             return self._checked_outcome(ended["batches"])
 
     def _checked_outcome(self, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        check_outcome(outcomes, self.max_failed_rows, self.max_not_found)
-        from airflow_provider_adobe_audiences.operators.target import result_of_batches
+        from airflow_provider_adobe_audiences.profiles.wait import check_outcome, summary
 
-        return result_of_batches(outcomes)
+        check_outcome(outcomes, self.max_failed_rows, self.max_not_found)
+        return summary(outcomes)
 
     def _batches(self) -> list[dict[str, Any]]:
+        from airflow_provider_adobe_audiences.adobe.target.profiles import batch_id_of
+
         given: Any = self.batches
         if isinstance(given, Mapping) and isinstance(given.get("batches"), Sequence):
             return [
@@ -125,14 +160,7 @@ class AdobeBulkProfileUpdateSensor(BaseSensorOperator):
         urls = [given] if isinstance(given, str) else given
         if not isinstance(urls, Sequence) or not all(isinstance(url, str) and url for url in urls):
             raise AdobeConfigurationError(
-                f"batches is {given!r}: give what AdobeBulkProfileUpdateOperator returned, or the status URL "
-                "of a batch"
+                f"argument 'batches' is of type {type(given).__name__}: should be what "
+                "AdobeBulkProfileUpdateOperator returned, or the status URL of a batch, or a list of them"
             )
-        return [
-            {
-                "batch_id": url.rpartition("batchId=")[2].partition("&")[0] or None,
-                "status_url": url,
-                "rows": None,
-            }
-            for url in urls
-        ]
+        return [{"batch_id": batch_id_of(url), "status_url": url, "rows": None} for url in urls]

@@ -66,7 +66,7 @@ def resolve(
     items: Iterable[Any] = [source] if isinstance(source, (str, PathLike, ObjectStoragePath)) else source
     if isinstance(items, (bytes, Mapping)) or not hasattr(items, "__iter__"):
         raise AdobeConfigurationError(
-            f"source is {type(source).__name__}: give a path, a glob, or a list of them"
+            f"argument 'source' is {type(source).__name__}: should be a path, a glob, or a list of them"
         )
     found: dict[tuple[str, str], tuple[ObjectStoragePath, bool]] = {}
     for item in items:

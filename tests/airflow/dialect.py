@@ -127,7 +127,9 @@ def right_value(kind: Any, name: str) -> Any:
     if name in VALUES:
         return VALUES[name]
     hint = hints(kind)[name]
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    choices = [
+        choice for part in (hint, *get_args(hint)) if get_origin(part) is Literal for choice in get_args(part)
+    ]
     rows = {"objectType": "TRAIT", "objectId": 1, "permissions": ["READ"]}
     for value in (*choices, "12", 1, True, [rows], ["12"], {"a": "b"}, {"a": ["b"]}, timedelta(1), 0.5):
         if accepts(kind, name, value):
@@ -249,9 +251,7 @@ def guesses_nothing(kind: Any) -> list[str]:
 
 def says_how(said: str) -> bool:
     """Whether a message tells how to write it: the choices, the kind of object, or how to keep a type."""
-    return any(
-        words in said for words in ("render_template_as_native_obj=True", "should be '", "instance of")
-    )
+    return bool(re.search(r"render_template_as_native_obj=True|should be ['\d]|instance of", said))
 
 
 def typed(kind: Any) -> list[str]:

@@ -211,7 +211,7 @@ def test_a_retry_goes_on_where_the_first_try_failed(
     adobe_connection(max_attempts=1)
     # The comparison after writing fails once: the first try ends there, with everything stored.
     emulator.target.issue()
-    emulator.faults.add(method="GET", path="authentication/token", nth=3, status=503)
+    emulator.faults.add(method="GET", path="authentication/token", nth=4, status=503)
     with dag:
         AdobeRotateProfileTokenOperator(
             task_id="rotate", store=STORE, force=True, retries=1, retry_delay=pendulum.duration(seconds=0)
@@ -404,7 +404,7 @@ def test_a_batch_that_target_has_forgotten_is_not_waited_for_again(
     emulator.target.settings["enableProfileApiAuthentication"] = False
 
     class Forgetful(AdobeBulkProfileUpdateOperator):
-        def _upload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        def _upload(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
             accepted = super()._upload(*args, **kwargs)
             emulator.target.batches.clear()
             return accepted
@@ -439,7 +439,7 @@ def test_a_retry_uploads_again_what_target_has_forgotten_since(
     emulator.target.settings["enableProfileApiAuthentication"] = False
 
     class DiesOnce(AdobeBulkProfileUpdateOperator):
-        def _upload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        def _upload(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
             accepted = super()._upload(*args, **kwargs)
             if len(emulator.journal.find("POST", "batchUpdate")) == 1:
                 emulator.target.batches.clear()
@@ -465,7 +465,12 @@ def test_failed_rows_can_be_accepted(dag: DAG, run_dag: Run, xcom: Run, emulator
     emulator.target.settings["enableProfileApiAuthentication"] = False
     with dag:
         AdobeBulkProfileUpdateOperator(
-            task_id="update", source=str(upload), key_column="id", poll_interval=0.1, max_failed_rows=1
+            task_id="update",
+            source=str(upload),
+            key_column="id",
+            poll_interval=0.1,
+            max_failed_rows=1,
+            show_values=True,
         )
     result = xcom(run_dag(dag), "update")
     assert (result["failed"], result["successful"]) == (1, 2)

@@ -25,7 +25,8 @@ from airflow_provider_adobe_audiences.errors import (
     SecretStoreError,
 )
 from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
-from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
+from airflow_provider_adobe_audiences.rotation.outcome import Rotation
+from airflow_provider_adobe_audiences.rotation.rotate import Rotator
 from airflow_provider_adobe_audiences.rotation.stores import (
     AirflowVariableStore,
     AwsSecretsManagerStore,
@@ -540,9 +541,11 @@ def test_rotations_at_once_with_compare_and_set(
 
     with futures.ThreadPoolExecutor(2) as threads:
         rotations = list(threads.map(rotate, range(2)))
-    assert all(rotation.rotated for rotation in rotations)
+    # The slower one may see the other's token before it creates one of its own; then it takes that.
+    assert all(rotation.rotated or rotation.adopted for rotation in rotations)
     assert VaultStore("adobe/profile-token").read() == emulator.target.token()
-    assert len(emulator.journal.find("POST", "authentication/token")) == 2
+    created = len(emulator.journal.find("POST", "authentication/token"))
+    assert created == sum(rotation.rotated for rotation in rotations) >= 1
 
 
 def test_a_rotation_into_a_vault_that_forbids_it_sends_nothing(

@@ -31,7 +31,8 @@ from airflow_provider_adobe_audiences.errors import (
     SecretStoreError,
 )
 from airflow_provider_adobe_audiences.rotation.decision import Intent, fingerprint, key_id
-from airflow_provider_adobe_audiences.rotation.rotate import Rotation, Rotator
+from airflow_provider_adobe_audiences.rotation.outcome import Rotation
+from airflow_provider_adobe_audiences.rotation.rotate import Rotator
 from airflow_provider_adobe_audiences.rotation.stores import SecretStore
 from scripts.local_airflow import connection_to
 
@@ -139,6 +140,7 @@ def rotate(session: AdobeSession) -> Rotate:
             "key": KEY,
             "mask": lambda token: None,
             "pauses": (0.0,) * 6,
+            "last_look": 0.0,
             "verify_timeout": 2.0,
         }
         return Rotator(store=store, **values | parameters).run()

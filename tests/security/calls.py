@@ -26,7 +26,8 @@ MODULES = (
     experience_platform.catalog,
     experience_platform.data_access,
     audience_manager,
-    target,
+    target.admin,
+    target.profiles,
     ims,
 )
 ORG = "0123456789ABCDEF01234567@AdobeOrg"

@@ -23,7 +23,9 @@ from airflow_provider_adobe_audiences.adobe.client.call import Response
 from airflow_provider_adobe_audiences.adobe.client.problems import read_problem
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, DesiredStateError
 from airflow_provider_adobe_audiences.groups import document, spec
-from airflow_provider_adobe_audiences.profiles.rows import Columns, Parts, table_of_file
+from airflow_provider_adobe_audiences.profiles.encode import Columns
+from airflow_provider_adobe_audiences.profiles.parts import Parts
+from airflow_provider_adobe_audiences.profiles.rows import table_of_file
 
 SOON = 10.0
 

@@ -30,7 +30,9 @@ from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
 from airflow_provider_adobe_audiences.groups import spec
 from airflow_provider_adobe_audiences.groups.document import parse
-from airflow_provider_adobe_audiences.profiles.rows import Columns, Parts, table_of_file, table_of_rows
+from airflow_provider_adobe_audiences.profiles.encode import Columns
+from airflow_provider_adobe_audiences.profiles.parts import Parts
+from airflow_provider_adobe_audiences.profiles.rows import table_of_file, table_of_rows
 from tests.security.calls import MAKERS, MODULES, Maker, settings
 from tests.security.fuzz import FUZZ, FUZZ_A_LITTLE
 

@@ -24,12 +24,9 @@ NOT_YET: Mapping[str, frozenset[str]] = {
         {
             f"{PACKAGE}.adobe.audience_manager",
             f"{PACKAGE}.adobe.experience_platform",
-            f"{PACKAGE}.adobe.target",
             f"{PACKAGE}.groups.plan",
             f"{PACKAGE}.operators.audience_manager",
             f"{PACKAGE}.operators.experience_platform",
-            f"{PACKAGE}.operators.target",
-            f"{PACKAGE}.profiles.rows",
         }
     ),
     "function": frozenset({f"{PACKAGE}.cli._parser", f"{PACKAGE}.groups.guards._evaluate"}),

@@ -21,6 +21,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeNotFoundError,
     AdobeValidationError,
 )
+from airflow_provider_adobe_audiences.profiles import wait
 
 STATUS = """<response><batchId>demo4-1</batchId><status>complete</status><batchSize>164</batchSize>
 <consumedCount>164</consumedCount>
@@ -204,38 +205,40 @@ BATCH = {"batch_id": "b", "status_url": URL, "rows": 10}
 
 
 def ended(**fields: Any) -> dict[str, Any]:
-    return target.outcome(
-        BATCH, target.ProfileBatchStatus(**({"batch_id": "b", "status": "complete"} | fields))
+    return wait.outcome(
+        BATCH,
+        target.ProfileBatchStatus(**({"batch_id": "b", "status": "complete"} | fields)),
+        show_values=True,
     )
 
 
 def test_complete_is_judged_by_its_counts() -> None:
     two_failed = ended(batch_size=10, successful=8, failed=2, not_found=0, failed_ids=("u1", "u2"))
-    target.check_outcome([two_failed], 2, None)
+    wait.check_outcome([two_failed], 2, None)
     with pytest.raises(AdobeJobFailedError, match=r"2 rows failed \(such as u1, u2\) in b; 1 are acceptable"):
-        target.check_outcome([two_failed], 1, None)
+        wait.check_outcome([two_failed], 1, None)
 
 
 def test_failures_are_counted_over_all_batches() -> None:
     one = ended(failed=1, not_found=3)
-    target.check_outcome([one, one], 2, 6)
+    wait.check_outcome([one, one], 2, 6)
     with pytest.raises(AdobeJobFailedError, match="2 rows failed"):
-        target.check_outcome([one, one], 1, None)
+        wait.check_outcome([one, one], 1, None)
     with pytest.raises(AdobeJobFailedError, match="6 profiles were not found"):
-        target.check_outcome([one, one], None, 5)
+        wait.check_outcome([one, one], None, 5)
 
 
 def test_a_count_that_is_missing_is_worked_out_or_not_accepted() -> None:
     assert ended(batch_size=10, successful=7, not_found=1)["failed"] == 2
     with pytest.raises(AdobeJobFailedError, match="does not say how many rows failed"):
-        target.check_outcome([ended()], 0, None)
-    target.check_outcome([ended()], None, None)
+        wait.check_outcome([ended()], 0, None)
+    wait.check_outcome([ended()], None, None)
 
 
 @pytest.mark.parametrize("word", ["stuck", "failed", "incomplete"])
 def test_anything_but_complete_is_a_failure(word: str) -> None:
     with pytest.raises(AdobeJobFailedError, match=f"ended as '{word}'"):
-        target.check_outcome([ended(status=word, failed=0)], None, None)
+        wait.check_outcome([ended(status=word, failed=0)], None, None)
 
 
 # ------------------------------------------------------------------------------------------------------------

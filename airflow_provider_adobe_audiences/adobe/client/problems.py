@@ -32,6 +32,8 @@ from airflow_provider_adobe_audiences.errors import (
 )
 from airflow_provider_adobe_audiences.text import one_line
 
+TOKEN_REFUSED = "Target refused the profile authentication token: rotate or adopt it, then run again."  # noqa: S105
+
 _REQUEST_ID_HEADERS = ("x-request-id", "x-debug-id", "x-adobe-request-id", "x-correlation-id")
 
 
@@ -227,10 +229,7 @@ def _classify(call: Call[Any], status: int, problem: Problem) -> tuple[type[Adob
     if call.service is Service.IMS and status in (400, 401, 403):
         return AdobeAuthenticationError, None
     if call.service is Service.TARGET_EDGE and status in (401, 403):
-        return (
-            AdobeAuthenticationError,
-            "Target refused the profile authentication token: rotate or adopt it, then run again.",
-        )
+        return AdobeAuthenticationError, TOKEN_REFUSED
     if 300 <= status < 400:
         return (
             AdobeResponseError,

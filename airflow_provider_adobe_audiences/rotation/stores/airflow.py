@@ -24,40 +24,42 @@ class AirflowVariableStore(SecretStore):
     refuses to be written, unless the logger ``supervisor`` has a higher level (``[logging]
     namespace_levels``).
 
-    :param key: of the Variable. Must contain ``token`` or another word by which Airflow masks values.
+    :param variable: its key. Must contain ``token`` or another word by which Airflow masks values.
+    :param key: when the value is a JSON object: the key of the token. Other keys are kept.
     :param description: written along with every value; without one, Airflow would delete the description that
         is there.
     """
 
     def __init__(
         self,
-        key: str,
+        variable: str,
         *,
+        key: str | None = None,
         description: str = "Profile authentication token of Adobe Target; rotated by a DAG, do not edit.",
     ) -> None:
-        if not any(word in key.lower() for word in _MASKED_NAMES):
+        if not any(word in variable.lower() for word in _MASKED_NAMES):
             raise AdobeConfigurationError(
-                f"the Variable {key!r} needs a name that contains 'token' or 'secret': only then does "
+                f"the Variable {variable!r} needs a name that contains 'token' or 'secret': only then does "
                 "Airflow mask its value in the UI"
             )
-        self.key, self.description = key, description
+        self.variable, self.key, self.description = variable, key, description
 
     def __str__(self) -> str:
-        return f"Airflow Variable {self.key!r}"
+        return f"Airflow Variable {self.variable!r}"
 
     def _read(self) -> str | None:
         from airflow.providers.common.compat.sdk import Variable
         from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
         no_value: dict[str, Any] = {"default" if AIRFLOW_V_3_0_PLUS else "default_var": None}
-        value = Variable.get(self.key, **no_value)
+        value = Variable.get(self.variable, **no_value)
         return None if value is None else str(value)
 
     def _write(self, secret: str) -> None:
         from airflow.providers.common.compat.sdk import Variable
 
         self._check_that_airflow_does_not_log_it()
-        Variable.set(self.key, secret, description=self.description)
+        Variable.set(self.variable, secret, description=self.description)
 
     def _check_that_airflow_does_not_log_it(self) -> None:
         """Raise when Airflow's supervisor would log what a task sets: at level DEBUG it does, and masks
@@ -81,14 +83,14 @@ class AirflowVariableStore(SecretStore):
         from airflow.providers.common.compat.sdk import Variable
 
         self._check_that_airflow_does_not_log_it()
-        if backend := _shadowing("get_variable", self.key):
+        if backend := _shadowing("get_variable", self.variable):
             raise SecretStoreError(
                 f"{self} is hidden by {backend}, which takes precedence: what is written to the Variable "
                 "would never be read",
-                hint=f"Remove {self.key!r} from there, or use the store that it is in.",
+                hint=f"Remove {self.variable!r} from there, or use the store that it is in.",
             )
         # Under another key: the value itself may be changed by somebody else at this very moment.
-        probe = f"{self.key}__write_test"
+        probe = f"{self.variable}__write_test"
         Variable.set(probe, "writable", description="Left by an interrupted test; may be deleted.")
         Variable.delete(probe)
 
@@ -98,12 +100,22 @@ class AirflowConnectionStore(SecretStore):
     read connections.
 
     :param conn_id: the connection, which must exist in Airflow's database.
+    :param key: when the password is a JSON object: the key of the token. Other keys are kept.
     :param api_conn_id: a connection of type ``http`` that leads to Airflow's API server: host, and login and
         password of a user who may edit connections (or no login, and a token as the password).
     :param timeout: of each request, in seconds.
     """
 
-    def __init__(self, conn_id: str, *, api_conn_id: str = "airflow_api", timeout: float = 30.0) -> None:
+    loggers = ("urllib3", "requests")
+
+    def __init__(
+        self,
+        conn_id: str,
+        *,
+        key: str | None = None,
+        api_conn_id: str = "airflow_api",
+        timeout: float = 30.0,
+    ) -> None:
         from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
         if not AIRFLOW_V_3_0_PLUS:
@@ -111,7 +123,7 @@ class AirflowConnectionStore(SecretStore):
                 "AirflowConnectionStore needs Airflow 3",
                 hint="On Airflow 2 use AirflowVariableStore, or an external secret store.",
             )
-        self.conn_id, self.api_conn_id, self.timeout = conn_id, api_conn_id, timeout
+        self.conn_id, self.key, self.api_conn_id, self.timeout = conn_id, key, api_conn_id, timeout
 
     def __str__(self) -> str:
         return f"password of Airflow Connection {self.conn_id!r}"
@@ -148,23 +160,23 @@ class AirflowConnectionStore(SecretStore):
                 "password": password,
             }
             url = f"{base}/api/v2/connections/{quote(self.conn_id, safe='')}"
-            answer = api.patch(
+            response = api.patch(
                 url,
                 params={"update_mask": "password"},
                 json=body,
                 timeout=self.timeout,
                 allow_redirects=False,
             )
-        if answer.status_code != 200:
+        if response.status_code != 200:
             hint = {
                 401: f"Check login and password of the connection {self.api_conn_id!r}.",
                 403: f"Allow the user of the connection {self.api_conn_id!r} to edit connections.",
                 404: f"Create the connection {self.conn_id!r} in Airflow: one that lives in a secrets "
                 "backend cannot be changed here.",
-            }.get(answer.status_code)
+            }.get(response.status_code)
             raise SecretStoreError(
-                f"{self}: Airflow's API answered {answer.status_code} to the change",
-                status=answer.status_code,
+                f"{self}: Airflow's API answered {response.status_code} to the change",
+                status=response.status_code,
                 hint=hint,
             )
 
@@ -187,16 +199,16 @@ class AirflowConnectionStore(SecretStore):
         token = server.password
         if server.login:
             credentials = {"username": server.login, "password": server.password}
-            answer = api.post(
+            response = api.post(
                 f"{base}/auth/token", json=credentials, timeout=self.timeout, allow_redirects=False
             )
-            if answer.status_code != 201:
+            if response.status_code != 201:
                 raise SecretStoreError(
-                    f"{self}: Airflow's API answered {answer.status_code} to the login",
-                    status=answer.status_code,
+                    f"{self}: Airflow's API answered {response.status_code} to the login",
+                    status=response.status_code,
                     hint=f"Check login and password of the connection {self.api_conn_id!r}.",
                 )
-            token = answer.json()["access_token"]
+            token = response.json()["access_token"]
         if not token:
             raise AdobeConfigurationError(
                 f"connection {self.api_conn_id!r} has neither a login nor a token as its password"

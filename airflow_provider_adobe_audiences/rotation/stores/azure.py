@@ -13,28 +13,35 @@ _INSTALL = "Install it with: pip install 'airflow-provider-adobe-audiences[azure
 
 
 class AzureKeyVaultStore(SecretStore):
-    """A secret of a key vault. Writing needs the access policies *Get* and *Set*, or the role *Key Vault
-    Secrets Officer*.
+    """A secret of a key vault.
+
+    Azure knows no compare-and-set: with ``key``, a change of another key between reading and writing, which
+    follow each other at once, is lost. Writing needs the access policies *Get* and *Set*, or the role *Key
+    Vault Secrets Officer*.
 
     :param vault_url: such as ``https://my-vault.vault.azure.net``.
     :param secret_name: letters, digits and hyphens; ``airflow-variables-<key>`` is what Airflow's secrets
         backend expects of a Variable.
+    :param key: when the value is a JSON object: the key of the token. Other keys are kept.
     """
 
     requires = {"azure.keyvault.secrets": _INSTALL, "azure.identity": _INSTALL}  # noqa: RUF012  ClassVar in the base
 
-    def __init__(self, vault_url: str, secret_name: str) -> None:
+    loggers = ("azure", "msal", "urllib3", "requests")
+
+    def __init__(self, vault_url: str, secret_name: str, *, key: str | None = None) -> None:
         if not vault_url.startswith("https://"):
             raise AdobeConfigurationError(f"vault_url is {vault_url!r}: must begin with https://")
         if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", secret_name):
             raise AdobeConfigurationError(
                 f"secret_name is {secret_name!r}: Azure takes 1 to 127 letters, digits and hyphens"
             )
-        self.vault_url, self.secret_name = vault_url, secret_name
+        self.vault_url, self.secret_name, self.key = vault_url, secret_name, key
         self._kept: Any = None
 
     def __str__(self) -> str:
-        return f"secret {self.secret_name!r} of {self.vault_url}"
+        key = f"key {self.key!r} of " if self.key is not None else ""
+        return f"{key}secret {self.secret_name!r} of {self.vault_url}"
 
     def _client(self) -> Any:
         if self._kept is None:

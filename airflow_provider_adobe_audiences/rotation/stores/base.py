@@ -3,25 +3,33 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, SecretStoreError
+from airflow_provider_adobe_audiences.text import one_line
 
 # Stands in a store that cannot hold an empty secret, until there is a token.
 PLACEHOLDER = "no-token-yet"
 
+# The syntax of a bearer token (RFC 6750, section 2.1).
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*").fullmatch
+# Shorter ones are rather passwords of people.
+_MIN_TOKEN_LENGTH = 16
 _MAX_REASON = 300
 
 
 class SecretStore(ABC):
     """Keeps one secret. Subclasses implement ``_read``, ``_write`` and ``_prove_writable``.
 
-    Constructing one does no I/O and needs no secret, so it may stand in a DAG file.
+    Constructing one does no I/O and needs no secret, so it may stand in a DAG file. What is in the store and
+    looks like something else than a token is never replaced.
 
     :raises AdobeConfigurationError: from the constructor, when a package that the store needs is not
         installed.
@@ -29,8 +37,16 @@ class SecretStore(ABC):
 
     #: Module that must be importable -> how to install it.
     requires: ClassVar[Mapping[str, str]] = {}
+    #: Loggers of the store's client that would tell at DEBUG what goes over the wire.
+    loggers: ClassVar[tuple[str, ...]] = ()
+    #: Which key of a JSON object holds the token; ``None`` when the whole value is the token.
+    key: str | None = None
+    # Whether what is there may be replaced; not known before it was read.
+    _replaceable: bool | None = None
+    _written = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Note the arguments, for :meth:`reference`."""
         for module, how in cls.requires.items():
             if not is_installed(module):
                 raise AdobeConfigurationError(
@@ -43,6 +59,10 @@ class SecretStore(ABC):
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
+    def quiet_loggers(self) -> tuple[str, ...]:
+        """Return the loggers that say nothing below INFO while the store is used."""
+        return self.loggers
+
     @abstractmethod
     def __str__(self) -> str:
         """Return what and where it is, without its secret."""
@@ -53,29 +73,41 @@ class SecretStore(ABC):
     def read(self) -> str | None:
         """Return the secret as it is now, ``None`` when there is none.
 
+        :returns: the secret.
         :raises SecretStoreError: when the store cannot tell.
         """
-        with self._failures("read"):
-            value = self._read()
-        return value if value and value != PLACEHOLDER else None
+        found = self._attempt("read", self._token)
+        if isinstance(found, BaseException):
+            raise found
+        return found if found and found != PLACEHOLDER else None
 
     def write(self, secret: str) -> None:
-        """Replace the secret.
+        """Replace the secret. Other keys of a JSON value are kept.
 
+        :param secret: the new token.
         :raises SecretStoreConflict: in a store with compare-and-set, when somebody else wrote since
             :meth:`read`.
-        :raises SecretStoreError: when it is not known to be written.
+        :raises SecretStoreError: when it is not known to be written, or what is there is no token.
         """
-        with self._failures("written", secret):
-            self._write(secret)
+        failure = self._attempt("written", functools.partial(self._replace, secret), secret)
+        # Whoever reports this error with the variables of its frames must not find the secret there.
+        del secret
+        if isinstance(failure, BaseException):
+            raise failure
 
     def prove_writable(self) -> None:
         """Prove that :meth:`write` will work, without changing what readers see.
 
         :raises SecretStoreError: when it will not.
         """
-        with self._failures("proven writable"):
+
+        def prove() -> None:
+            self._check_replaceable()
             self._prove_writable()
+
+        failure = self._attempt("proven writable", prove)
+        if isinstance(failure, BaseException):
+            raise failure
 
     def reference(self) -> tuple[str, list[Any], dict[str, Any]]:
         """Return class path and arguments, which :func:`store_of` makes the same store of elsewhere. Never a
@@ -85,33 +117,137 @@ class SecretStore(ABC):
         return f"{type(self).__module__}.{type(self).__qualname__}", list(args), dict(kwargs)
 
     @abstractmethod
-    def _read(self) -> str | None: ...
+    def _read(self) -> str | None:
+        """Return the whole value, ``None`` when there is none."""
 
     @abstractmethod
-    def _write(self, secret: str) -> None: ...
+    def _write(self, secret: str) -> None:
+        """Replace the whole value."""
 
     @abstractmethod
-    def _prove_writable(self) -> None: ...
+    def _prove_writable(self) -> None:
+        """Raise unless the value could be replaced."""
 
-    @contextmanager
-    def _failures(self, what: str, secret: str | None = None) -> Iterator[None]:
+    def _token(self) -> str | None:
+        value = self._read()
+        self._replaceable = self._written or not value or is_token(value)
+        return _token_in(value, self.key, str(self))
+
+    def _check_replaceable(self) -> None:
+        """Raise unless what is there may be replaced."""
+        if self.key is not None:
+            with_token(self._read(), PLACEHOLDER, self.key, str(self))
+            return
+        if self._replaceable is None:
+            self._token()
+        if not self._replaceable:
+            raise AdobeConfigurationError(
+                f"{self} holds something that does not look like a token; it is not replaced",
+                hint="Check the name of the store. If what it holds may go, delete it first.",
+            )
+
+    def _replace(self, secret: str) -> None:
+        """Replace the token. Here without compare-and-set: what others write to other keys at the very same
+        moment is lost.
+        """
+        if self.key is None:
+            self._check_replaceable()
+            self._write(secret)
+            self._replaceable = self._written = True
+        else:
+            self._write(with_token(self._read(), secret, self.key, str(self)))
+
+    def _attempt(self, what: str, action: Callable[[], Any], secret: str | None = None) -> Any:
+        """Return what ``action`` returns, or the failure to raise: without frames, which hold the secret."""
+        from airflow_provider_adobe_audiences.rotation.stores.quiet import quiet
+
         try:
-            yield
-        except AdobeError:
-            raise
+            with quiet(self.quiet_loggers()):
+                return action()
+        except AdobeError as error:
+            failure: BaseException = error
         except Exception as error:  # noqa: BLE001  whatever a vendor's client raises
             reason = f"{type(error).__name__}: {error}"
             if secret:
                 reason = reason.replace(secret, "***")
             # Not chained: a vendor's exception may carry the secret anywhere.
-            failure = SecretStoreError(f"{self} could not be {what} ({reason[:_MAX_REASON]})")
-        else:
-            return
-        raise failure
+            failure = SecretStoreError(f"{self} could not be {what} ({one_line(reason)[:_MAX_REASON]})")
+        except BaseException as stop:  # noqa: BLE001  raised again by the caller
+            failure = stop
+        failure.__context__ = failure.__cause__ = None
+        return failure.with_traceback(None)
+
+
+def is_token(value: str) -> bool:
+    """Return whether a value looks like a token that may be replaced.
+
+    :param value: what a store holds.
+    """
+    return value == PLACEHOLDER or (len(value) >= _MIN_TOKEN_LENGTH and bool(_BEARER_TOKEN(value)))
+
+
+def _token_in(value: str | None, key: str | None, store: str) -> str | None:
+    if not value or value == PLACEHOLDER:
+        return None
+    if key is None:
+        if value.lstrip().startswith("{"):
+            # Sent as a token, it would tell Adobe what else is in it.
+            raise AdobeConfigurationError(
+                f"{store} holds JSON, not a token",
+                hint="Pass key=…, the name under which the token is kept in it; other keys stay.",
+            )
+        return value
+    found = _json_object(value, key, store).get(key)
+    return found if isinstance(found, str) else None
+
+
+def with_token(value: str | None, secret: str, key: str, store: str) -> str:
+    """Return the JSON that a store shall hold: with the new token, and the other keys as they are.
+
+    :param value: what it holds now, ``None`` for nothing.
+    :param secret: the new token.
+    :param key: the key of the token.
+    :param store: its name, for messages.
+    :raises AdobeConfigurationError: when what the key has now looks like something else than a token.
+    """
+    content = _json_object(value, key, store) if value and value != PLACEHOLDER else {}
+    check_key(content.get(key), store)
+    return json.dumps({**content, key: secret}, ensure_ascii=False)
+
+
+def check_key(found: Any, store: str) -> None:
+    """Raise unless the value of a key may be replaced by a token.
+
+    :param found: the value, ``None`` for none.
+    :param store: its name, for messages.
+    :raises AdobeConfigurationError: when it looks like something else than a token.
+    """
+    if found and not (isinstance(found, str) and _BEARER_TOKEN(found)):
+        raise AdobeConfigurationError(
+            f"{store} holds something that does not look like a token; it is not replaced",
+            hint="Check key=… of the store. If that value may go, delete it first.",
+        )
+
+
+def _json_object(value: str, key: str, store: str) -> dict[str, Any]:
+    try:
+        content = json.loads(value)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise AdobeConfigurationError(
+            f"{store} holds no JSON object, so it has no key {key!r}",
+            hint="Leave key=… out when the whole value is the token; or make it a JSON object first.",
+        )
+    return content
 
 
 def store_of(reference: tuple[str, list[Any], dict[str, Any]] | list[Any]) -> SecretStore:
-    """Return the store that :meth:`SecretStore.reference` described."""
+    """Return the store that :meth:`SecretStore.reference` described.
+
+    :param reference: class path, positional and keyword arguments.
+    :raises AdobeConfigurationError: when the class is no store.
+    """
     class_path, args, kwargs = reference
     module, _, name = class_path.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
@@ -122,6 +258,10 @@ def store_of(reference: tuple[str, list[Any], dict[str, Any]] | list[Any]) -> Se
 
 
 def is_installed(module: str) -> bool:
+    """Return whether a module can be imported, without importing it.
+
+    :param module: its path.
+    """
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
@@ -19,6 +19,8 @@ class CallableStore(SecretStore):
     :param write: takes the secret and stores it; raises when it is not stored.
     :param prove_writable: raises when ``write`` will not work. Without it, what is there is written back,
         which in the moment when somebody else writes could undo that for as long as this rotation takes.
+    :param key: when the value is a JSON object: the key of the token. Other keys are kept.
+    :param loggers: loggers of the client that the functions use; they say nothing below INFO meanwhile.
     :param name: for messages.
     """
 
@@ -28,8 +30,12 @@ class CallableStore(SecretStore):
         write: Callable[[str], Any] | str | None = None,
         prove_writable: Callable[[], Any] | str | None = None,
         *,
+        key: str | None = None,
+        loggers: Sequence[str] = (),
         name: str = "the secret store",
     ) -> None:
+        self.key = key
+        self._loggers = tuple(loggers)
         self._functions = {"read": read, "write": write, "prove_writable": prove_writable}
         self._name = name
         for what, function in self._functions.items():
@@ -37,6 +43,10 @@ class CallableStore(SecretStore):
                 raise AdobeConfigurationError(
                     f"CallableStore: {what} is {function!r}: give a function or its import path"
                 )
+
+    def quiet_loggers(self) -> tuple[str, ...]:
+        """Return the loggers that were named for this store."""
+        return self._loggers
 
     def __str__(self) -> str:
         return self._name

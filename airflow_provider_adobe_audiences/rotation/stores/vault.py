@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_adobe_audiences.errors import SecretStoreConflict
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
+from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, check_key
 
 
 class VaultStore(SecretStore):
@@ -24,8 +24,11 @@ class VaultStore(SecretStore):
         )
     }
 
+    loggers = ("hvac", "urllib3", "requests")
+
     def __init__(self, path: str, *, key: str = "value", vault_conn_id: str = "vault_default") -> None:
-        self.path, self.key, self.vault_conn_id = path, key, vault_conn_id
+        self.path, self.vault_conn_id = path, vault_conn_id
+        self.key: str = key
         self._version: int | None = None
         self._secret: dict[str, Any] = {}
 
@@ -39,7 +42,18 @@ class VaultStore(SecretStore):
 
     def _read(self) -> str | None:
         self._load(self._hook())
-        return self._secret.get(self.key)
+        found = self._secret.get(self.key)
+        return found if isinstance(found, str) else None
+
+    def _token(self) -> str | None:
+        return self._read()
+
+    def _check_replaceable(self) -> None:
+        self._load(self._hook())
+        check_key(self._secret.get(self.key), str(self))
+
+    def _replace(self, secret: str) -> None:
+        self._write(secret)
 
     def _load(self, hook: Any) -> None:
         from hvac.exceptions import InvalidPath
@@ -49,10 +63,10 @@ class VaultStore(SecretStore):
         client = hook.vault_client.client
         where = {"path": self.path, "mount_point": hook.vault_client.mount_point}
         try:
-            answer = client.secrets.kv.v2.read_secret_version(**where, raise_on_deleted_version=False)
+            found = client.secrets.kv.v2.read_secret_version(**where, raise_on_deleted_version=False)
             self._secret, self._version = (
-                dict(answer["data"]["data"] or {}),
-                int(answer["data"]["metadata"]["version"]),
+                dict(found["data"]["data"] or {}),
+                int(found["data"]["metadata"]["version"]),
             )
         except InvalidPath:
             self._secret, self._version = {}, 0
@@ -61,6 +75,7 @@ class VaultStore(SecretStore):
         hook = self._hook()
         if self._version is None:
             self._load(hook)
+        check_key(self._secret.get(self.key), str(self))
         self._put(hook, self._secret | {self.key: secret})
 
     def _prove_writable(self) -> None:
@@ -80,14 +95,14 @@ class VaultStore(SecretStore):
         from hvac.exceptions import InvalidRequest
 
         try:
-            answer = hook.create_or_update_secret(self.path, content, cas=self._version)
+            response = hook.create_or_update_secret(self.path, content, cas=self._version)
         except InvalidRequest as error:
             if "check-and-set" not in str(error):
                 raise
             self._version = None
             conflict = SecretStoreConflict(f"{self} was changed by somebody else meanwhile")
         else:
-            body = answer.json() if hasattr(answer, "json") else answer
+            body = response.json() if hasattr(response, "json") else response
             self._secret, self._version = content, int(body["data"]["version"])
             return
         raise conflict

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of CSV files as people have them, for a bulk profile update."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+from urllib.parse import unquote
+
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.profiles.encode import Columns, RowRejected
+from airflow_provider_adobe_audiences.profiles.options import Escape
+from airflow_provider_adobe_audiences.profiles.recognise import text_stream
+
+_READY_MADE = "batch="
+_ESCAPED = re.compile(r'(\\\\|\\"|")')
+
+
+def csv_rows(
+    file: IO[bytes], columns: Columns, name: str, delimiter: str, escape: Escape | None
+) -> Iterator[Any]:
+    """Give the names of the attributes, then a tuple for each row, the key first, or why it cannot be sent.
+
+    :param file: at its first byte.
+    :param columns: which columns become what.
+    :param name: of the source, for messages.
+    :param delimiter: between cells.
+    :param escape: how a quote within quotes is written; ``None`` refuses a file that leaves it open.
+    :raises AdobeConfigurationError: when it is no CSV, or needs an option.
+    """
+    with text_stream(file, "csv", name) as text:
+        lines = (
+            _without_backslashes(text) if escape == "\\" else _told(text, name) if escape is None else text
+        )
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            available = next(reader, None)
+            if available is None:
+                return
+            if available[0].startswith(_READY_MADE):
+                yield from _ready_made(available, reader, columns, name)
+            else:
+                yield from _rows(available, reader, columns)
+        except UnicodeError:
+            raise AdobeConfigurationError(
+                f"{name} is not {text.encoding.upper().removesuffix('-SIG')} near its line "
+                f"{reader.line_num + 1}",
+                hint="Save the file as UTF-8.",
+            ) from None
+        except csv.Error as error:
+            raise AdobeConfigurationError(
+                f"{name} is not CSV at its line {reader.line_num}: {error}"
+            ) from None
+
+
+def _rows(available: list[str], reader: Iterable[list[str]], columns: Columns) -> Iterator[Any]:
+    pairs = columns.resolve(available, may_be_data=True)
+    yield tuple(attribute for _, attribute in pairs)
+    order = [available.index(columns.key_column), *(available.index(column) for column, _ in pairs)]
+    width = len(available)
+    for row in reader:
+        if not row:
+            continue  # an empty line is no row
+        if len(row) > width:
+            yield RowRejected(f"it has {len(row)} cells, but there are {width} column names", row)
+            continue
+        if len(row) < width:
+            row += [""] * (width - len(row))
+        yield tuple([row[index] for index in order])
+
+
+def _ready_made(
+    available: list[str], reader: Iterable[list[str]], columns: Columns, name: str
+) -> Iterator[Any]:
+    """Read a file that was made for Adobe's bulk update: its cells are percent-encoded."""
+    names = [unquote(cell) for cell in (available[0].removeprefix(_READY_MADE), *available[1:])]
+    if names[0] != columns.key:
+        raise AdobeConfigurationError(
+            f"{name} is made for the bulk update already (it begins with 'batch='), and its key is not "
+            f"{columns.key}",
+            hint="Set key to the word after 'batch=' (pcId or thirdPartyId).",
+        )
+    ready = Columns(columns.key, columns.key, columns.parameters, columns.show_values)
+    yield from _rows(names, ([unquote(cell) for cell in row] for row in reader), ready)
+
+
+def _told(lines: Iterable[str], name: str) -> Iterator[str]:
+    """Refuse a file in which a backslash before a quote may mean two things."""
+    for number, line in enumerate(lines, 1):
+        if '\\"' in line:
+            raise AdobeConfigurationError(
+                f"{name} has a backslash before a quote in its line {number}: by RFC 4180 the quote ends the "
+                "cell, but Spark writes quotes within a cell like this",
+                hint="Pass escape='\\\\' for a file that Spark wrote, or escape='\"' for one by RFC 4180.",
+            )
+        yield line
+
+
+def _without_backslashes(lines: Iterable[str]) -> Iterator[str]:
+    """Turn a quote after a backslash, within quotes, into two quotes."""
+    quoted = False
+    for line in lines:
+        if "\\" not in line:
+            quoted ^= line.count('"') % 2 == 1
+            yield line
+            continue
+        found = []
+        for piece in _ESCAPED.split(line):
+            if piece == '"':
+                quoted = not quoted
+            elif quoted and piece == '\\"':
+                found.append('""')
+                continue
+            elif quoted and piece == "\\\\":
+                found.append("\\")
+                continue
+            found.append(piece)
+        yield "".join(found)

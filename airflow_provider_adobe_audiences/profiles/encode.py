@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values and rows as the body of a bulk profile update writes them.
+
+Source: "Bulk profile update API".
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.profiles.options import Key
+
+MAX_BYTES_PER_PROFILE = 64 * 1024
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+# No number that anybody means has more.
+_MAX_DIGITS = 400
+_MAX_SHOWN = 60
+_ECID_LENGTH = 38
+# Letters by their category, and yet nothing to see: the fillers of Hangul, and the empty pattern of Braille.
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+class RowRejected(Exception):
+    """Why a row cannot be sent.
+
+    :param reason: in words; without a value of the row, unless values may be shown.
+    :param values: of the row, by column, as far as they are known; never part of the text.
+    """
+
+    def __init__(self, reason: str, values: Any = None) -> None:
+        super().__init__(reason)
+        self.values = values
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of the source become what.
+
+    :param key: ``thirdPartyId`` or ``pcId``.
+    :param key_column: the column of the source that holds it.
+    :param parameters: column of the source -> name of the profile attribute; ``None`` for all columns under
+        their own names.
+    :param show_values: messages may quote values of rows, which identify people.
+    """
+
+    key: Key
+    key_column: str
+    parameters: Mapping[str, str] | None = None
+    show_values: bool = False
+
+    def resolve(self, available: Sequence[str] | None, *, may_be_data: bool = False) -> list[tuple[str, str]]:
+        """Return the pairs (column of the source, attribute).
+
+        :param available: the columns that the source has; ``None`` when it cannot tell.
+        :param may_be_data: whether they may be a row of data, taken for the names of the columns.
+        :raises AdobeConfigurationError: naming the column and the rule that it breaks.
+        """
+        if available is not None:
+            self._check_available(available, may_be_data and not self.show_values)
+        if self.parameters is None:
+            pairs = [(name, name) for name in available or () if name != self.key_column]
+        else:
+            pairs = list(self.parameters.items())
+        check_names(self.key, [attribute for _, attribute in pairs])
+        return pairs
+
+    def _check_available(self, available: Sequence[str], hidden: bool) -> None:
+        missing = [name for name in (self.key_column, *(self.parameters or ())) if name not in available]
+        if missing:
+            has = f"{len(available)} others" if hidden else ", ".join(map(repr, available))
+            show = " show_values=True lets this message name them." if hidden else ""
+            raise AdobeConfigurationError(
+                f"the source has no column {', '.join(map(repr, missing))}; it has: {has}",
+                hint="Check key_column and parameters, and that the file begins with its column names."
+                + show,
+            )
+        if len(set(available)) < len(available):
+            double = sorted({name for name in available if available.count(name) > 1})
+            raise AdobeConfigurationError(
+                f"the source has columns of the same name: {', '.join(map(repr, double))}"
+            )
+
+
+def check_names(key: str, attributes: Sequence[str]) -> None:
+    """Check that the attributes can be sent under these names.
+
+    :param key: ``thirdPartyId`` or ``pcId``.
+    :param attributes: names of profile attributes.
+    :raises AdobeConfigurationError: naming the attribute and the rule that it breaks.
+    """
+    if not attributes:
+        raise AdobeConfigurationError("there is no profile attribute to set: the source has only the key")
+    for name in attributes:
+        if not name or name != name.strip():
+            raise AdobeConfigurationError(
+                f"the attribute name {name!r} is empty, or begins or ends with a blank"
+            )
+        if _begins_or_ends_unseen(name):
+            raise AdobeConfigurationError(
+                f"the attribute name {name!a} begins or ends with a character that cannot be seen"
+            )
+        if name.startswith("profile."):
+            raise AdobeConfigurationError(
+                f"the attribute name {name!r} must not begin with 'profile.'",
+                hint=f"Send {name.removeprefix('profile.')!r}; Target shows it as {name!r}.",
+            )
+        if name in ("pcId", "thirdPartyId"):
+            raise AdobeConfigurationError(
+                f"the attribute name {name!r} is a key of Target; the key of this upload is {key!r}"
+            )
+        if not _encodable(name):
+            raise AdobeConfigurationError(f"the attribute name {name!r} cannot be written in UTF-8")
+    if len(set(attributes)) < len(attributes):
+        double = sorted({name for name in attributes if list(attributes).count(name) > 1})
+        raise AdobeConfigurationError(f"attributes are named twice: {', '.join(double)}")
+
+
+def header_of(key: str, attributes: Sequence[str]) -> bytes:
+    """Return the first line of an upload.
+
+    :param key: ``thirdPartyId`` or ``pcId``.
+    :param attributes: names of profile attributes, in the order of the cells.
+    """
+    return ("batch=" + ",".join([key, *(quote(name, safe="") for name in attributes)])).encode()
+
+
+class LineEncoder:
+    """Encodes rows of one source.
+
+    :param columns: which of them become what.
+    :param attributes: names of profile attributes, in the order of the cells.
+    """
+
+    def __init__(self, columns: Columns, attributes: Sequence[str]) -> None:
+        self._columns = columns
+        self._attributes = tuple(attributes)
+        self._name_bytes = sum(len(name.encode()) for name in attributes)
+        self._check_key = _third_party_id if columns.key == "thirdPartyId" else _pc_id
+
+    def line(self, row: tuple[Any, ...]) -> tuple[bytes, bool]:
+        """Return a row as a line, and whether it sets anything.
+
+        :param row: the key, then a value for each attribute.
+        :raises RowRejected: when it cannot be sent.
+        """
+        cells = [
+            self._key(row[0]),
+            *[
+                value if type(value) is str else _text_in(name, value)
+                for name, value in zip(self._attributes, row[1:], strict=True)
+            ],
+        ]
+        # Most cells need no encoding, and finding that out is ten times cheaper than encoding.
+        try:
+            line = ",".join([cell if _PLAIN(cell) else quote(cell, safe="") for cell in cells])
+        except UnicodeEncodeError:
+            raise RowRejected("a value cannot be written in UTF-8") from None
+        # Encoding never shortens, so only a long line needs to be measured.
+        if len(line) + self._name_bytes > MAX_BYTES_PER_PROFILE:
+            exact = self._name_bytes + sum(len(cell.encode()) for cell in cells[1:])
+            if exact > MAX_BYTES_PER_PROFILE:
+                raise RowRejected(
+                    f"its attributes take {exact} bytes; Adobe keeps {MAX_BYTES_PER_PROFILE} per profile"
+                )
+        return line.encode("ascii"), any(cells[1:])
+
+    def _key(self, value: Any) -> str:
+        key = value if type(value) is str else _key_text(value)
+        if not key.strip():
+            raise RowRejected("the key is empty")
+        if key != key.strip():
+            raise RowRejected("the key begins or ends with a blank")
+        if not _PLAIN(key) and _begins_or_ends_unseen(key):
+            raise RowRejected("the key begins or ends with a character that cannot be seen")
+        if reason := self._check_key(key):
+            shown = ""
+            if self._columns.show_values:
+                shown = f" ({key if len(key) <= _MAX_SHOWN else f'{key[:_MAX_SHOWN]}…'!r})"
+            raise RowRejected(f"the {self._columns.key}{shown} {reason}")
+        return key
+
+
+def _key_text(value: Any) -> str:
+    if isinstance(value, bool):
+        raise RowRejected("the key is a boolean")
+    if _is_whole_fraction(value):
+        raise RowRejected(
+            "the key is a whole number that is held as a fraction, as 12345.0 for 12345: another id may be "
+            "meant; give integers or texts"
+        )
+    return text_of(value)
+
+
+def _is_whole_fraction(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite() and value.as_tuple().exponent != 0 and value == value.to_integral_value()
+    return isinstance(value, float) and value.is_integer()
+
+
+def _third_party_id(key: str) -> str | None:
+    return "contains '+' or '/', which Adobe does not allow" if "+" in key or "/" in key else None
+
+
+def _pc_id(key: str) -> str | None:
+    if len(key) == _ECID_LENGTH and key.isdigit():
+        return "is a Marketing Cloud (ECID) visitor id, which the bulk update does not take"
+    return None
+
+
+def _text_in(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    try:
+        return text_of(value)
+    except RowRejected as reason:
+        raise RowRejected(f"attribute {name!r}: {reason}") from None
+
+
+def text_of(value: Any) -> str:
+    """Return the text that a value is sent as: numbers in plain notation, times in ISO 8601.
+
+    :param value: of a cell.
+    :returns: its text; empty for *not given*.
+    :raises RowRejected: when it has no such text.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (float, Decimal)):
+        if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
+            raise RowRejected(f"{value} is no number that a profile can hold")
+        return _plain(value)
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    raise RowRejected(
+        f"a value of type {type(value).__name__} has no text; send a text, a number, a boolean or a time"
+    )
+
+
+def _plain(value: float | Decimal) -> str:
+    """Return a number without an exponent, and with the digits that it has."""
+    text = str(value) if isinstance(value, Decimal) else repr(float(value))
+    if "E" not in text.upper():
+        return text
+    number = Decimal(text)
+    if abs(number.adjusted()) > _MAX_DIGITS:
+        raise RowRejected(f"it is a number of more than {_MAX_DIGITS} digits")
+    return format(number, "f")
+
+
+def _begins_or_ends_unseen(text: str) -> bool:
+    return any(
+        unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp") or character in _FILLERS
+        for character in (text[0], text[-1])
+    )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of customers as an argument of a task: rendered like any other, but never shown."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.tasks.validation import _NATIVE as NATIVE
+from airflow_provider_adobe_audiences.tasks.validation import Hidden
+
+#: A list of mappings from column to value.
+Rows = Annotated[Sequence[Mapping[str, Any]], Hidden]
+
+
+class RenderedRows:
+    """Rows after Airflow has rendered them. As text, which is what Airflow keeps of a rendered field, it only
+    tells how many there are.
+
+    :param rows: mappings from column to value.
+    """
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __str__(self) -> str:
+        return f"{len(self._rows)} rows, which are not shown"
+
+    __repr__ = __str__
+
+
+def check_rows(rows: Any) -> None:
+    """Check that an argument holds rows, as far as that is possible without reading all of them.
+
+    :param rows: what the task was given, or what Airflow rendered it to.
+    :raises AdobeConfigurationError: when it is something else. Never with a value of it.
+    """
+    if rows is None:
+        return
+    wrong = type(rows).__name__
+    if isinstance(rows, Iterable) and not isinstance(rows, (str, bytes, Mapping)):
+        if not isinstance(rows, (Sequence, RenderedRows)) or all(
+            isinstance(row, Mapping) for row in itertools.islice(rows, 1)
+        ):
+            return
+        wrong = f"a {wrong} that does not begin with a mapping"
+    raise AdobeConfigurationError(
+        f"argument 'rows' is {wrong}: should be a list of mappings from column to value{NATIVE}"
+    )
+
+
+class RowsField:
+    """A template field of an operator for :data:`Rows`: what the operator is made with stays as it is, what
+    Airflow renders it to becomes :class:`RenderedRows`.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else vars(instance).get(self._name)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        rendered = self._name in vars(instance) and isinstance(value, (list, tuple))
+        vars(instance)[self._name] = RenderedRows(value) if rendered else value
