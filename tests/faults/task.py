@@ -54,6 +54,7 @@ class Order:
     method_arguments: dict[str, Any] = field(default_factory=dict)
     largest_file: int | None = None
     loses_outcome: bool = False
+    logical_date: str | None = None
 
 
 class Xcom:
@@ -178,10 +179,10 @@ def _task(report: Connection, order: Order) -> dict[str, Any]:
         from airflow.exceptions import AirflowSensorTimeout
         from airflow.models.baseoperator import ExecutorSafeguard
 
-    from tests.faults.rows import ROWS
+    from tests.faults.rows import find
 
     with DAG(order.dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
-        task = ROWS[order.row].build(order.facts)
+        task = find(order.row).build(order.facts)
     xcom = Xcom(order.folder)
     events: list[str] = []
     context = _context(order, task, xcom) | {"outlet_events": _OutletEvents(events)}
@@ -239,7 +240,10 @@ def _context(order: Order, task: Any, xcom: Xcom) -> Any:
         dag_id=order.dag_id,
         run_id=order.run_id,
         start_date=datetime.fromisoformat(order.started),
-        logical_date=None,
+        run_after=datetime.fromisoformat(order.started),
+        queued_at=datetime.fromisoformat(order.started),
+        run_type="backfill" if order.run_id.startswith("backfill__") else "manual",
+        logical_date=order.logical_date and datetime.fromisoformat(order.logical_date),
         conf={},
     )
     ti = SimpleNamespace(
