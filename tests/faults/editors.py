@@ -123,14 +123,14 @@ def _put(world: World, group_id: int, **fields: Any) -> None:
         client.put(f"{GROUPS}{group_id}", json=body).raise_for_status()
 
 
-def look_at(group_ids: Iterable[int]) -> Callable[[Any], bool]:
-    """Whether a request shows all groups, or one of these."""
-    places = {GROUPS, GROUPS.rstrip("/")}
-    ids = {str(group_id) for group_id in group_ids}
-    return lambda entry: (
-        entry.path in places
-        or (entry.path.startswith(GROUPS) and entry.path.removeprefix(GROUPS).partition("/")[0] in ids)
+def look_at(group_ids: Iterable[int], *, permissions: bool = False) -> Callable[[Any], bool]:
+    """Whether a request shows the names of all groups or of one of these, or the permissions of one."""
+    ids = list(group_ids)
+    end = "/permissions" if permissions else ""
+    places = {f"{GROUPS}{group_id}{end}" for group_id in ids} | (
+        set() if permissions else {GROUPS, GROUPS[:-1]}
     )
+    return lambda entry: entry.path in places
 
 
 def look_with(text: str) -> Callable[[Any], bool]:
@@ -258,14 +258,15 @@ def declared(note: Edited, run: Run) -> None:
     for name, permissions in wanted.items():
         found = groups.get(name, [])
         wrong = ""
-        if len(found) != 1:
+        granted = len(found) == 1
+        if not granted:
             wrong = f"{len(found)} groups are called {name}"
         elif permissions is not None and found[0]["permissions"] != permissions:
             wrong = f"{name} has {found[0]['permissions']}"
         ids = {group["groupId"] for group in found} | (
             {run.facts["ids"]["research"]} if name == "R&D" else set()
         )
-        assert not wrong or note.after_the_last_look(look_at(ids)), wrong
+        assert not wrong or note.after_the_last_look(look_at(ids, permissions=granted)), wrong
     assert groups["Admins"] == [run.facts["before"][str(run.facts["ids"]["admins"])]] or note.facts.get(
         "admins"
     ), "Admins has changed"
@@ -398,6 +399,15 @@ def create_audience(world: World, facts: Facts) -> None:
         )
 
 
+def rename_audience(world: World, facts: Facts) -> None:
+    for audience in world.emulator.platform.audiences.snapshot():
+        with adobe(world) as client:
+            client.patch(
+                f"/data/core/ups/audiences/{audience['id']}",
+                json=[{"op": "add", "path": "/name", "value": "By hand"}],
+            ).raise_for_status()
+
+
 def one_buyers(note: Edited, run: Run) -> None:
     (audience,) = audiences(note.world)
     assert audience["audienceId"] == "buyers"
@@ -475,7 +485,7 @@ EDITS: dict[str, list[Edit]] = {
     "AdobeCreateAudienceMetadataOperator (update)": [
         Edit(
             "renames the audience",
-            lambda world, facts: world.emulator.platform.audiences.snapshot() and rename_audience(world),
+            rename_audience,
             one_buyers,
         )
     ],
@@ -497,15 +507,6 @@ EDITS: dict[str, list[Edit]] = {
         )
     },
 }
-
-
-def rename_audience(world: World) -> None:
-    for audience in world.emulator.platform.audiences.snapshot():
-        with adobe(world) as client:
-            client.patch(
-                f"/data/core/ups/audiences/{audience['id']}",
-                json=[{"op": "add", "path": "/name", "value": "By hand"}],
-            ).raise_for_status()
 
 
 #: Rows that no other editor can disturb, or whose task that is not.

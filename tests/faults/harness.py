@@ -52,6 +52,7 @@ class World:
     :ivar connection: changes of the connection's extra, for whoever starts from now on.
     :ivar environment: more environment variables, likewise.
     :ivar fault: what goes wrong here, by name.
+    :ivar runs_after: the ``run_after`` of each Dag run.
     """
 
     def __init__(self, emulator: RunningEmulator, processes: Any) -> None:
@@ -62,6 +63,7 @@ class World:
         self.environment: dict[str, str] = {}
         self.largest_file: int | None = None
         self.fault = ""
+        self.runs_after: dict[str, str] = {}
         self._clock = self.folder / "clock"
         self.jump(0)
         emulator.reset()
@@ -155,6 +157,8 @@ class Run:
         self.history: list[Ended] = []
         self.xcom: dict[str, Any] = {}
         self.started = datetime.now(UTC).isoformat()
+        # Airflow sets the start anew when a run is cleared, and this never.
+        self.run_after = world.runs_after.setdefault(f"{run_id}{again}", self.started)
         self.connection = connection or {}
         self.logical_date = logical_date
         name = f"{row.name}.{run_id}.{map_index}{again}".replace("/", "-")
@@ -209,6 +213,7 @@ class Run:
         """What a person does with a failed, or a finished, task: it may have as many tries again."""
         self.max_tries = self.try_number + self.max_tries
         self.try_number += 1
+        self.started = datetime.now(UTC).isoformat()
         self.state = "queued"
 
     def one_try(self, on_hold: OnHold | None = None) -> str:
@@ -261,6 +266,7 @@ class Run:
             dag_id="faults",
             run_id=self.run_id,
             started=self.started,
+            run_after=self.run_after,
             try_number=self.try_number,
             max_tries=self.max_tries,
             map_index=self.map_index,

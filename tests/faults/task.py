@@ -44,6 +44,7 @@ class Order:
     dag_id: str
     run_id: str
     started: str
+    run_after: str
     try_number: int
     max_tries: int
     map_index: int
@@ -240,8 +241,8 @@ def _context(order: Order, task: Any, xcom: Xcom) -> Any:
         dag_id=order.dag_id,
         run_id=order.run_id,
         start_date=datetime.fromisoformat(order.started),
-        run_after=datetime.fromisoformat(order.started),
-        queued_at=datetime.fromisoformat(order.started),
+        run_after=datetime.fromisoformat(order.run_after),
+        queued_at=datetime.fromisoformat(order.run_after),
         run_type="backfill" if order.run_id.startswith("backfill__") else "manual",
         logical_date=order.logical_date and datetime.fromisoformat(order.logical_date),
         conf={},

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import tests.faults.deployments
 import tests.faults.editors
 import tests.faults.sources  # noqa: F401
 from tests.faults.acts import ACTS
