@@ -16,9 +16,10 @@ from typing import Any
 
 from tests.faults.faults import SEED, Case, Fault, Play, first_request
 from tests.faults.harness import OnHold, Request, Run
-from tests.faults.people import ends_right, free_of_secrets, or_says_so_in_the_next_run
+from tests.faults.people import RIGHT_AGAIN, ends_right, free_of_secrets, or_says_so_in_the_next_run
 
 HOUR = 3600.0
+AGAIN = ".again"
 PHASES = ("before", "after")
 #: So many more runs does a backfill start while a run is under way.
 BACKFILLED = 2
@@ -174,20 +175,27 @@ def marked_failed(case: Case) -> None:
     ends_right(case, run)
 
 
+def run_again(case: Case, run: Run) -> Run:
+    """A run of the same id is not the one that began the work: it may want to be told what to do. What the
+    deleted run has brought about stays, but does not count as this run's.
+    """
+    return ends_right(case, run, follow_advice=True, right=RIGHT_AGAIN.get(case.row.name))
+
+
 def deleted_and_triggered_again(case: Case) -> None:
     """The run's process has ended when the run of the same id begins."""
     told_to_end(case, case.run(), goes_on=bool(case.detail & 2))
-    ends_right(case, case.run(again=".again"), follow_advice=True)
+    run_again(case, case.run(again=AGAIN))
 
 
 def deleted_and_triggered_again_at_once(case: Case) -> None:
     """The process of the deleted run is told to end while the run of the same id is at work."""
-    _two_processes(case, told=True, goes_on=bool(case.detail & 2), again=".again")
+    _two_processes(case, told=True, goes_on=bool(case.detail & 2), again=AGAIN)
 
 
 def deleted_after_it_succeeded(case: Case) -> None:
     ends_right(case, case.run())
-    ends_right(case, case.run(again=".again"), follow_advice=True)
+    run_again(case, case.run(again=AGAIN))
 
 
 def zombie(*, told: bool, goes_on: bool) -> Play:
@@ -245,8 +253,7 @@ def _two_processes(case: Case, *, told: bool, goes_on: bool, cleared: bool = Fal
     late = goes_on or not told
 
     def ends() -> Run:
-        # A run of the same id is not the one that began the work: it may want to be told what to do.
-        return ends_right(case, second, follow_advice=bool(again))
+        return run_again(case, second) if again else ends_right(case, second)
 
     or_says_so_in_the_next_run(case, ends) if late else ends()
 

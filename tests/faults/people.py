@@ -5,19 +5,18 @@ what to do, and doing that leads to right data.
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.faults.faults import Case, clear
 from tests.faults.harness import Run, World
 from tests.faults.rows import Row, find
 from tests.faults.rows_audience_manager import NAMES_ARE_NOT_UNIQUE, live
-from tests.faults.rows_experience_platform import one_audience
+from tests.faults.rows_experience_platform import DATASET, batches, one_audience
 from tests.faults.rows_target import store_has_the_live_token
-
-if TYPE_CHECKING:
-    from collections import Counter
 
 Right = Callable[[World, list[Run]], None]
 
@@ -27,6 +26,34 @@ RIGHT: dict[str, Right] = {
     "AdobeCreateAudienceMetadataOperator": one_audience,
     "AdobeCreateAudienceMetadataOperator (Adobe makes the id)": one_audience,
     "AdobeRotateProfileTokenOperator": store_has_the_live_token,
+}
+
+
+def its_own_rows(world: World, runs: list[Run]) -> None:
+    """Each run has a batch of its own with its rows, whatever else there is."""
+    for run in runs:
+        found = Counter(
+            json.dumps(row)
+            for batch, row in world.emulator.platform.rows(DATASET)
+            if batch == run.result["batch_id"]
+        )
+        wanted = Counter(line for file in run.facts["source"] for line in Path(file).read_text().splitlines())
+        assert found == wanted, (
+            f"{(found - wanted).total()} rows too many, {(wanted - found).total()} missing"
+        )
+
+
+def its_own_batch(world: World, runs: list[Run]) -> None:
+    held = {batch["id"]: batch["status"] for batch in batches(world)}
+    assert {held[run.result] for run in runs} == {"loading"}, held
+
+
+#: The same where a deleted run has left something of its own.
+RIGHT_AGAIN: dict[str, Right] = {
+    "AdobeIngestBatchOperator": its_own_rows,
+    "AdobeIngestBatchOperator (deferrable)": its_own_rows,
+    "AdobeIngestBatchOperator (in parts)": its_own_rows,
+    "AdobeCreateBatchOperator": its_own_batch,
 }
 #: So often a person does what an error says before giving up.
 FOLLOWED = 3
@@ -152,8 +179,6 @@ FOLLOWING: list[tuple[str, Callable[[Case, Run], Run]]] = [
 
 def duplicates(world: World) -> Counter[str]:
     """Return the names that more than one group has."""
-    from collections import Counter
-
     count = Counter(group["name"] for group in live(world).values())
     return Counter({name: number for name, number in count.items() if number > 1})
 
