@@ -5,6 +5,7 @@ retries as Airflow does.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 #: Every try here has to end well within this many seconds; one that does not is a failed case.
 MAX_PHASE = 60.0
 _LOOK = 0.005
+_COPIES = itertools.count(1)
 
 OnHold = Callable[["Run", dict[str, Any]], None]
 
@@ -50,6 +52,7 @@ class World:
     :ivar connection: changes of the connection's extra, for whoever starts from now on.
     :ivar environment: more environment variables, likewise.
     :ivar fault: what goes wrong here, by name.
+    :ivar runs_after: the ``run_after`` of each Dag run.
     """
 
     def __init__(self, emulator: RunningEmulator, processes: Any) -> None:
@@ -60,6 +63,7 @@ class World:
         self.environment: dict[str, str] = {}
         self.largest_file: int | None = None
         self.fault = ""
+        self.runs_after: dict[str, str] = {}
         self._clock = self.folder / "clock"
         self.jump(0)
         emulator.reset()
@@ -69,9 +73,14 @@ class World:
         with self._clock.open("r+b" if self._clock.exists() else "w+b") as file:
             file.write(struct.pack("d", seconds))
 
-    def task_environment(self) -> dict[str, str]:
+    def task_environment(self, **connection: Any) -> dict[str, str]:
+        """Return what a process of a task finds in its environment.
+
+        :param connection: changes of the connection's extra for this process alone.
+        """
+        extra = self.connection | connection
         return {
-            "AIRFLOW_CONN_ADOBE_DEFAULT": json.dumps(connection_to(self.emulator.url, **self.connection)),
+            "AIRFLOW_CONN_ADOBE_DEFAULT": json.dumps(connection_to(self.emulator.url, **extra)),
             **self.environment,
         }
 
@@ -116,6 +125,10 @@ class Run:
     :param row: which operator.
     :param facts: what :attr:`Row.prepare` returned.
     :param copy: the same task instance as another :class:`Run`, but with processes of its own.
+    :param again: names a task instance that Airflow does not know any more, or never knew: of a deleted run
+        with the same run id, or of another deployment. It shares the names only.
+    :param connection: changes of the connection's extra for this run alone.
+    :param logical_date: of the Dag run, if it has one.
     :ivar history: how each process ended.
     :ivar state: Airflow's state.
     :ivar loses_outcome_of: the next process of this phase is killed when it has done its work, before it
@@ -132,6 +145,9 @@ class Run:
         map_index: int = -1,
         retries: int = 3,
         copy: bool = False,
+        again: str = "",
+        connection: dict[str, Any] | None = None,
+        logical_date: str | None = None,
     ) -> None:
         self.world, self.row, self.facts = world, row, facts
         self.run_id, self.map_index = run_id, map_index
@@ -141,13 +157,18 @@ class Run:
         self.history: list[Ended] = []
         self.xcom: dict[str, Any] = {}
         self.started = datetime.now(UTC).isoformat()
-        name = f"{run_id}.{map_index}"
-        self._folder = world.folder / (f"{name}.copy" if copy else name)
+        # Airflow sets the start anew when a run is cleared, and this never.
+        self.run_after = world.runs_after.setdefault(f"{run_id}{again}", self.started)
+        self.connection = connection or {}
+        self.logical_date = logical_date
+        name = f"{row.name}.{run_id}.{map_index}{again}".replace("/", "-")
+        self._folder = world.folder / (f"{name}.copy-{next(_COPIES)}" if copy else name)
         self._folder.mkdir()
         (self._folder / "task_state").symlink_to(world.folder / f"{name}.task_state")
         (self._folder / "clock").symlink_to(world.folder / "clock")
         self.loses_outcome_of: Phase | None = None
         self._process: Any = None
+        self._report: Connection | None = None
         self._phase: Phase = "execute"
         self._deferred: dict[str, Any] = {}
 
@@ -175,6 +196,11 @@ class Run:
         """SIGTERM, as Airflow sends when a person has ended the task."""
         os.kill(self._process.pid, signal.SIGTERM)
 
+    def wait_until_told(self) -> None:
+        """Wait until ``on_kill`` has returned in a process that got SIGTERM, or the process is gone."""
+        assert self._report is not None
+        assert self._report.poll(10), "on_kill has not returned"
+
     # -- going on
 
     def to_the_end(self, on_hold: OnHold | None = None) -> str:
@@ -187,6 +213,7 @@ class Run:
         """What a person does with a failed, or a finished, task: it may have as many tries again."""
         self.max_tries = self.try_number + self.max_tries
         self.try_number += 1
+        self.started = datetime.now(UTC).isoformat()
         self.state = "queued"
 
     def one_try(self, on_hold: OnHold | None = None) -> str:
@@ -239,11 +266,13 @@ class Run:
             dag_id="faults",
             run_id=self.run_id,
             started=self.started,
+            run_after=self.run_after,
             try_number=self.try_number,
             max_tries=self.max_tries,
             map_index=self.map_index,
             folder=self._folder,
-            environment=self.world.task_environment(),
+            environment=self.world.task_environment(**self.connection),
+            logical_date=self.logical_date,
             trigger=tuple(self._deferred["trigger"]) if self._phase == "trigger" else None,
             method=self._deferred.get("method"),
             method_arguments=self._deferred.get("method_arguments", {}),
@@ -251,6 +280,7 @@ class Run:
             loses_outcome=loses_outcome,
         )
         self._process = process = self.world.processes.Process(target=main, args=(theirs, order), daemon=True)
+        self._report = ours
         process.start()
         theirs.close()
         try:

@@ -58,14 +58,21 @@ class Row:
 
 
 ROWS: dict[str, Row] = {}
+#: Rows for the acts of people only: what wires do to them, they do to a row of :data:`ROWS` in the same way.
+ROWS_OF_PEOPLE: dict[str, Row] = {}
 
 
-def row(**fields: Any) -> None:
+def row(*, for_people_only: bool = False, **fields: Any) -> None:
     """Add a row."""
     new = Row(**fields)
-    if new.name in ROWS:
+    if new.name in ROWS | ROWS_OF_PEOPLE:
         raise ValueError(f"two rows are called {new.name}")
-    ROWS[new.name] = new
+    (ROWS_OF_PEOPLE if for_people_only else ROWS)[new.name] = new
+
+
+def find(name: str) -> Row:
+    """Return a row, whoever it is for."""
+    return ROWS.get(name) or ROWS_OF_PEOPLE[name]
 
 
 def _load() -> None:

@@ -228,6 +228,11 @@ DESIRED = {
 OPTIONS: dict[str, Any] = {"prune": True, "managed_groups": "EMEA.*", "max_delete_ratio": 0.7}
 
 
+def options(facts: Facts) -> dict[str, Any]:
+    """Return the guards, and what a person has allowed since."""
+    return OPTIONS | facts.get("options", {})
+
+
 def synced(world: World, runs: list[Run]) -> None:
     facts = runs[0].facts
     new = untouched(world, facts, "research", "old", "older")
@@ -257,7 +262,7 @@ row(
     invariant=EQUAL,
     prepare=some_groups,
     build=lambda facts: AdobeSyncGroupsOperator(
-        task_id="sync", desired=DESIRED, mode="apply", concurrency=1, **OPTIONS
+        task_id="sync", desired=DESIRED, mode="apply", concurrency=1, **options(facts)
     ),
     check=synced,
     not_with=late_creates,
@@ -291,7 +296,9 @@ row(
     name="AdobePlanGroupsOperator",
     invariant="reads: the plan is complete, nothing is written",
     prepare=some_groups,
-    build=lambda facts: AdobePlanGroupsOperator(task_id="plan", desired=DESIRED, concurrency=1, **OPTIONS),
+    build=lambda facts: AdobePlanGroupsOperator(
+        task_id="plan", desired=DESIRED, concurrency=1, **options(facts)
+    ),
     check=planned,
 )
 

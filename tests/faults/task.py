@@ -44,6 +44,7 @@ class Order:
     dag_id: str
     run_id: str
     started: str
+    run_after: str
     try_number: int
     max_tries: int
     map_index: int
@@ -54,6 +55,7 @@ class Order:
     method_arguments: dict[str, Any] = field(default_factory=dict)
     largest_file: int | None = None
     loses_outcome: bool = False
+    logical_date: str | None = None
 
 
 class Xcom:
@@ -178,10 +180,10 @@ def _task(report: Connection, order: Order) -> dict[str, Any]:
         from airflow.exceptions import AirflowSensorTimeout
         from airflow.models.baseoperator import ExecutorSafeguard
 
-    from tests.faults.rows import ROWS
+    from tests.faults.rows import find
 
     with DAG(order.dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
-        task = ROWS[order.row].build(order.facts)
+        task = find(order.row).build(order.facts)
     xcom = Xcom(order.folder)
     events: list[str] = []
     context = _context(order, task, xcom) | {"outlet_events": _OutletEvents(events)}
@@ -239,7 +241,10 @@ def _context(order: Order, task: Any, xcom: Xcom) -> Any:
         dag_id=order.dag_id,
         run_id=order.run_id,
         start_date=datetime.fromisoformat(order.started),
-        logical_date=None,
+        run_after=datetime.fromisoformat(order.run_after),
+        queued_at=datetime.fromisoformat(order.run_after),
+        run_type="backfill" if order.run_id.startswith("backfill__") else "manual",
+        logical_date=order.logical_date and datetime.fromisoformat(order.logical_date),
         conf={},
     )
     ti = SimpleNamespace(
