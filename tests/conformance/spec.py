@@ -160,6 +160,13 @@ AMENDMENTS = (
         "page on error diagnostics",
     ),
     Amendment(
+        "A.1",
+        "catalog",
+        "/components/schemas/dataSetResponse/properties/classification",
+        {"type": "object"},
+        "the description of v2 PATCH has it, and clients read it",
+    ),
+    Amendment(
         "D.4",
         "data-access",
         "/components/schemas/row",

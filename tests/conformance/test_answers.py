@@ -164,6 +164,11 @@ def use_catalog(adobe: httpx.Client) -> None:
     adobe.patch(f"{CATALOG}/dataSets/{dataset}", json={"name": "People", "description": "e"})
     adobe.get(f"{CATALOG}/dataSets/{dataset}")
     adobe.post(f"{CATALOG}/dataSets", json={"name": 1})
+    adobe.put(f"{CATALOG}/dataSets/{dataset}", json={"name": "Persons"})
+    extensions = {"adobe_lakeHouse": {"rowExpiration": {"ttlValue": "P3M"}}}
+    adobe.patch(f"{CATALOG}/v2/dataSets/{dataset}", json={"extensions": extensions})
+    other = adobe.post(f"{CATALOG}/dataSets", json={"name": "Other"}).json()[0].rpartition("/")[2]
+    adobe.delete(f"{CATALOG}/dataSets/{other}")
     adobe.patch(f"{CATALOG}/batches/{number}", json={"tags": {"seen": ["yes"]}})
     adobe.patch(f"{CATALOG}/batches/nothing", json={"tags": {}})
     adobe.get(f"{CATALOG}/batches/{number}")
@@ -275,6 +280,7 @@ def test_every_operation_was_tried(journals: dict[str, list[Entry]], specificati
         ),
         *("completeBatch", "listBatches", "retrieveBatch", "retrieveDataset"),
         *("listLastBatches", "listDatasets", "createDataset", "patchDataset", "patchBatch", "deleteBatch"),
+        *("putDataset", "deleteDataset", "patchDataSetV2"),
         "retrieveDatasetPreview",
         *(
             "listDatasetFiles",

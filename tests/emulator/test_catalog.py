@@ -193,3 +193,19 @@ def test_datasets(emulator: RunningEmulator, adobe: httpx.Client, ingest: Any) -
     dev = {"x-sandbox-name": "dev"}
     assert adobe.get(url, headers=dev).json() == {}
     assert adobe.get(f"{url}/{number}", headers=dev).status_code == 404
+
+
+def test_a_dataset_is_replaced_kept_for_a_while_and_deleted(adobe: httpx.Client, create_batch: Any) -> None:
+    url = "/data/foundation/catalog/dataSets"
+    number = adobe.post(url, json={"name": "a", "description": "d"}).json()[0].rpartition("/")[2]
+    batch = create_batch(datasetId=number)
+    assert adobe.put(f"{url}/{number}", json={"name": "b"}).json() == [f"@/dataSets/{number}"]
+    document = adobe.get(f"{url}/{number}").json()[number]
+    assert (document["name"], "description" in document, document["lastBatchId"]) == ("b", False, batch)
+    v2 = f"/data/foundation/catalog/v2/dataSets/{number}"
+    for text, status in (("P3M", 200), ("for ever", 400)):
+        extensions = {"adobe_lakeHouse": {"rowExpiration": {"ttlValue": text}}}
+        assert adobe.patch(v2, json={"extensions": extensions}).status_code == status
+    assert adobe.delete(f"{url}/{number}").json() == [f"@/dataSets/{number}"]
+    assert adobe.get(url).json() == {}
+    assert adobe.get(f"{BATCHES}/{batch}").json()[batch]["status"] == "deleted"

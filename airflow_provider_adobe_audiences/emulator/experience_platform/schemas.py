@@ -223,6 +223,30 @@ class DatasetBody(Body):
     dataSourceId: int | None = None  # noqa: N815
 
 
+class RowExpirationBody(Body):
+    """How long rows are kept, as an ISO 8601 duration."""
+
+    ttlValue: Annotated[str, StringConstraints(pattern=r"^P\d{1,4}[DMY]$")]  # noqa: N815
+
+
+class LakeHouseBody(Body):
+    """Settings of the data lake."""
+
+    rowExpiration: RowExpirationBody  # noqa: N815
+
+
+class ExtensionsBody(Body):
+    """Settings of systems that keep a dataset."""
+
+    adobe_lakeHouse: LakeHouseBody  # noqa: N815
+
+
+class DatasetExtensionsBody(Body):
+    """Change the settings of systems that keep a dataset."""
+
+    extensions: ExtensionsBody
+
+
 class PatchBody(Body):
     """One JSON Patch operation on a dataset."""
 

@@ -151,7 +151,7 @@ def describe(platform: ExperiencePlatform, batch: Batch, status: str) -> dict[st
     if batch.state == "completed":
         document["started"] = int(batch.completed * 1000)
     if batch.ended is not None:
-        document["completed"] = batch.ended
+        document |= {"completed": batch.ended, "errors": []}
     outcome = batch.outcome
     if batch.ended is not None and outcome is not None and batch.state not in ("aborted", "failed"):
         tags["acp_finalized_time"] = [str(batch.ended)]

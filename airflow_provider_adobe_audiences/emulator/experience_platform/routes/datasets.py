@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,6 +19,7 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.errors import
 from airflow_provider_adobe_audiences.emulator.experience_platform.models.datasets import Dataset
 from airflow_provider_adobe_audiences.emulator.experience_platform.schemas import (
     DatasetBody,
+    DatasetExtensionsBody,
     PatchBody,
     problem_of,
 )
@@ -30,6 +33,7 @@ from .catalog_query import LISTS, project, select
 
 EQUAL = ("name", "description", "version", "createdClient", "createdUser", "updatedUser")
 NUMBERS = ("created", "updated")
+OBSERVED_ROWS = 100
 #: What a client cannot change.
 SYSTEM_FIELDS = {"id", "imsOrg", "sandboxId", "version", "created", "createdClient", "createdUser"}
 
@@ -46,6 +50,7 @@ async def list_datasets(request: Request, platform: Platform, caller: PlatformCa
 
 
 @routes.post("/dataSets", openapi_extra=described(body=DatasetBody))
+@routes.post("/dataSets/", openapi_extra=described(body=DatasetBody))  # as Adobe's own aepp has it
 async def create_dataset(request: Request, platform: Platform, caller: PlatformCaller) -> Response:
     """Create a dataset."""
     body = await _object(request)
@@ -63,6 +68,8 @@ async def get_dataset(
     """Look a dataset up."""
     dataset = _find(platform, caller, dataset_id)
     document = _describe(platform, caller, dataset)
+    if "observableSchema" in request.query_params.get("properties", "").split(","):
+        document["observableSchema"] = await asyncio.to_thread(_observable_schema, platform, dataset.id)
     return respond(200, {dataset.id: project(document, request.query_params)})
 
 
@@ -91,6 +98,47 @@ async def patch_dataset(
     system = {name: value for name, value in dataset.document.items() if name in SYSTEM_FIELDS}
     platform.datasets.change(caller, dataset, _checked(kept) | system)
     return respond(200, [f"@/dataSets/{dataset.id}"])
+
+
+@routes.put("/dataSets/{dataset_id}", openapi_extra=described(body=DatasetBody))
+async def put_dataset(
+    request: Request, dataset_id: str, platform: Platform, caller: PlatformCaller
+) -> Response:
+    """Replace what a client can set of a dataset."""
+    dataset = _find(platform, caller, dataset_id)
+    system = {name: value for name, value in dataset.document.items() if name in SYSTEM_FIELDS}
+    platform.datasets.change(caller, dataset, _checked(await _object(request)) | system)
+    return respond(200, [f"@/dataSets/{dataset.id}"])
+
+
+@routes.delete("/dataSets/{dataset_id}")
+async def delete_dataset(dataset_id: str, platform: Platform, caller: PlatformCaller) -> Response:
+    """Delete a dataset with its data."""
+    dataset = _find(platform, caller, dataset_id)
+    platform.datasets.datasets.pop(dataset.id, None)
+    for batch in platform.batches.of(caller):
+        if batch.dataset_id == dataset.id:
+            platform.batches.set_state(batch, "deleted")
+    return respond(200, [f"@/dataSets/{dataset.id}"])
+
+
+@routes.patch("/v2/dataSets/{dataset_id}", openapi_extra=described(body={"type": "object"}))
+async def patch_dataset_v2(
+    request: Request, dataset_id: str, platform: Platform, caller: PlatformCaller
+) -> Response:
+    """Set how long the rows of a dataset are kept."""
+    dataset, body = _find(platform, caller, dataset_id), await _object(request)
+    problem = problem_of(DatasetExtensionsBody, body)
+    if problem:
+        raise bad_request(problem)
+    platform.datasets.change(caller, dataset, dataset.document | {"extensions": body["extensions"]})
+    return respond(200, [f"@/dataSets/{dataset.id}"])
+
+
+def _observable_schema(platform: ExperiencePlatform, dataset_id: str) -> dict[str, Any]:
+    """Return the fields that rows of the dataset have."""
+    names = {name for _, row in islice(platform.rows(dataset_id), OBSERVED_ROWS) for name in row}
+    return {"type": "object", "properties": {name: {"meta:xdmType": "unknown"} for name in sorted(names)}}
 
 
 def apply_operation(document: dict[str, Any], operation: dict[str, Any]) -> None:
@@ -138,6 +186,7 @@ def _describe(platform: ExperiencePlatform, caller: Caller, dataset: Dataset) ->
         "imsOrg": caller.org_id,
         "version": "1.0.0",
         "tags": {"unifiedProfile": ["enabled:true"]},
+        "classification": {"managedBy": "CUSTOMER"},
         "files": f"@/dataSetFiles?dataSetId={dataset.id}",
         **dataset.document,
     }
