@@ -9,10 +9,11 @@ VENV ?= .venv$(if $(filter-out 3.3,$(AIRFLOW)),-$(AIRFLOW))
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test system faults faults-sample security lint format types imports demo ui registry bench soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample security lint format types imports demo ui registry bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +39,7 @@ $(INSTALLED): $(LOCK) requirements/uv.txt pyproject.toml
 	@touch $@
 
 test: venv ## every test but the slow suites on a running Airflow (PYTEST_ARGS= for more options)
-	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults" $(PYTEST_ARGS)
+	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults and not foreign" $(PYTEST_ARGS)
 
 faults: venv ## kill, cut and stall everything everywhere: nothing lost, nothing doubled; counts into docs/reliability.md
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults --every-case --fault-results build/faults.jsonl $(PYTEST_ARGS)
@@ -60,6 +61,17 @@ $(TOOLS)/.installed: requirements/tools.txt
 
 security: $(TOOLS)/.installed ## secret scan, bandit, zizmor: no finding
 	$(TOOLS)/bin/python scripts/security.py
+
+# Their own environment: what they pin is none of Airflow's business.
+$(FOREIGN)/.installed: requirements/foreign.txt
+	@$(BIN)/python -m venv --without-pip $(FOREIGN)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(FOREIGN)/bin/python -r requirements/foreign.txt
+	@if command -v npm > /dev/null; then npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $(FOREIGN) @adobe/aio-lib-ims@8.1.2; \
+	else echo "npm was not found: @adobe/aio-lib-ims is left out"; fi
+	@touch $@
+
+foreign: venv $(FOREIGN)/.installed ## clients that others wrote for Adobe, and a fuzzer on Adobe's files, against the emulator
+	$(PYTEST) tests/foreign $(PYTEST_ARGS)
 
 lint: venv ## ruff: style, security, heavy imports
 	$(BIN)/ruff check .
@@ -97,6 +109,8 @@ ci: ## everything that CI runs
 locks: ## resolve the pinned sets anew
 	@$(MAKE) --no-print-directory venv
 	bash requirements/resolve $(BIN)/uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --group foreign --output-file requirements/foreign.txt > /dev/null
 
 clean: ## remove what make and the tests have made
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow_provider_adobe_audiences.emulator.core import Emulator
 from airflow_provider_adobe_audiences.emulator.faults import FaultRule
 from scripts.local_airflow import REPO
@@ -10,6 +12,7 @@ from scripts.local_airflow import REPO
 FILE = REPO / "docs" / "emulator.md"
 FAULTS = "<!-- faults -->\n"
 SWITCHES = "<!-- switches -->\n"
+LEFT_OUT = "<!-- left out -->\n"
 
 
 def page(text: str) -> str:
@@ -17,6 +20,7 @@ def page(text: str) -> str:
     emulator = Emulator()
     try:
         switches = emulator.switches.markdown()
+        left_out = _left_out(emulator.left_out())
     finally:
         emulator.close()
     fields = FaultRule.model_fields.items()
@@ -30,7 +34,17 @@ def page(text: str) -> str:
         )
         + "\n"
     )
+    text = _between(text, LEFT_OUT, left_out)
     return _between(_between(text, FAULTS, faults), SWITCHES, switches)
+
+
+def _left_out(operations: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the table of the operations that answer 501."""
+    lines = ["| path | methods |", "|---|---|"]
+    for path, methods in operations.items():
+        shown = "all" if path.endswith(":path}") else ", ".join(methods)
+        lines.append(f"| `{path.replace('{rest:path}', '…')}` | {shown} |")
+    return "\n".join(lines) + "\n"
 
 
 def _between(text: str, marker: str, table: str) -> str:

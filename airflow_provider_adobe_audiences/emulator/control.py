@@ -13,9 +13,10 @@ from starlette.responses import Response, StreamingResponse
 
 from .core import Emulator
 from .faults import FaultRule, Then
+from .openapi import document
 from .requests import json_object, with_clear_errors
 from .responses import ErrorResponse, respond
-from .routing import CONTROL
+from .routing import CONTROL, described, object_of
 
 MAX_DOWNTIME = 600
 
@@ -27,6 +28,9 @@ async def _emulator(request: Request) -> Emulator:
 
 Watched = Annotated[Emulator, Depends(_emulator)]
 
+RELEASE = object_of("then", id="integer")
+CREDENTIAL = object_of("client_id", "client_secret", "org_id")
+
 routes = APIRouter(prefix=CONTROL, tags=["Control"])
 
 
@@ -34,6 +38,15 @@ routes = APIRouter(prefix=CONTROL, tags=["Control"])
 async def health(emulator: Watched) -> Response:
     """Return where the emulator listens."""
     return respond(200, {"status": "ok", "url": emulator.url})
+
+
+@routes.get("/openapi.json")
+async def openapi(request: Request, emulator: Watched) -> Response:
+    """Return the OpenAPI description of the emulator: all services and this API."""
+    left_out = {
+        template: methods for one in emulator.services.values() for template, methods in one.left_out.items()
+    }
+    return respond(200, document(request.app, left_out, emulator.url))
 
 
 @routes.post("/reset")
@@ -76,14 +89,14 @@ async def switches(emulator: Watched) -> Response:
     return respond(200, emulator.switches.describe())
 
 
-@routes.patch("/switches")
+@routes.patch("/switches", openapi_extra=described(body={"type": "object"}))
 async def change_switches(request: Request, emulator: Watched) -> Response:
     """Set some switches; the others stay."""
     with_clear_errors(emulator.switches.update, await json_object(request))
     return respond(200, emulator.switches.values())
 
 
-@routes.put("/switches")
+@routes.put("/switches", openapi_extra=described(body={"type": "object"}))
 async def replace_switches(request: Request, emulator: Watched) -> Response:
     """Set some switches; the others go back to their first values."""
     values = await json_object(request)
@@ -98,7 +111,7 @@ async def faults(emulator: Watched) -> Response:
     return respond(200, emulator.faults.as_list())
 
 
-@routes.post("/faults")
+@routes.post("/faults", openapi_extra=described(body=FaultRule))
 async def add_fault(request: Request, emulator: Watched) -> Response:
     """Add a fault rule."""
     rule = with_clear_errors(FaultRule.model_validate, await json_object(request))
@@ -128,7 +141,7 @@ async def holds(emulator: Watched, count: int = 0, wait: float = 0) -> Response:
     return respond(200, held)
 
 
-@routes.post("/holds/release")
+@routes.post("/holds/release", openapi_extra=described(body=RELEASE, required=False))
 async def release(request: Request, emulator: Watched) -> Response:
     """Let held requests go on, or drop their connections."""
     body = await json_object(request, default={})
@@ -138,7 +151,7 @@ async def release(request: Request, emulator: Watched) -> Response:
     return respond(200, {"released": emulator.holds.release(then, body.get("id"))})
 
 
-@routes.post("/clock")
+@routes.post("/clock", openapi_extra=described(body=object_of(advance="number")))
 async def clock(request: Request, emulator: Watched) -> Response:
     """Move the clock."""
     body = await json_object(request)
@@ -153,7 +166,7 @@ async def expire_tokens(emulator: Watched) -> Response:
     return respond(204)
 
 
-@routes.post("/credentials")
+@routes.post("/credentials", openapi_extra=described(body=CREDENTIAL))
 async def add_credential(request: Request, emulator: Watched) -> Response:
     """Register an OAuth Server-to-Server credential."""
     body = await json_object(request)
@@ -161,7 +174,7 @@ async def add_credential(request: Request, emulator: Watched) -> Response:
     return respond(201, {"client_id": credential.client_id, "org_id": credential.org_id})
 
 
-@routes.post("/restart")
+@routes.post("/restart", openapi_extra=described(body=object_of(downtime="number"), required=False))
 async def restart(request: Request, emulator: Watched) -> Response:
     """Cut all connections, stop listening for ``downtime`` seconds, then listen again on the same
     port.

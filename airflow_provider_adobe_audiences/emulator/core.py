@@ -91,6 +91,11 @@ class Emulator:
         """Return the readable state of every service."""
         return {name: service.snapshot() for name, service in self.services.items()}
 
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """Return the operations that the services leave out, by path template."""
+        services = self.services.values()
+        return {template: methods for one in services for template, methods in one.left_out.items()}
+
     def expire_token(self, token: str) -> bool:
         """Let an access token, of whichever service, end at once."""
         return any(service.expire_token(token) for service in self.services.values())

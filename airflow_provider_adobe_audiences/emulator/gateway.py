@@ -14,6 +14,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from .ims import Ims
+from .journal import note
 from .responses import ErrorResponse
 from .service import Environment, Service
 from .switches import ServiceSwitches
@@ -38,11 +39,12 @@ class GatewaySwitches(ServiceSwitches):
     retry_after: Literal["seconds", "date", "none"] = Field(
         "seconds", description="form of `Retry-After` on 429 (Adobe does not say)"
     )
-    sandbox_required: bool = Field(
-        True,
+    sandbox_missing: Literal["default", "refuse"] = Field(
+        "default",
         description=(
-            "Experience Platform refuses a request without `x-sandbox-name` (required; that the status "
-            "is 400 is a guess)"
+            "a request to Experience Platform without `x-sandbox-name` goes to the default sandbox, `prod`, "
+            "and is marked in the journal (`default_sandbox`), or is refused with 400 (references call the "
+            "header required)"
         ),
     )
     sandboxes: list[str] = Field(["prod"], description="known sandboxes; empty: any name is accepted")
@@ -76,6 +78,7 @@ class Gateway(Service):
     """The checks, and the rate limit over all callers."""
 
     switches: GatewaySwitches
+    paths = re.compile("(?!)")  # it stands before the services, and has none of its own
 
     def __init__(self, environment: Environment, ims: Ims) -> None:
         super().__init__(environment)
@@ -129,8 +132,10 @@ class Gateway(Service):
     def _sandbox(self, request: Request) -> str:
         name = request.headers.get("x-sandbox-name")
         known = self.switches.sandboxes
-        if name is None and self.switches.sandbox_required:
-            raise ErrorResponse(400, {"error_code": "400003", "message": "Missing header: x-sandbox-name"})
+        if name is None and self.switches.sandbox_missing == "refuse":
+            raise refusal("400003", "Missing header: x-sandbox-name")
+        if name is None:
+            note(request, default_sandbox=True)
         if name is not None and known and name not in known:
             detail = f"There is no sandbox {name!r} in this organization."
             raise ErrorResponse(
@@ -160,3 +165,14 @@ class Gateway(Service):
 def refusal(code: str, message: str, headers: dict[str, str] | None = None) -> ErrorResponse:
     """Return the gateway's error with this six-digit code; its first three digits are the HTTP status."""
     return ErrorResponse(int(code[:3]), {"error_code": code, "message": message}, headers)
+
+
+def missing_reason(status: int) -> str:
+    """Return what the services say of a path that does not exist (404), a method that a path does not have
+    (405), or an operation that the emulator does not play (501).
+    """
+    return {
+        404: "There is no such resource.",
+        405: "The resource does not support this method.",
+        501: "The emulator does not implement this operation.",
+    }[status]

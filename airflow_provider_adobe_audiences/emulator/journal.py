@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from starlette.requests import Request
+
 MAX_ENTRIES = 20_000
 
 
@@ -33,6 +35,8 @@ class Entry:
     committed: bool = False
     #: Id of the fault rule that was applied.
     fault: int | None = None
+    #: True: the request named no sandbox, so that it went to the default one.
+    default_sandbox: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields."""
@@ -69,3 +73,10 @@ class Journal:
     def writes(self) -> list[Entry]:
         """Return the entries of requests that change something."""
         return [entry for entry in self._entries if entry.write]
+
+
+def note(request: Request, **fields: Any) -> None:
+    """Set fields of the journal's entry for this request."""
+    entry: Entry | None = request.scope.get("emulator.entry")
+    for name, value in fields.items() if entry is not None else ():
+        setattr(entry, name, value)

@@ -21,16 +21,24 @@ def parse_json(text: str | bytes) -> Any:
     :raises ValueError: when it is not JSON, or nested too deep.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=finite)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
 
-def _refuse(name: str) -> Any:
+def refuse_constant(name: str) -> Any:
+    """Refuse ``NaN`` and ``Infinity``, for :class:`json.JSONDecoder`.
+
+    :raises ValueError: always.
+    """
     raise ValueError(f"{name} is not JSON")
 
 
-def _finite(text: str) -> float:
+def finite(text: str) -> float:
+    """Return a number of a JSON text, for :class:`json.JSONDecoder`.
+
+    :raises ValueError: when it is out of range.
+    """
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is out of range")

@@ -10,10 +10,15 @@ early by raising :class:`.responses.ErrorResponse`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from starlette.requests import Request
 
 from .clock import Clock
 from .redact import Redactor
+from .responses import ErrorResponse
 from .switches import ServiceSwitches
 
 
@@ -41,6 +46,10 @@ class Service:
 
     #: Narrowed by each service to its own model.
     switches: ServiceSwitches
+    #: The paths that belong to the service, whether or not anything is there.
+    paths: ClassVar[re.Pattern[str]]
+    #: Operations that Adobe documents and the emulator leaves out, by path template.
+    left_out: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -51,6 +60,13 @@ class Service:
     def snapshot(self) -> dict[str, Any]:
         """Return the readable state, without secrets."""
         return {}
+
+    def refuse(self, request: Request, status: int) -> ErrorResponse:
+        """Return the error for a request that no handler takes, after the checks that all requests meet.
+
+        :param status: 404: no such path; 405: no such method; 501: an operation of :attr:`left_out`.
+        """
+        raise NotImplementedError
 
     def close(self) -> None:
         """Give back what is held outside of memory."""

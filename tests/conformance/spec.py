@@ -97,6 +97,26 @@ AMENDMENTS = (
         "loading",
         "create answers it",
     ),
+    *(
+        Amendment(
+            "C-26",
+            "batch-ingestion",
+            "/components/schemas/Batch/properties/status/enum/*",
+            status,
+            "what became of a batch, in Catalog's words",
+        )
+        for status in ("aborted", "inactive")
+    ),
+    *(
+        Amendment(
+            "K13",
+            "catalog",
+            f"/components/schemas/{schema}/properties/sandboxId",
+            {"type": "string"},
+            "clients read it, and an example has it",
+        )
+        for schema in ("batchResponse", "lastBatchesResponse")
+    ),
     Amendment(
         "4.1",
         "batch-ingestion",
@@ -138,6 +158,20 @@ AMENDMENTS = (
         "/components/schemas/errors/properties/recordCount",
         {"type": "integer"},
         "page on error diagnostics",
+    ),
+    Amendment(
+        "A.1",
+        "catalog",
+        "/components/schemas/dataSetResponse/properties/classification",
+        {"type": "object"},
+        "the description of v2 PATCH has it, and clients read it",
+    ),
+    Amendment(
+        "D.4",
+        "data-access",
+        "/components/schemas/row",
+        {"type": "object", "additionalProperties": True},
+        "a row has the columns of its dataset",
     ),
     Amendment(
         "4.10",

@@ -139,6 +139,44 @@ def use_batches_wrongly(adobe: httpx.Client) -> None:
     adobe.get(f"{EXPORT}/files/nothing")
 
 
+def use_catalog(adobe: httpx.Client) -> None:
+    """Watch datasets, change and delete a batch."""
+    adobe.get(f"{CATALOG}/lastBatches", params={"dataSetId": "ds,other", "limit": 5})
+    body = {
+        "name": "Profiles",
+        "description": "d",
+        "schemaRef": {
+            "id": "https://ns.adobe.com/emulator/schemas/1",
+            "contentType": "application/vnd.adobe.xed-full-notext+json; version=1",
+        },
+        "tags": {"unifiedProfile": ["enabled: true"]},
+    }
+    dataset = adobe.post(f"{CATALOG}/dataSets", json=body).json()[0].rpartition("/")[2]
+    batch = {"datasetId": dataset, "inputFormat": {"format": "json"}}
+    number = adobe.post(f"{IMPORT}/batches", json=batch).json()["id"]
+    adobe.put(f"{IMPORT}/batches/{number}/datasets/{dataset}/files/a", content=b'{"a": 1}', headers=OCTETS)
+    act(adobe, number, "COMPLETE")
+    for _ in range(2):
+        adobe.get(f"{CATALOG}/batches/{number}")
+    adobe.get(f"{EXPORT}/datasets/{dataset}/preview")
+    adobe.get(f"{EXPORT}/batches/{number}/files")
+    adobe.get(f"{CATALOG}/dataSets", params={"limit": 2, "properties": "name,tags", "name": "Profiles"})
+    adobe.patch(f"{CATALOG}/dataSets/{dataset}", json={"name": "People", "description": "e"})
+    adobe.get(f"{CATALOG}/dataSets/{dataset}")
+    adobe.post(f"{CATALOG}/dataSets", json={"name": 1})
+    adobe.put(f"{CATALOG}/dataSets/{dataset}", json={"name": "Persons"})
+    extensions = {"adobe_lakeHouse": {"rowExpiration": {"ttlValue": "P3M"}}}
+    adobe.patch(f"{CATALOG}/v2/dataSets/{dataset}", json={"extensions": extensions})
+    other = adobe.post(f"{CATALOG}/dataSets", json={"name": "Other"}).json()[0].rpartition("/")[2]
+    adobe.delete(f"{CATALOG}/dataSets/{other}")
+    adobe.patch(f"{CATALOG}/batches/{number}", json={"tags": {"seen": ["yes"]}})
+    adobe.patch(f"{CATALOG}/batches/nothing", json={"tags": {}})
+    adobe.get(f"{CATALOG}/batches/{number}")
+    adobe.delete(f"{CATALOG}/batches/{number}")
+    adobe.get(f"{CATALOG}/batches/{number}")
+    adobe.delete(f"{CATALOG}/batches/nothing")
+
+
 def use_audiences(adobe: httpx.Client) -> None:
     made = [
         adobe.post(
@@ -191,6 +229,7 @@ def use_audiences(adobe: httpx.Client) -> None:
 def use_all(adobe: httpx.Client) -> None:
     use_batches(adobe)
     use_batches_wrongly(adobe)
+    use_catalog(adobe)
     use_audiences(adobe)
 
 
@@ -207,9 +246,7 @@ def journals() -> dict[str, list[Entry]]:
                 "x-sandbox-name": "prod",
             }
             with httpx.Client(base_url=emulator.url, headers=headers) as client:
-                use_batches(client)
-                use_batches_wrongly(client)
-                use_audiences(client)
+                use_all(client)
             found[name] = emulator.journal.entries
     return found
 
@@ -242,6 +279,9 @@ def test_every_operation_was_tried(journals: dict[str, list[Entry]], specificati
             "retrievePreview",
         ),
         *("completeBatch", "listBatches", "retrieveBatch", "retrieveDataset"),
+        *("listLastBatches", "listDatasets", "createDataset", "patchDataset", "patchBatch", "deleteBatch"),
+        *("putDataset", "deleteDataset", "patchDataSetV2"),
+        "retrieveDatasetPreview",
         *(
             "listDatasetFiles",
             "retrieveFailedBatch",

@@ -166,3 +166,11 @@ def test_sandboxes_are_apart(emulator: RunningEmulator, adobe: httpx.Client) -> 
     dev = {"x-sandbox-name": "dev"}
     assert adobe.get(UPS, headers=dev).json()["children"] == []
     assert adobe.get(f"{UPS}/{number}", headers=dev).status_code == 404
+
+
+def test_an_external_audience_that_is_created_here_keeps_what_identifies_it(adobe: httpx.Client) -> None:
+    body = {"name": "n", "type": "ExternalSegment", "audienceId": "mine", "namespace": "agora"}
+    made = adobe.post(UPS, json=body).json()
+    assert (made["audienceId"], made["namespace"]) == ("mine", "agora")
+    own = adobe.post(UPS, json={"name": "n", "audienceId": "mine", "namespace": "agora"}).json()
+    assert (own["audienceId"], own["namespace"]) == (own["id"], "AEPSegments")

@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -17,6 +18,13 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.models.record
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.emulator.server import RunningEmulator
+
+
+@pytest.fixture(autouse=True)
+def metrics_of_every_batch(emulator: RunningEmulator) -> None:
+    """Adobe documents none for CSV and for batches that fail; here they tell what was counted."""
+    emulator.switches["batch_metrics"] = "all"
+
 
 ARRAY = {"format": "json", "isMultiLineJson": True}
 
@@ -104,7 +112,7 @@ def test_partial_ingestion(
 
 
 def test_required_fields(emulator: RunningEmulator, ingest: Any) -> None:
-    emulator.platform.batches.add_dataset("ds", required=("person.id",))
+    emulator.platform.datasets.add("ds", required=("person.id",))
     content = '{"person": {"id": "x"}}\n{"person": {"id": null}}\n{}\n'
     batch = ingest(content, enableErrorDiagnostics=True, partialIngestionPercent=90)
     assert (batch["status"], batch["errors"][1]["code"], batch["errors"][1]["rows"]) == (
@@ -168,3 +176,38 @@ def test_numbers_cut_by_the_buffer_stay_whole(tmp_path: Path) -> None:
     path = tmp_path / "array.json"
     path.write_bytes(b"[" + b" " * 65_533 + b"12345]")
     assert [record.raw for record in records(path, InputFormat("json", multi_line_json=True))] == ["12345"]
+
+
+def test_times_that_python_does_not_know(emulator: RunningEmulator, ingest: Any) -> None:
+    def parquet(column: pyarrow.Array) -> bytes:
+        sink = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table({"t": column}), sink)
+        return sink.getvalue()
+
+    nanoseconds = pyarrow.array([1, None], pyarrow.timestamp("ns"))
+    far = pyarrow.array([2**62, -(2**62)], pyarrow.timestamp("us"))
+    for column, count in ((nanoseconds, 2), (far, 2), (pyarrow.array([[2**62]], pyarrow.list_(far.type)), 1)):
+        batch = ingest(parquet(column), "parquet")
+        assert (batch["status"], batch["recordCount"]) == ("success", count)
+    rows = [row["t"] for _, row in emulator.platform.rows("ds")]
+    assert rows[-1] == [2**62]
+    assert httpx.get(f"{emulator.url}/_emulator/rows/ds/digest").json()["count"] == 5
+
+
+def test_nan_is_no_json_but_a_number_of_parquet(emulator: RunningEmulator, ingest: Any) -> None:
+    assert ingest('{"a": NaN}')["status"] == "failed"
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"a": [float("nan")]}), sink)
+    assert ingest(sink.getvalue(), "parquet")["status"] == "success"
+    assert httpx.get(f"{emulator.url}/_emulator/rows/ds").json()["row"] == {"a": None}
+
+
+def test_half_of_a_surrogate_pair_is_text(emulator: RunningEmulator, ingest: Any) -> None:
+    assert ingest('{"a": "\\ud800"}\nbroken \\ud800', partialIngestionPercent=50)["status"] == "success"
+    assert httpx.get(f"{emulator.url}/_emulator/rows/ds").json()["row"] == {"a": "\ud800"}
+
+
+def test_a_charset_or_a_dialect_that_cannot_be(ingest: Any) -> None:
+    for written in ({"charset": "idna"}, {"delimiter": "\n"}, {"quote": "\r"}):
+        batch = ingest("a,b\n\xfc,2\n".encode(), "csv", inputFormat={"format": "csv", **written})
+        assert batch["status"] in ("success", "failed")

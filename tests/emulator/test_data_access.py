@@ -75,3 +75,34 @@ def test_listings_have_pages(adobe: httpx.Client, ingest: Any) -> None:
     second = adobe.get(first["_links"]["next"]["href"]).json()
     assert [entry["name"] for entry in second["data"]] == ["part-00000.json"]
     assert "next" not in second["_links"]
+
+
+def test_links_of_a_page_keep_the_path(adobe: httpx.Client, ingest: Any) -> None:
+    batch = ingest(BAD, enableErrorDiagnostics=True, partialIngestionPercent=50)["id"]
+    seen, url = [], f"{EXPORT}/batches/{batch}/meta?path=row_errors&limit=1"
+    body = adobe.get(url).json()
+    assert "path=row_errors" in body["_links"]["page"]["href"]
+    everything = f"{EXPORT}/batches/{batch}/meta?path=&limit=1"
+    while everything:
+        body = adobe.get(everything).json()
+        seen += [entry["name"] for entry in body["data"]]
+        everything = body["_links"].get("next", {}).get("href")
+    assert sorted(seen) == ["parsing_errors_0.json", "part-00000.json", "row_errors_sample.json"]
+
+
+def test_times_of_a_file_have_one_unit(adobe: httpx.Client, ingest: Any) -> None:
+    batch = ingest('{"a": 1}\n')
+    (file,) = adobe.get(f"{EXPORT}/batches/{batch['id']}/files").json()["data"]
+    assert file["created"].isdigit()
+    assert abs(int(file["created"]) - int(file["updated"])) < 60_000
+
+
+def test_the_first_rows_of_a_dataset(emulator: RunningEmulator, adobe: httpx.Client, ingest: Any) -> None:
+    ingest("".join(f'{{"n": {number}}}\n' for number in range(150)))
+    ingest("broken")
+    rows = adobe.get(f"{EXPORT}/datasets/ds/preview").json()["data"]
+    assert rows == [{"n": number} for number in range(100)]
+    emulator.switches["sandboxes"] = []
+    assert adobe.get(f"{EXPORT}/datasets/ds/preview", headers={"x-sandbox-name": "dev"}).json()["data"] == []
+    emulator.switches["any_dataset"] = False
+    assert adobe.get(f"{EXPORT}/datasets/ds/preview").status_code == 404

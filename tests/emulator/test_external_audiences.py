@@ -90,12 +90,13 @@ def test_update_extend_delete(emulator: RunningEmulator, adobe: httpx.Client, au
     assert changed["sourceSpec"]["path"] == "activation/sample.csv"
     assert adobe.patch(url, json={"ttlInDays": 91}).status_code == 400
     assert adobe.patch(url, json={"name": "no"}).status_code == 400
-    before = emulator.platform.external_audiences.audiences[audience].expires
+    (kept,) = emulator.platform.external_audiences.audiences.values()
+    before = kept.expires
     assert adobe.post(f"{BASE}/extend-ttl/{audience}").json() == {
         "audienceId": audience,
         "name": ASKED["name"],
     }
-    assert emulator.platform.external_audiences.audiences[audience].expires == before + 5 * 86_400
+    assert kept.expires == before + 5 * 86_400
     assert adobe.delete(f"{url}/").status_code == 204
     assert adobe.delete(url).status_code == 404
     assert adobe.get("/data/core/ups/audiences").json()["children"] == []
@@ -122,3 +123,78 @@ def test_update_extend_delete(emulator: RunningEmulator, adobe: httpx.Client, au
 def test_bad_requests(adobe: httpx.Client, change: dict[str, Any]) -> None:
     answer = adobe.post(BASE, json=ASKED | change)
     assert (answer.status_code, answer.json()["title"]) == (400, "BAD_REQUEST")
+
+
+def test_an_audience_exists_although_nobody_has_asked_for_its_operation(
+    emulator: RunningEmulator, adobe: httpx.Client
+) -> None:
+    emulator.switches.update({"external_polls": None, "external_seconds": 60})
+    assert adobe.post(BASE, json=ASKED).status_code == 202
+    found = {"property": "audienceId==custom-1"}
+    assert adobe.get("/data/core/ups/audiences", params=found).json()["children"] == []
+    assert adobe.post(BASE, json=ASKED).status_code == 409
+    emulator.clock.advance(61)
+    (listed,) = adobe.get("/data/core/ups/audiences", params=found).json()["children"]
+    assert listed["name"] == ASKED["name"]
+    assert adobe.post(BASE, json=ASKED).status_code == 409
+    assert adobe.patch(f"{BASE}/custom-1", json={"description": "d"}).status_code == 200
+
+
+def test_a_creation_that_failed_is_in_nobodys_way(emulator: RunningEmulator, adobe: httpx.Client) -> None:
+    emulator.switches.update({"external_polls": 0, "external_outcome": "FAILED"})
+    adobe.post(BASE, json=ASKED)
+    assert adobe.post(BASE, json=ASKED).status_code == 202
+
+
+def test_sandboxes_are_apart(emulator: RunningEmulator, adobe: httpx.Client) -> None:
+    emulator.switches.update({"external_polls": 0, "sandboxes": ["prod", "dev"]})
+    dev = {"x-sandbox-name": "dev"}
+    operation = adobe.post(BASE, json=ASKED).json()["operationId"]
+    assert adobe.get(f"{BASE}/operations/{operation}", headers=dev).status_code == 404
+    assert adobe.post(BASE, json=ASKED, headers=dev).status_code == 202
+    assert adobe.patch(f"{BASE}/custom-1", json={"description": "dev"}, headers=dev).status_code == 200
+    assert "description" not in adobe.patch(f"{BASE}/custom-1", json={}).json()
+    # 100 runs a day are a limit of each sandbox
+    emulator.switches.update({"external_polls": None, "external_seconds": 0})
+    run = {"dataFilterStartTime": 1}
+    for number in range(10):
+        body = ASKED | {"customAudienceId": f"many-{number}", "name": f"n{number}"}
+        adobe.post(BASE, json=body)
+        for _ in range(10):
+            assert adobe.post(f"{BASE}/many-{number}/runs", json=run).status_code == 200
+    assert adobe.post(f"{BASE}/custom-1/runs", json=run).status_code == 422
+    assert adobe.post(f"{BASE}/custom-1/runs", json=run, headers=dev).status_code == 200
+
+
+def test_namespaces_are_spelt_in_one_way(emulator: RunningEmulator, adobe: httpx.Client) -> None:
+    emulator.switches["external_polls"] = 0
+    for given, shown in (("ecid", "ECID"), ("ECID", "ECID"), ("email", "Email"), ("loyaltyId", "loyaltyId")):
+        fields = [{"name": "i", "type": "string", "identityNs": given}]
+        body = ASKED | {"fields": fields, "customAudienceId": f"c-{given}"}
+        created = adobe.post(BASE, json=body).json()
+        operation = adobe.get(f"{BASE}/operations/{created['operationId']}").json()
+        changed = adobe.patch(f"{BASE}/c-{given}", json={"description": "d"}).json()
+        for answer in (created["operationDetails"], operation["operationDetails"], changed):
+            assert answer["fields"][0]["identityNs"] == shown
+
+
+def test_an_operation_names_who_began_it(emulator: RunningEmulator, adobe: httpx.Client) -> None:
+    emulator.switches["external_polls"] = 0
+    operation = adobe.post(BASE, json=ASKED).json()["operationId"]
+    emulator.ims.add_credential("other", "other-secret")
+    reader = {"authorization": f"Bearer {emulator.ims.issue('other')}", "x-api-key": "other"}
+    body = adobe.get(f"{BASE}/operations/{operation}", headers=reader).json()
+    assert body["createdBy"] == body["updatedBy"] == "emulator-client@techacct.adobe.com"
+    assert body["updatedAt"] >= body["createdAt"]
+
+
+def test_the_cloud_type_is_required_or_not(emulator: RunningEmulator, adobe: httpx.Client) -> None:
+    body = ASKED | {"sourceSpec": {"params": {"path": "a", "type": "file", "baseConnectionId": "c"}}}
+    assert adobe.post(BASE, json=body).status_code == 400
+    emulator.switches["external_cloud_type_required"] = False
+    assert adobe.post(BASE, json=body).status_code == 202
+
+
+def test_the_key_of_a_run_comes_back_by_another_name(adobe: httpx.Client, audience: str) -> None:
+    run = {"dataFilterStartTime": 1, "signVerificationKeyId": "k"}
+    assert adobe.post(f"{BASE}/{audience}/runs", json=run).json()["publicKeyId"] == "k"

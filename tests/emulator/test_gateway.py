@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -22,7 +22,6 @@ AUDIENCES = "/data/core/ups/audiences"
         ("x-gw-ims-org-id", None, 400, "400003"),
         ("x-gw-ims-org-id", "nonsense", 403, "403027"),
         ("x-gw-ims-org-id", "FFFFFFFFFFFFFFFFFFFFFFFF@AdobeOrg", 403, "403025"),
-        ("x-sandbox-name", None, 400, "400003"),
     ),
 )
 def test_headers_are_checked(
@@ -31,6 +30,20 @@ def test_headers_are_checked(
     sent = {key: text for key, text in (headers | {name: value}).items() if text is not None}
     answer = httpx.get(emulator.url + AUDIENCES, headers=sent)
     assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+
+
+def test_a_request_without_sandbox_goes_to_the_default_one_and_is_marked(
+    emulator: RunningEmulator, adobe: httpx.Client, create_batch: Any
+) -> None:
+    create_batch()
+    assert not emulator.journal.entries[-1].default_sandbox
+    del adobe.headers["x-sandbox-name"]
+    batch = create_batch()
+    assert emulator.journal.entries[-1].default_sandbox
+    assert emulator.platform.batches.batches[batch].caller.sandbox == "prod"
+    emulator.switches["sandbox_missing"] = "refuse"
+    answer = adobe.get(AUDIENCES)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "400003")
 
 
 def test_an_unknown_sandbox_is_refused(adobe: httpx.Client) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -11,10 +11,14 @@ from starlette.responses import Response
 
 from airflow_provider_adobe_audiences.emulator.requests import parse_json
 from airflow_provider_adobe_audiences.emulator.responses import respond
+from airflow_provider_adobe_audiences.emulator.routing import described
 
 from .errors import error
 from .models import AudienceManager
 
+#: Parameters that every list takes.
+PAGES = ("page", "pageSize")
+IDS = {"type": "array", "items": {"type": "integer"}}
 PREFIXES = ("/api/v1", "/v1")
 
 Handler = Callable[..., Awaitable[Response]]
@@ -30,20 +34,35 @@ Manager = Annotated[AudienceManager, Depends(_service)]
 
 
 def endpoint(
-    routes: APIRouter, method: str, printed: str, *, self_service: bool = False
+    routes: APIRouter,
+    method: str,
+    printed: str,
+    *,
+    self_service: bool = False,
+    body: Mapping[str, Any] | None = None,
+    query: Iterable[str] = (),
 ) -> Callable[[Handler], Handler]:
     """Register a handler under both prefixes, with and without a slash at the end.
 
     :param printed: the path as Adobe's page prints it.
     :param self_service: may be called by anybody, not only by admins.
+    :param body: JSON schema of the request body.
+    :param query: names of the parameters in the query.
     """
 
     def register(handler: Handler) -> Handler:
+        extra = described(body=body, query=query)
         bare = printed.rstrip("/")
         for prefix in PREFIXES:
             for form in (bare, f"{bare}/"):
                 check = _check(prefix, form == printed, self_service)
-                routes.add_api_route(prefix + form, handler, methods=[method], dependencies=[Depends(check)])
+                routes.add_api_route(
+                    prefix + form,
+                    handler,
+                    methods=[method],
+                    dependencies=[Depends(check)],
+                    openapi_extra=extra,
+                )
         return handler
 
     return register

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import html
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 
-from airflow_provider_adobe_audiences.emulator.gateway import Gateway
+from airflow_provider_adobe_audiences.emulator.gateway import Gateway, missing_reason
 from airflow_provider_adobe_audiences.emulator.ims import Ims
+from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse
 from airflow_provider_adobe_audiences.emulator.service import Environment, Service
 
+from .errors import error
 from .permissions import checked_permissions
 from .switches import AudienceManagerSwitches
 from .tokens import LegacyTokens
@@ -63,6 +66,7 @@ class AudienceManager(Service):
     """Groups, users and who is in which, which is kept once and shown from both sides."""
 
     switches: AudienceManagerSwitches
+    paths = re.compile("(/api)?/v1/|/oauth/")
 
     def __init__(self, environment: Environment, gateway: Gateway, ims: Ims) -> None:
         super().__init__(environment)
@@ -236,3 +240,10 @@ class AudienceManager(Service):
             key = self.switches.aam_api_key_required
             return self._gateway.check(request, api_key=key, org=False).client_id
         return self.tokens.username_of(token)
+
+    def refuse(self, request: Request, status: int) -> ErrorResponse:
+        """Return the error for a request that no handler takes."""
+        if not request.url.path.startswith("/oauth/"):
+            self.authenticate(request)
+        codes = {404: "not_found", 405: "method_not_allowed", 501: "not_implemented"}
+        return error(status, codes[status], missing_reason(status))

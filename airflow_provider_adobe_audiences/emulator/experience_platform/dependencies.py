@@ -22,7 +22,9 @@ Platform = Annotated[ExperiencePlatform, Depends(_service)]
 
 
 async def _caller(request: Request, platform: Platform) -> Caller:
-    return platform.authenticate(request)
+    caller = platform.authenticate(request)
+    platform.external_audiences.settle()
+    return caller
 
 
 #: Who is calling; whoever may not is refused before the handler runs.

@@ -96,12 +96,14 @@ class SourceBody(Body):
 
     path: Annotated[str, StringConstraints(pattern=r"^\S+$")]
     type: Literal["file", "folder"]
-    cloudType: Literal["S3", "DLZ", "GCS", "Azure", "SFTP"]  # noqa: N815
+    #: Required in Adobe's table, left out in the sample of the same page.
+    cloudType: Literal["S3", "DLZ", "GCS", "Azure", "SFTP"] | None = None  # noqa: N815
     baseConnectionId: Text | None = None  # noqa: N815
 
     @model_validator(mode="after")
     def _connected(self) -> SourceBody:
-        if (self.cloudType in CONNECTED_CLOUDS) != (self.baseConnectionId is not None):
+        connected = self.baseConnectionId is not None
+        if self.cloudType is not None and (self.cloudType in CONNECTED_CLOUDS) != connected:
             raise ValueError("baseConnectionId is for S3, GCS and SFTP, and only for them")
         return self
 
@@ -158,6 +160,17 @@ class RunBody(Body):
 
     dataFilterStartTime: Second  # noqa: N815
     dataFilterEndTime: Second | None = None  # noqa: N815
+    signVerificationKeyId: Text | None = None  # noqa: N815
+
+
+class AudienceMetadataBody(Body):
+    """Create an audience without data."""
+
+    name: Text
+    namespace: Text
+    originName: Text  # noqa: N815
+    description: Text | None = None
+    audienceId: Text | None = None  # noqa: N815
 
 
 class AudienceBody(Body):
@@ -165,6 +178,7 @@ class AudienceBody(Body):
 
     name: Text
     description: str | None = None
+    audienceId: Text | None = None  # noqa: N815
     namespace: str | None = None
     lifecycleState: str = "published"  # noqa: N815
     type: str | None = None
@@ -186,6 +200,70 @@ class OperationBody(Body):
     op: Literal["add"]
     path: Annotated[str, StringConstraints(pattern=r"^/[^/]+$")]
     value: Any
+
+
+class SchemaRef(Body):
+    """The schema of a dataset."""
+
+    id: Text
+    contentType: str | None = None  # noqa: N815
+
+
+class DatasetBody(Body):
+    """Create or change a dataset."""
+
+    name: str | None = None
+    description: str | None = None
+    tags: dict[str, list[str]] = {}
+    enableErrorDiagnostics: bool = False  # noqa: N815
+    observableSchema: dict[str, Any] = {}  # noqa: N815
+    basePath: str | None = None  # noqa: N815
+    fileDescription: dict[str, Any] = {}  # noqa: N815
+    schemaRef: SchemaRef | None = None  # noqa: N815
+    dataSourceId: int | None = None  # noqa: N815
+
+
+class RowExpirationBody(Body):
+    """How long rows are kept, as an ISO 8601 duration."""
+
+    ttlValue: Annotated[str, StringConstraints(pattern=r"^P\d{1,4}[DMY]$")]  # noqa: N815
+
+
+class LakeHouseBody(Body):
+    """Settings of the data lake."""
+
+    rowExpiration: RowExpirationBody  # noqa: N815
+
+
+class ExtensionsBody(Body):
+    """Settings of systems that keep a dataset."""
+
+    adobe_lakeHouse: LakeHouseBody  # noqa: N815
+
+
+class DatasetExtensionsBody(Body):
+    """Change the settings of systems that keep a dataset."""
+
+    extensions: ExtensionsBody
+
+
+class PatchBody(Body):
+    """One JSON Patch operation on a dataset."""
+
+    op: Literal["add", "replace", "remove"]
+    path: Annotated[str, StringConstraints(pattern=r"^(/[^/]+)+$", max_length=1000)]
+    value: Any = None
+
+
+class BatchPatchBody(Body):
+    """Change a batch in Catalog."""
+
+    status: Literal["aborted", "failed", "failure", "inactive", "deleted"] | None = None
+    externalId: Text | None = None  # noqa: N815
+    tags: dict[str, list[str]] | None = None
+    recordCount: Annotated[int, Field(ge=0)] | None = None  # noqa: N815
+    failedRecordCount: Annotated[int, Field(ge=0)] | None = None  # noqa: N815
+    size: Annotated[int, Field(ge=0)] | None = None
 
 
 def problem_of(shape: type[Body], body: Any) -> str | None:

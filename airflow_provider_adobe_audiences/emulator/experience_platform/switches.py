@@ -11,6 +11,15 @@ from airflow_provider_adobe_audiences.emulator.switches import ServiceSwitches
 
 
 class ExperiencePlatformSwitches(ServiceSwitches):
+    # All APIs
+    content_type_required: Literal["with_body", "always", "never"] = Field(
+        "with_body",
+        description=(
+            "POST, PUT and PATCH without a valid `Content-Type`: 400 if they have a body, always (the "
+            "troubleshooting guide), or never (some samples send none)"
+        ),
+    )
+
     # Audience metadata (AIS)
     core_ais_served: bool = Field(
         True, description="`/core/ais` is served next to `/data/core/ais` (Adobe's documents differ)"
@@ -89,6 +98,9 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     external_create_status: Literal[202, 200] = Field(
         202, description="status of create (Adobe's documents differ)"
     )
+    external_cloud_type_required: bool = Field(
+        True, description="`cloudType` is required (the table says so, the page's own sample leaves it out)"
+    )
     external_guardrails: bool = Field(
         True,
         description=(
@@ -116,8 +128,8 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     external_id_duplicate: Literal["conflict", "bad_request", "accept", "existing"] = Field(
         "conflict",
         description=(
-            "create with a used `externalId`: 409, 400, a second batch, or 201 with the first one (Adobe "
-            "does not say)"
+            'create with a used `externalId`: 409, 400, a second batch, or 201 with the first one ("expected '
+            'to be unique", no more)'
         ),
     )
     external_id_freed: bool = Field(
@@ -155,6 +167,16 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     range_format: Literal["bytes=", "bytes ", ""] = Field(
         "bytes=", description="what precedes `0-<last byte>` in the Range header of HEAD (Adobe does not say)"
     )
+    batch_metrics: Literal["documented", "all"] = Field(
+        "documented",
+        description=(
+            "`metrics` of a batch: none for CSV and for a batch that never succeeded (troubleshooting "
+            "guide), or for every batch that was read"
+        ),
+    )
+    max_batch_bytes: int = Field(
+        1_099_511_627_776, gt=0, description="maximum bytes of a batch; one more and it fails"
+    )
     action_response: Literal["empty", "batch"] = Field(
         "empty", description="response to COMPLETE, ABORT, FAIL, REVERT of a batch (guides, spec)"
     )
@@ -188,6 +210,12 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     )
 
     # Catalog
+    catalog_singular_path: bool = Field(
+        False, description="`/catalog/batch/<id>` is served, too, as one page prints it"
+    )
+    catalog_batch_id: bool = Field(
+        False, description="a batch has its `id` inside, and tags that are no arrays, as samples have"
+    )
     catalog_limit: int = Field(
         20, gt=0, le=100, description="batches per list when `limit` is not given (Adobe does not say)"
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from starlette.requests import Request
 
 from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse
 from airflow_provider_adobe_audiences.emulator.service import Environment, Service
@@ -42,6 +45,7 @@ class Ims(Service):
     """Credentials and the tokens issued for them."""
 
     switches: ImsSwitches
+    paths = re.compile("/ims/")
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -58,6 +62,10 @@ class Ims(Service):
         self.token_requests = 0
         self._recent.clear()
         self.add_credential(CLIENT_ID, CLIENT_SECRET, ORG_ID)
+
+    def refuse(self, request: Request, status: int) -> ErrorResponse:
+        """Return the error for a request that no handler takes."""
+        return error(status, "invalid_request", f"{request.method} {request.url.path} is not supported")
 
     def snapshot(self) -> dict[str, Any]:
         """Return what there is, without secrets."""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from airflow_provider_adobe_audiences.emulator.requests import form_fields
 from airflow_provider_adobe_audiences.emulator.responses import respond
+from airflow_provider_adobe_audiences.emulator.routing import described, object_of
 
 from .models import Ims, error
 
@@ -19,11 +20,16 @@ async def _service(request: Request) -> Ims:
     return ims
 
 
+FORM = object_of("grant_type", "client_id", "client_secret", "scope")
+DESCRIPTION = described(body=FORM, media_type="application/x-www-form-urlencoded")
+
 routes = APIRouter(prefix="/ims", tags=["IMS"])
 
 
-@routes.post("/token/v2")
-@routes.post("/token/v3")
+@routes.post("/token/v2", openapi_extra=DESCRIPTION)
+@routes.post("/token/v2/", openapi_extra=DESCRIPTION)  # as Adobe's own umapi-client has it
+@routes.post("/token/v3", openapi_extra=DESCRIPTION)
+@routes.post("/token/v3/", openapi_extra=DESCRIPTION)
 async def create_access_token(request: Request, ims: Annotated[Ims, Depends(_service)]) -> Response:
     """Issue an access token; the parameters are in the form or in the query."""
     if ims.throttled():

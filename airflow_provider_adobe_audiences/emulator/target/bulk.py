@@ -48,6 +48,4 @@ def parse_batch(body: bytes) -> tuple[str, list[tuple[str, dict[str, str]]]]:
                 {name: unquote(cell) for name, cell in zip(attributes, cells[1:], strict=False) if cell},
             )
         )
-    if not any(values for _, values in rows):
-        raise BatchRefused("No values in the batch")
     return key, rows

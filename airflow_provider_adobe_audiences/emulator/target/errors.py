@@ -5,22 +5,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
+from airflow_provider_adobe_audiences.emulator.clock import Clock
 from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse, respond
 
 XML = "text/xml;charset=UTF-8"
 
 
-def error(status: int, code: str, message: str) -> ErrorResponse:
+def error(clock: Clock, status: int, code: str, message: str) -> ErrorResponse:
     """Return an error of the Admin API."""
+    time = datetime.fromtimestamp(clock.now(), UTC).isoformat(timespec="milliseconds")
     body = {
         "httpStatus": status,
         "requestId": str(uuid.uuid4()),
-        "requestTime": "2026-01-01T00:00:00.000Z",
+        "requestTime": time.replace("+00:00", "Z"),
         "errors": [{"errorCode": code, "message": message, "meta": {}}],
     }
     return ErrorResponse(status, body)

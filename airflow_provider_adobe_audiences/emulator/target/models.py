@@ -5,14 +5,21 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow_provider_adobe_audiences.emulator.gateway import Gateway
+from starlette.requests import Request
+
+from airflow_provider_adobe_audiences.emulator.gateway import Gateway, missing_reason
+from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse
 from airflow_provider_adobe_audiences.emulator.service import Environment, Service
 
+from .errors import error
+from .left_out import LEFT_OUT
 from .settings import SETTINGS
 from .switches import TargetSwitches
 
@@ -51,6 +58,8 @@ class Target(Service):
     """Tokens, settings, profiles and batches of one tenant; every tenant and client code leads to it."""
 
     switches: TargetSwitches
+    paths = re.compile("/[^/]+/target/|/m2/|/rest/")
+    left_out = LEFT_OUT
 
     def __init__(self, environment: Environment, gateway: Gateway) -> None:
         super().__init__(environment)
@@ -65,7 +74,10 @@ class Target(Service):
         self.issued: dict[str, list[ProfileToken]] = {scope: [] for scope in SCOPES}
         #: (kind of id, id) -> attributes.
         self.profiles: dict[tuple[str, str], dict[str, str]] = {}
+        #: Attributes that a bulk update v2 has set and nobody has read since.
+        self._unread: dict[tuple[str, str], tuple[str, ...]] = {}
         self.batches: dict[str, Batch] = {}
+        self.audiences: list[dict[str, Any]] = []
         self._turn = 0
         self._number = 13_029_383
 
@@ -126,6 +138,14 @@ class Target(Service):
         )
         return current is not None and current.value == token and current.expires > now
 
+    def add_audience(self, name: str, **fields: Any) -> dict[str, Any]:
+        """Add an audience as if it had always been there; ``fields`` as in the Admin API."""
+        now = datetime.fromtimestamp(self.environment.clock.now(), UTC).isoformat(timespec="seconds")
+        document = {"id": len(self.audiences) + 1, "name": name, "origin": "target", "type": "reusable"}
+        times = {"createdAt": now.replace("+00:00", "Z"), "modifiedAt": now.replace("+00:00", "Z")}
+        self.audiences.append(document | times | fields)
+        return self.audiences[-1]
+
     # -- batches
 
     def accept(
@@ -156,16 +176,34 @@ class Target(Service):
             ):
                 batch.failed.append(identity)
                 continue
+            if not attributes:
+                continue  # skipped
             known = self.profiles.get((key, identity))
             if known is None:
                 if version == 1:
                     batch.not_found += 1
                     continue
                 known = self.profiles[key, identity] = {}
+            if version == 2:
+                self._replace_unread((key, identity), known, attributes)
             known.update(attributes)
             batch.successful += 1
         self.batches[batch.batch_id] = batch
         return batch
+
+    def _replace_unread(
+        self, identity: tuple[str, str], known: dict[str, str], attributes: dict[str, str]
+    ) -> None:
+        """Forget what an earlier bulk update v2 has set and nobody has read since."""
+        if self.switches.bulk_v2_replaces:
+            for name in self._unread.get(identity, ()):
+                known.pop(name, None)
+            self._unread[identity] = tuple(attributes)
+
+    def read(self, kind: str, identity: str) -> dict[str, str] | None:
+        """Return the attributes of a profile; from now on they have been read."""
+        self._unread.pop((kind, identity), None)
+        return self.profiles.get((kind, identity))
 
     def remembered(self, batch_id: str) -> Batch | None:
         """Return a batch whose status is still known."""
@@ -185,3 +223,15 @@ class Target(Service):
             "foreign": "http://status.example.org",
         }[self.switches.batch_status_host]
         return f"{host}/m2/{client}/profile/batchStatus?{urlencode({'batchId': batch.batch_id})}"
+
+    def error(self, status: int, code: str, message: str) -> ErrorResponse:
+        """Return an error of the Admin API."""
+        return error(self.environment.clock, status, code, message)
+
+    def refuse(self, request: Request, status: int) -> ErrorResponse:
+        """Return the error for a request that no handler takes."""
+        if request.url.path.startswith(("/m2/", "/rest/")):
+            return ErrorResponse(status, {"status": status, "message": missing_reason(status)})
+        self.gateway.check(request, org=False)
+        codes = {404: "Not.Found", 405: "Method.Not.Allowed", 501: "Not.Implemented"}
+        return self.error(status, codes[status], missing_reason(status))

@@ -85,6 +85,17 @@ class TargetSwitches(ServiceSwitches):
     refused_batch_status: Literal[200, 400] = Field(
         200, description="status of a batch that breaks a rule; always `success` false (Adobe does not say)"
     )
+    empty_bulk_batch: Literal["skip", "refuse"] = Field(
+        "skip",
+        description="a bulk update without any value is skipped, or refused (Adobe: skipped or ignored)",
+    )
+    bulk_v2_replaces: bool = Field(
+        True,
+        description=(
+            "what a bulk update v2 sets replaces what the one before has set, unless the profile was read in "
+            "between"
+        ),
+    )
     profile_batch_polls: int = Field(
         1, ge=0, description="a profile batch is `incomplete` for so many status reads"
     )

@@ -9,6 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from airflow_provider_adobe_audiences.emulator.audience_manager.endpoints import (
+    IDS,
+    PAGES,
     Manager,
     are_ids,
     endpoint,
@@ -20,6 +22,9 @@ from airflow_provider_adobe_audiences.emulator.audience_manager.errors import er
 from airflow_provider_adobe_audiences.emulator.audience_manager.models import AudienceManager, Group
 from airflow_provider_adobe_audiences.emulator.requests import parse_json
 from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse, respond
+from airflow_provider_adobe_audiences.emulator.routing import object_of
+
+GROUP = object_of("name", "description")
 
 routes = APIRouter(tags=["Groups"])
 
@@ -60,14 +65,14 @@ def _description_required() -> ErrorResponse:
     return error(400, "invalid_description", "description is required, and may be null")
 
 
-@endpoint(routes, "GET", "/groups/")
+@endpoint(routes, "GET", "/groups/", query=PAGES)
 async def list_groups(request: Request, manager: Manager) -> Response:
     """List groups."""
     groups = list(manager.groups.values())
     return listed(request, manager, groups, lambda group: _shown(request, manager, group))
 
 
-@endpoint(routes, "POST", "/groups/")
+@endpoint(routes, "POST", "/groups/", body=GROUP)
 async def create_group(request: Request, manager: Manager) -> Response:
     """Create a group."""
     body = await json_body(request)
@@ -78,13 +83,13 @@ async def create_group(request: Request, manager: Manager) -> Response:
     return respond(manager.switches.group_create_status, _shown(request, manager, group))
 
 
-@endpoint(routes, "DELETE", "/groups/bulk-delete")
+@endpoint(routes, "DELETE", "/groups/bulk-delete", body=IDS)
 async def bulk_delete_groups(request: Request, manager: Manager) -> Response:
     """Delete several groups."""
     return await _bulk_delete("DELETE", request, manager)
 
 
-@endpoint(routes, "POST", "/groups/bulk-delete")
+@endpoint(routes, "POST", "/groups/bulk-delete", body=IDS)
 async def bulk_delete_groups_by_post(request: Request, manager: Manager) -> Response:
     """Delete several groups."""
     return await _bulk_delete("POST", request, manager)
@@ -121,7 +126,7 @@ async def get_group(request: Request, group_id: str, manager: Manager) -> Respon
     return respond(200, _shown(request, manager, _find(manager, group_id)))
 
 
-@endpoint(routes, "PUT", "/groups/{group_id}")
+@endpoint(routes, "PUT", "/groups/{group_id}", body=GROUP)
 async def update_group(request: Request, group_id: str, manager: Manager) -> Response:
     """Update a group."""
     group, switches = _find(manager, group_id), manager.switches

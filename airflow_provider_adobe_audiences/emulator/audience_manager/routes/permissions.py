@@ -19,6 +19,9 @@ from airflow_provider_adobe_audiences.emulator.audience_manager.permissions impo
     checked_permissions,
 )
 from airflow_provider_adobe_audiences.emulator.responses import respond
+from airflow_provider_adobe_audiences.emulator.routing import array_of, object_of
+
+ROWS = array_of(object_of("objectType", objectId="integer", permissions="array"))
 
 routes = APIRouter(tags=["Permissions"])
 
@@ -32,7 +35,7 @@ async def list_permissions(group_id: str, manager: Manager) -> Response:
     return respond(200, manager.permissions_json(group))
 
 
-@endpoint(routes, "PUT", "/groups/{group_id}/permissions/")
+@endpoint(routes, "PUT", "/groups/{group_id}/permissions/", body=ROWS)
 async def set_permissions(request: Request, group_id: str, manager: Manager) -> Response:
     """Replace all permissions of a group."""
     group = manager.groups.get(number_of(group_id))

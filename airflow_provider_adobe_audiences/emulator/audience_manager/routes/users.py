@@ -9,6 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from airflow_provider_adobe_audiences.emulator.audience_manager.endpoints import (
+    IDS,
+    PAGES,
     Manager,
     are_ids,
     endpoint,
@@ -19,6 +21,7 @@ from airflow_provider_adobe_audiences.emulator.audience_manager.endpoints import
 from airflow_provider_adobe_audiences.emulator.audience_manager.errors import error
 from airflow_provider_adobe_audiences.emulator.audience_manager.models import AudienceManager, User
 from airflow_provider_adobe_audiences.emulator.responses import respond
+from airflow_provider_adobe_audiences.emulator.routing import object_of
 
 #: Field of :class:`User` to Adobe's name.
 KEYS = {
@@ -30,6 +33,8 @@ KEYS = {
     "title": "title",
     "phone_number": "phoneNumber",
 }
+
+USER = object_of(*KEYS.values(), groups="array", isAdmin="boolean")
 
 routes = APIRouter(tags=["Users"])
 
@@ -55,7 +60,7 @@ def _checked(manager: AudienceManager, body: Any, other_than: int | None) -> tup
     return {name: body[key] for name, key in KEYS.items() if key in body}, groups
 
 
-@endpoint(routes, "GET", "/users/")
+@endpoint(routes, "GET", "/users/", query=["groupId", *PAGES])
 async def list_users(request: Request, manager: Manager) -> Response:
     """List users, all or those of some groups."""
     # Adobe's page misspells the parameter.
@@ -69,7 +74,7 @@ async def list_users(request: Request, manager: Manager) -> Response:
     return listed(request, manager, users, manager.user_json)
 
 
-@endpoint(routes, "POST", "/users/")
+@endpoint(routes, "POST", "/users/", body=USER)
 async def create_user(request: Request, manager: Manager) -> Response:
     """Create a user."""
     body = await json_body(request)
@@ -91,7 +96,7 @@ async def get_self(request: Request, manager: Manager) -> Response:
     return respond(200, manager.user_json(user))
 
 
-@endpoint(routes, "POST", "/users/bulk-delete")
+@endpoint(routes, "POST", "/users/bulk-delete", body=IDS)
 async def bulk_delete_users(request: Request, manager: Manager) -> Response:
     """Delete several users."""
     ids = await json_body(request)
@@ -108,7 +113,7 @@ async def get_user(user_id: str, manager: Manager) -> Response:
     return respond(200, manager.user_json(_find(manager, user_id)))
 
 
-@endpoint(routes, "PUT", "/users/{user_id}")
+@endpoint(routes, "PUT", "/users/{user_id}", body=USER)
 async def update_user(request: Request, user_id: str, manager: Manager) -> Response:
     """Update a user, with all groups that the user is in."""
     user = _find(manager, user_id)

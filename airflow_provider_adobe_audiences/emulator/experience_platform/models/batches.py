@@ -16,6 +16,7 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.switches impo
 from airflow_provider_adobe_audiences.emulator.gateway import Caller
 from airflow_provider_adobe_audiences.emulator.service import Environment
 
+from .datasets import Datasets
 from .files import Disk, StoredFile
 from .ingestion import Judgement, Outcome, accepted, ingest
 from .records import InputFormat
@@ -25,18 +26,6 @@ STEPS = ("loaded", "queued", "processing", "staging", "staged")
 #: Read at once, not in a thread: the status is then exact to the poll.
 MAX_READ_AT_ONCE = 4 << 20
 _ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-@dataclass
-class Dataset:
-    """A dataset, as far as ingestion needs one.
-
-    :param required: dotted names of fields that no row may lack.
-    """
-
-    id: str
-    name: str = ""
-    required: tuple[str, ...] = ()
 
 
 @dataclass
@@ -54,7 +43,9 @@ class Batch:
     percent: int
     diagnostics: bool
     files: dict[str, StoredFile] = field(default_factory=dict)
-    #: What the client made of it last: loading, completed, aborted, failed, reverted.
+    #: What Catalog was told about it.
+    patched: dict[str, Any] = field(default_factory=dict)
+    #: What the client made of it last: loading, completed, aborted, failed, reverted, deleted.
     state: str = "loading"
     completed: float = 0.0
     polls: int = 0
@@ -85,18 +76,18 @@ class Batch:
 class Batches:
     """All batches of all organisations and sandboxes."""
 
-    def __init__(self, environment: Environment, switches: ExperiencePlatformSwitches) -> None:
-        self._environment, self._switches = environment, switches
+    def __init__(
+        self, environment: Environment, switches: ExperiencePlatformSwitches, datasets: Datasets
+    ) -> None:
+        self._environment, self._switches, self._datasets = environment, switches, datasets
         self.disk = Disk()
         self.batches: dict[str, Batch] = {}
-        self.datasets: dict[str, Dataset] = {}
         self._reading: set[asyncio.Future[None]] = set()
         self._thread: ThreadPoolExecutor | None = None
 
     def reset(self) -> None:
-        """Forget all batches and datasets."""
+        """Forget all batches."""
         self.batches.clear()
-        self.datasets.clear()
         self.disk.clear()
 
     def close(self) -> None:
@@ -105,18 +96,6 @@ class Batches:
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
             self._thread = None
-
-    def add_dataset(self, dataset_id: str, name: str = "", required: tuple[str, ...] = ()) -> Dataset:
-        """Register a dataset."""
-        self.datasets[dataset_id] = Dataset(dataset_id, name or dataset_id, tuple(required))
-        return self.datasets[dataset_id]
-
-    def dataset(self, dataset_id: str) -> Dataset | None:
-        """Return a dataset; None when it is unknown."""
-        known = self.datasets.get(dataset_id)
-        if known is None and self._switches.any_dataset:
-            return Dataset(dataset_id, dataset_id)
-        return known
 
     def create(self, caller: Caller, body: dict[str, Any], written: InputFormat) -> Batch:
         """Create a batch; ``body`` is the body of the request."""
@@ -145,6 +124,22 @@ class Batches:
     def of(self, caller: Caller) -> list[Batch]:
         """Return the batches of an organisation's sandbox, oldest first."""
         return [batch for batch in self.batches.values() if batch.caller.place == caller.place]
+
+    def last(self, caller: Caller, dataset_id: str) -> dict[str, Any]:
+        """Return the newest batches of a dataset; empty when there are none."""
+        last: dict[str, Any] = {}
+        for batch in self.of(caller):
+            if batch.dataset_id != dataset_id:
+                continue
+            status = self.status(batch)
+            last |= {"lastBatchId": batch.id, "lastBatchStatus": status}
+            if status in {"success", "active"}:
+                last["lastSuccessfulBatchId"] = batch.id
+            elif status in {"failed", "failure"}:
+                last["lastFailedBatchId"] = batch.id
+            last["created"] = last.get("created", batch.created)
+            last["updated"] = max(last.get("updated", 0), batch.updated)
+        return last
 
     def by_external_id(self, org_id: str, external_id: str) -> Batch | None:
         """Return the batch that holds an external id; it is unique in the organisation."""
@@ -185,19 +180,16 @@ class Batches:
 
     def _read(self, batch: Batch) -> None:
         switches = self._switches
-        dataset = self.dataset(batch.dataset_id)
+        dataset = self._datasets.find(batch.dataset_id)
         judgement = Judgement(
             batch.percent, batch.diagnostics, dataset.required if dataset else (), switches.check_rows
         )
         batch.rejected = self.disk.place()
-        if len(batch.files) > switches.max_files:
-            message = (
-                f"Batch ingestion guardrails hit: {len(batch.files)} files (over the {switches.max_files} "
-                "threshold)"
-            )
-            batch.outcome = Outcome(
-                True, files=len(batch.files), errors=[{"code": "INGEST-1401-400", "description": message}]
-            )
+        breach = self._breach(batch)
+        if breach:
+            message = f"Batch ingestion guardrails hit: {breach}"
+            errors = [{"code": "INGEST-1401-400", "description": message}]
+            batch.outcome = Outcome(True, files=len(batch.files), errors=errors)
         elif not batch.files and switches.complete_without_files == "success":
             batch.outcome = Outcome()
         else:
@@ -208,6 +200,16 @@ class Batches:
         for predecessor in self._predecessors(batch) if not batch.outcome.failed else ():
             if predecessor.state == "completed":
                 self.set_state(predecessor, "reverted")
+
+    def _breach(self, batch: Batch) -> str | None:
+        """Return the guardrails that a batch breaks, in Adobe's words."""
+        size = sum(file.size for file in batch.files.values())
+        counts = (
+            (len(batch.files), "files", self._switches.max_files),
+            (size, "bytes", self._switches.max_batch_bytes),
+        )
+        broken = [f"{n} {unit} (over the {limit} threshold)" for n, unit, limit in counts if n > limit]
+        return "; ".join(broken) or None
 
     def _predecessors(self, batch: Batch) -> Iterator[Batch]:
         replay = batch.body.get("replay") or {}
@@ -233,7 +235,7 @@ class Batches:
         if batch.state == "failed":
             return switches.failure_status
         if batch.state != "completed":
-            return {"aborted": "aborted", "reverted": "inactive"}[batch.state]
+            return {"aborted": "aborted", "reverted": "inactive", "deleted": "deleted"}[batch.state]
         if switches.batch_stalls:
             return "stalled"
         if switches.batch_polls is not None:
@@ -257,11 +259,15 @@ class Batches:
         """Return whether a batch is between COMPLETE and its end."""
         return self.status(batch) in {*STEPS, "stalled"}
 
-    def rows(self, dataset_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield batch id and row of everything that successful batches have brought into a dataset."""
-        dataset = self.dataset(dataset_id)
+    def rows(self, dataset_id: str, caller: Caller | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield batch id and row of everything that successful batches have brought into a dataset.
+
+        :param caller: only batches of this caller's sandbox; none: of all.
+        """
+        dataset = self._datasets.find(dataset_id)
         for batch in list(self.batches.values()):
-            if batch.dataset_id == dataset_id and self.succeeded(batch):
+            here = caller is None or batch.caller.place == caller.place
+            if here and batch.dataset_id == dataset_id and self.succeeded(batch):
                 for row in accepted(batch.paths(), batch.written, dataset.required if dataset else ()):
                     yield batch.id, row
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from airflow_provider_adobe_audiences.emulator.requests import finite, parse_json, refuse_constant
 
 MAX_RECORD_BYTES = 16 << 20
 CHUNK = 1 << 16
@@ -82,8 +85,8 @@ def _json_lines(path: Path) -> Iterator[Record]:
             if not text:
                 continue
             try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):
+                value = parse_json(text)
+            except ValueError:
                 value = None
             yield (
                 Record(value)
@@ -94,7 +97,7 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 def _json_array(path: Path) -> Iterator[Record]:
     """Decode one element after the other out of a sliding buffer."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite)
     with path.open("r", encoding="utf-8", errors="replace") as file:
         buffer = file.read(CHUNK).lstrip("\ufeff \t\r\n")
         if not buffer.startswith("["):
@@ -126,6 +129,13 @@ def _json_array(path: Path) -> Iterator[Record]:
 
 
 def _csv(path: Path, written: InputFormat) -> Iterator[Record]:
+    try:
+        yield from _csv_rows(path, written)
+    except (csv.Error, TypeError, ValueError) as error:  # a dialect or a charset that cannot be
+        raise BrokenFileError("INGEST-1401-400", f"The file is not valid CSV: {str(error)[:200]}") from None
+
+
+def _csv_rows(path: Path, written: InputFormat) -> Iterator[Record]:
     with path.open("r", encoding=written.charset, errors="replace", newline="") as file:
         escape = written.escape if written.escape and written.escape != written.quote else None
         rows = csv.reader(
@@ -154,12 +164,41 @@ def _parquet(path: Path) -> Iterator[Record]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=4096):
-                for value in batch.to_pylist():
+                for value in _rows_of(batch):
                     yield Record(value)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BrokenFileError(
             "INGEST-1401-400", f"The file is not valid Parquet: {str(error)[:200]}"
         ) from None
+
+
+def _rows_of(batch: Any) -> list[dict[str, Any]]:
+    """Return the rows of a record batch. Python knows neither nanoseconds nor years beyond 9999: a batch that
+    has them shows its times as whole numbers, in their unit.
+    """
+    import pyarrow
+
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        schema = pyarrow.schema([(one.name, _without_times(one.type)) for one in batch.schema])
+        rows = pyarrow.Table.from_batches([batch]).cast(schema).to_pylist()
+    return rows
+
+
+def _without_times(kind: Any) -> Any:
+    import pyarrow
+
+    types = pyarrow.types
+    if types.is_date32(kind) or types.is_time32(kind):
+        return pyarrow.int32()
+    if types.is_temporal(kind):
+        return pyarrow.int64()
+    if types.is_list(kind) or types.is_large_list(kind):
+        return pyarrow.list_(_without_times(kind.value_type))
+    if types.is_struct(kind):
+        return pyarrow.struct([(one.name, _without_times(one.type)) for one in kind])
+    return kind
 
 
 def parquet_rows(path: Path) -> int:
@@ -178,7 +217,26 @@ def parquet_rows(path: Path) -> int:
 
 def as_json(value: Any) -> str:
     """Return a record in one canonical form, whatever format it came in."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain, ensure_ascii=False)
+    try:
+        text = _dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return _dumps(value, ensure_ascii=True, allow_nan=False)
+    except ValueError:  # not a number, or infinite: JSON knows neither
+        return as_json(_finite_only(value))
+    return text
+
+
+def _dumps(value: Any, **options: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain, **options)
+
+
+def _finite_only(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite_only(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite_only(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -14,21 +14,25 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.dependencies 
     PlatformCaller,
 )
 from airflow_provider_adobe_audiences.emulator.experience_platform.errors import ais_error
+from airflow_provider_adobe_audiences.emulator.experience_platform.schemas import AudienceMetadataBody
 from airflow_provider_adobe_audiences.emulator.experience_platform.switches import ExperiencePlatformSwitches
 from airflow_provider_adobe_audiences.emulator.gateway import Caller
 from airflow_provider_adobe_audiences.emulator.requests import json_object
 from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse, respond
+from airflow_provider_adobe_audiences.emulator.routing import described
 
 ACCEPT = "application/vnd.adobe.external.audiences+json; version=2"
 #: Adobe's documents differ.
 BASES = ("/data/core/ais", "/core/ais")
 BAD_REQUEST = "100910-400"
 
+DESCRIPTION = described(body=AudienceMetadataBody, query=["createAudienceMetaOnly"], headers=["accept"])
+
 routes = APIRouter(tags=["Audience metadata"])
 
 
-@routes.post("/data/core/ais/audiences")
-@routes.post("/core/ais/audiences")
+@routes.post("/data/core/ais/audiences", openapi_extra=DESCRIPTION)
+@routes.post("/core/ais/audiences", openapi_extra=DESCRIPTION)
 async def create_audience_metadata(request: Request, platform: Platform, caller: PlatformCaller) -> Response:
     """Create an audience without data."""
     audiences, switches = platform.audiences, platform.switches

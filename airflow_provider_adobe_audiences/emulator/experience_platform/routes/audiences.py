@@ -27,6 +27,7 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.schemas impor
 from airflow_provider_adobe_audiences.emulator.experience_platform.switches import ExperiencePlatformSwitches
 from airflow_provider_adobe_audiences.emulator.requests import json_value
 from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse, respond
+from airflow_provider_adobe_audiences.emulator.routing import array_of, described
 
 INVALID = "UPAPI-113434-400"
 #: What an audience that is created here has, unless the body says otherwise.
@@ -38,10 +39,16 @@ DEFAULTS: dict[str, Any] = {
     "evaluationInfo": {name: {"enabled": name == "batch"} for name in ("batch", "continuous", "synchronous")},
 }
 
+EXTERNAL_TYPES = {"ExternalSegment", "ExternalAudience"}
+#: System fields that an external audience brings along.
+GIVEN_FIELDS = {"audienceId", "namespace"}
+
+FILTERS = ("start", "limit", "sort", "property", "name", "description", "entityType")
+
 routes = APIRouter(prefix="/data/core/ups", tags=["Audiences"])
 
 
-@routes.get("/audiences")
+@routes.get("/audiences", openapi_extra=described(query=FILTERS))
 async def list_audiences(request: Request, platform: Platform, caller: PlatformCaller) -> Response:
     """List audiences, filtered, sorted and in pages."""
     query = request.query_params
@@ -79,16 +86,17 @@ def _page(
     return body
 
 
-@routes.post("/audiences")
+@routes.post("/audiences", openapi_extra=described(body=AudienceBody))
 async def create_audience(request: Request, platform: Platform, caller: PlatformCaller) -> Response:
     """Create an audience."""
     body = await _document(request)
-    given = {name: value for name, value in body.items() if name not in SYSTEM_FIELDS}
+    system = SYSTEM_FIELDS - GIVEN_FIELDS if body.get("type") in EXTERNAL_TYPES else SYSTEM_FIELDS
+    given = {name: value for name, value in body.items() if name not in system}
     audience = platform.audiences.add(caller, **DEFAULTS | given)
     return respond(platform.switches.ups_write_status, audience.document)
 
 
-@routes.post("/audiences/bulk-get")
+@routes.post("/audiences/bulk-get", openapi_extra=described(body=BulkGetBody))
 async def bulk_get_audiences(request: Request, platform: Platform, caller: PlatformCaller) -> Response:
     """Look several audiences up."""
     body = await _json(request)
@@ -110,7 +118,7 @@ async def get_audience(audience_id: str, platform: Platform, caller: PlatformCal
     return respond(200, platform.audiences.find(caller, audience_id).document)
 
 
-@routes.put("/audiences/{audience_id}")
+@routes.put("/audiences/{audience_id}", openapi_extra=described(body=AudienceBody))
 async def put_audience(
     request: Request, audience_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -129,7 +137,7 @@ async def put_audience(
     return respond(platform.switches.ups_write_status, audience.document)
 
 
-@routes.patch("/audiences/{audience_id}")
+@routes.patch("/audiences/{audience_id}", openapi_extra=described(body=array_of(OperationBody)))
 async def patch_audience(
     request: Request, audience_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:

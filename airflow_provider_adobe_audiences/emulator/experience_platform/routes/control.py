@@ -16,7 +16,7 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.models.files 
 from airflow_provider_adobe_audiences.emulator.experience_platform.models.records import as_json
 from airflow_provider_adobe_audiences.emulator.requests import json_object, with_clear_errors
 from airflow_provider_adobe_audiences.emulator.responses import respond
-from airflow_provider_adobe_audiences.emulator.routing import CONTROL
+from airflow_provider_adobe_audiences.emulator.routing import BINARY, CONTROL, described, object_of
 
 ROWS_AT_ONCE = 500
 
@@ -41,19 +41,17 @@ async def get_rows_digest(dataset_id: str, platform: Platform) -> Response:
     return respond(200, await asyncio.to_thread(platform.digest, dataset_id))
 
 
-@routes.post("/datasets")
+@routes.post("/datasets", openapi_extra=described(body=object_of("id", "name", required="array")))
 async def add_dataset(request: Request, platform: Platform) -> Response:
     """Register a dataset: ``id``, ``name``, ``required`` (dotted names of fields that no row may lack)."""
     body = await json_object(request)
     dataset = with_clear_errors(
-        lambda: platform.batches.add_dataset(
-            body["id"], body.get("name", ""), tuple(body.get("required", ()))
-        )
+        lambda: platform.datasets.add(body["id"], body.get("name", ""), tuple(body.get("required", ())))
     )
     return respond(201, {"id": dataset.id, "name": dataset.name, "required": list(dataset.required)})
 
 
-@routes.put("/sink/{name}")
+@routes.put("/sink/{name}", openapi_extra=described(body=BINARY, media_type="application/octet-stream"))
 async def discard(request: Request, name: str, platform: Platform) -> Response:
     """Write the body to disk as an upload is, and forget it: the yardstick for the speed of uploads."""
     path = platform.batches.disk.place()

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,12 +20,15 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.dependencies 
 )
 from airflow_provider_adobe_audiences.emulator.experience_platform.errors import not_found
 from airflow_provider_adobe_audiences.emulator.experience_platform.models.batches import Batch
+from airflow_provider_adobe_audiences.emulator.experience_platform.models.records import as_json
 from airflow_provider_adobe_audiences.emulator.experience_platform.service import ExperiencePlatform
 from airflow_provider_adobe_audiences.emulator.gateway import Caller
 from airflow_provider_adobe_audiences.emulator.responses import respond
+from airflow_provider_adobe_audiences.emulator.routing import described
 
 BASE = "/data/foundation/export"
 MAX_LIMIT = 100
+PAGES = ("path", "start", "limit")
 CHUNK = 1 << 18
 OCTETS = "application/octet-stream"
 
@@ -33,7 +38,7 @@ Content = bytes | Path
 routes = APIRouter(prefix=BASE, tags=["Data Access"])
 
 
-@routes.get("/batches/{batch_id}/failed")
+@routes.get("/batches/{batch_id}/failed", openapi_extra=described(query=PAGES))
 async def get_failed_files(
     request: Request, batch_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -43,7 +48,7 @@ async def get_failed_files(
     return _listing(request, platform, files) if path is None else _send(files.get(path))
 
 
-@routes.get("/batches/{batch_id}/meta")
+@routes.get("/batches/{batch_id}/meta", openapi_extra=described(query=PAGES))
 async def get_meta_files(
     request: Request, batch_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -58,7 +63,7 @@ async def get_meta_files(
     return _listing(request, platform, inside)
 
 
-@routes.get("/batches/{batch_id}/files")
+@routes.get("/batches/{batch_id}/files", openapi_extra=described(query=PAGES[1:]))
 async def list_files(request: Request, batch_id: str, platform: Platform, caller: PlatformCaller) -> Response:
     """List the files that a batch has brought into its dataset."""
     batch = _find(platform, caller, batch_id)
@@ -68,7 +73,7 @@ async def list_files(request: Request, batch_id: str, platform: Platform, caller
             "dataSetFileId": f"{batch.id}-{number}",
             "dataSetViewId": batch.dataset_id,
             "version": "1.0.0",
-            "created": str(batch.completed),
+            "created": str(int(batch.completed * 1000)),
             "updated": str(batch.updated),
             "size": str(file.size),
             "isValid": True,
@@ -79,7 +84,8 @@ async def list_files(request: Request, batch_id: str, platform: Platform, caller
     return _page(request, platform, entries)
 
 
-@routes.api_route("/files/{file_id}", methods=["GET", "HEAD"])
+@routes.get("/files/{file_id}", openapi_extra=described(query=PAGES, headers=["range"]))
+@routes.head("/files/{file_id}")
 async def get_file(request: Request, file_id: str, platform: Platform, caller: PlatformCaller) -> Response:
     """List the content of a file of a dataset, or download it."""
     batch_id, _, number = file_id.rpartition("-")
@@ -95,6 +101,15 @@ async def get_file(request: Request, file_id: str, platform: Platform, caller: P
     if path not in (None, chosen.name):
         raise not_found("The requested file was not found.")
     return FileResponse(chosen.path, media_type=OCTETS)
+
+
+@routes.get("/datasets/{dataset_id}/preview")
+async def preview_dataset(dataset_id: str, platform: Platform, caller: PlatformCaller) -> Response:
+    """Return the first rows of a dataset."""
+    if platform.datasets.find(dataset_id, caller) is None:
+        raise not_found("The requested dataset was not found.")
+    rows = await asyncio.to_thread(lambda: list(islice(platform.batches.rows(dataset_id, caller), MAX_LIMIT)))
+    return respond(200, as_json({"data": [row for _, row in rows]}))
 
 
 def _find(platform: ExperiencePlatform, caller: Caller, batch_id: str) -> Batch:
@@ -119,11 +134,16 @@ def _listing(request: Request, platform: ExperiencePlatform, files: dict[str, Co
 
 
 def _page(request: Request, platform: ExperiencePlatform, entries: list[dict[str, Any]]) -> Response:
-    base = f"{platform.url}{request.url.path}"
+    base = f"{platform.url}{request.url.path}?"
+    path = request.query_params.get("path")
+    if path is not None:
+        base += f"path={quote(path)}&"
     start, limit = _whole(request, "start", 0), min(_whole(request, "limit", MAX_LIMIT), MAX_LIMIT)
-    links = {"page": {"href": f"{base}?start={{start}}&limit={{limit}}", "templated": True}}
+    links: dict[str, Any] = {
+        "page": {"href": f"{base}start={{start}}&limit={{limit}}", "templated": True},
+    }
     if start + limit < len(entries):
-        links["next"] = {"href": f"{base}?start={start + limit}&limit={limit}"}
+        links["next"] = {"href": f"{base}start={start + limit}&limit={limit}"}
     page = {"limit": limit, "count": len(entries)}
     return respond(200, {"data": entries[start : start + limit], "_page": page, "_links": links})
 

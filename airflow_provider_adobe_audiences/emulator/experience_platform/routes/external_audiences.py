@@ -17,8 +17,8 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.errors import
 from airflow_provider_adobe_audiences.emulator.experience_platform.models.external_audiences import (
     DAY,
     ExternalAudience,
-    Operation,
     Run,
+    shown_fields,
 )
 from airflow_provider_adobe_audiences.emulator.experience_platform.schemas import (
     Body,
@@ -27,20 +27,16 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.schemas impor
     RunBody,
     problem_of,
 )
+from airflow_provider_adobe_audiences.emulator.experience_platform.service import ExperiencePlatform
 from airflow_provider_adobe_audiences.emulator.gateway import Caller
 from airflow_provider_adobe_audiences.emulator.responses import respond
+from airflow_provider_adobe_audiences.emulator.routing import described
 
 from .ais import BAD_REQUEST, BASES, read_object
 
 SHOWN = (
-    "description",
-    "fields",
-    "ttlInDays",
-    "labels",
-    "audienceType",
-    "originName",
-    "createdAt",
-    "updatedAt",
+    *("description", "fields", "ttlInDays", "labels", "audienceType", "originName"),
+    *("createdAt", "createdBy", "updatedAt", "updatedBy"),
 )
 
 _routes = APIRouter()
@@ -54,43 +50,46 @@ async def _read(request: Request, caller: Caller, shape: type[Body]) -> dict[str
     return body
 
 
-@_routes.post("")
-@_routes.post("/")
+@_routes.post("", openapi_extra=described(body=ExternalAudienceBody))
+@_routes.post("/", openapi_extra=described(body=ExternalAudienceBody))
 async def create_external_audience(request: Request, platform: Platform, caller: PlatformCaller) -> Response:
     """Begin to create an external audience."""
     body = await _read(request, caller, ExternalAudienceBody)
-    namespace, audience_id = body.get("namespace") or "CustomerAudienceUpload", body.get("customAudienceId")
-    if audience_id and platform.audiences.duplicate(caller, namespace, audience_id):
-        raise ais_error("100950-409", f"The audience {audience_id} exists.", caller)
-    external = platform.external_audiences
-    operation = Operation(str(uuid.uuid4()), caller, body, external.start())
-    external.operations[operation.id] = operation
-    return respond(
-        platform.switches.external_create_status,
-        {"operationId": operation.id, "operationDetails": _details(body)},
-    )
+    if body["sourceSpec"].get("params", body["sourceSpec"]).get("cloudType") is None:
+        _check_cloud_type(platform, caller)
+    operation = platform.external_audiences.create(caller, body)
+    response = {"operationId": operation.id, "operationDetails": _details(body)}
+    return respond(platform.switches.external_create_status, response)
+
+
+def _check_cloud_type(platform: ExperiencePlatform, caller: Caller) -> None:
+    if platform.switches.external_cloud_type_required:
+        raise ais_error(BAD_REQUEST, "sourceSpec.params.cloudType is required.", caller)
 
 
 @_routes.get("/operations/{operation_id}")
 async def get_operation(operation_id: str, platform: Platform, caller: PlatformCaller) -> Response:
     """Return how far the creation is."""
     external = platform.external_audiences
-    operation = external.operations.get(operation_id)
-    if operation is None or operation.caller.org_id != caller.org_id:
-        raise ais_error("100940-404", f"There is no operation {operation_id}.", caller)
+    operation = external.operation(caller, operation_id)
+    external.settle()
     status = external.status(operation.work)
-    external.settle(operation, status)
+    started = int(operation.work.started)
     body = {
         "operationId": operation.id,
         "status": status,
         "operationDetails": _details(operation.body),
+        "createdBy": operation.caller.user,
+        "createdAt": started,
+        "updatedBy": operation.caller.user,
+        "updatedAt": operation.finished or started,
     }
     if operation.audience is not None:
         body |= {"audienceName": operation.body["name"], "audienceId": operation.audience.id}
-    return respond(200, body | {"createdBy": caller.user, "createdAt": int(operation.work.started)})
+    return respond(200, body)
 
 
-@_routes.patch("/{audience_id}")
+@_routes.patch("/{audience_id}", openapi_extra=described(body=ExternalAudienceChangeBody))
 async def patch_external_audience(
     request: Request, audience_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -106,7 +105,8 @@ async def patch_external_audience(
         one | {"labels": labels[one["name"]]} if one["name"] in labels else one for one in document["fields"]
     ]
     document["updatedAt"] = int(platform.environment.clock.now())
-    return respond(200, _flat(audience, caller))
+    document["updatedBy"] = caller.user
+    return respond(200, _flat(audience))
 
 
 @_routes.post("/extend-ttl/{audience_id}")
@@ -126,8 +126,8 @@ async def delete_external_audience(audience_id: str, platform: Platform, caller:
     return respond(204)
 
 
-@_routes.post("/{audience_id}/run")  # Adobe's pages differ
-@_routes.post("/{audience_id}/runs")
+@_routes.post("/{audience_id}/run", openapi_extra=described(body=RunBody))  # Adobe's pages differ
+@_routes.post("/{audience_id}/runs", openapi_extra=described(body=RunBody))
 async def start_run(
     request: Request, audience_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -171,20 +171,16 @@ async def get_run(audience_id: str, run_id: str, platform: Platform, caller: Pla
 
 
 def _details(body: dict[str, Any]) -> dict[str, Any]:
-    fields = [
-        one | {"identityNs": str(one["identityNs"]).capitalize()} if one.get("identityNs") else one
-        for one in body["fields"]
-    ]
+    fields = shown_fields(body["fields"])
     days = {"ttlInDays": int(body["ttlInDays"])} if "ttlInDays" in body else {}
     return body | {"fields": fields} | days
 
 
-def _flat(audience: ExternalAudience, caller: Caller) -> dict[str, Any]:
+def _flat(audience: ExternalAudience) -> dict[str, Any]:
     document = audience.document
     shown = {name: document[name] for name in SHOWN if name in document}
     source = document["sourceSpec"].get("params", document["sourceSpec"])
-    shown |= {"audienceId": audience.id, "audienceName": document["name"], "sourceSpec": source}
-    return shown | {"createdBy": caller.user, "updatedBy": caller.user}
+    return shown | {"audienceId": audience.id, "audienceName": document["name"], "sourceSpec": source}
 
 
 def _run(audience: ExternalAudience, run: Run) -> dict[str, Any]:
@@ -195,6 +191,8 @@ def _run(audience: ExternalAudience, run: Run) -> dict[str, Any]:
         "runId": run.id,
         "differentialIngestion": True,
         **{name: run.body[name] for name in times if name in run.body},
+        # Adobe's page takes one name and returns the other.
+        **({"publicKeyId": run.body["signVerificationKeyId"]} if "signVerificationKeyId" in run.body else {}),
         "createdAt": int(run.work.started),
         "createdBy": run.created_by,
     }

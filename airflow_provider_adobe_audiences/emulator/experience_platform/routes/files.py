@@ -29,16 +29,18 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.service impor
 from airflow_provider_adobe_audiences.emulator.experience_platform.switches import ExperiencePlatformSwitches
 from airflow_provider_adobe_audiences.emulator.gateway import Caller
 from airflow_provider_adobe_audiences.emulator.responses import ErrorResponse, respond
+from airflow_provider_adobe_audiences.emulator.routing import BINARY, described
 
 from .ingestion import find_batch
 
 CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})(?:/(?:\d+|\*))?")
+OCTETS = "application/octet-stream"
 FILE = "/batches/{batch_id}/datasets/{dataset_id}/files/{name:path}"
 
 routes = APIRouter(prefix="/data/foundation/import", tags=["Batch ingestion"])
 
 
-@routes.put(FILE)
+@routes.put(FILE, openapi_extra=described(body=BINARY, media_type=OCTETS))
 async def put_file(
     request: Request, batch_id: str, dataset_id: str, name: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -67,7 +69,7 @@ async def put_file(
     return respond(200 if before else platform.switches.put_created_status)
 
 
-@routes.post(FILE)
+@routes.post(FILE, openapi_extra=described(query=["action"]))
 async def change_file(
     request: Request, batch_id: str, dataset_id: str, name: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -90,7 +92,7 @@ async def change_file(
     return _response(platform.switches, 201, file)
 
 
-@routes.patch(FILE)
+@routes.patch(FILE, openapi_extra=described(body=BINARY, media_type=OCTETS, headers=["content-range"]))
 async def patch_file(
     request: Request, batch_id: str, dataset_id: str, name: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -152,7 +154,7 @@ def _large_file(batch: Batch, name: str) -> StoredFile:
 
 
 def _check_octets(request: Request) -> None:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/octet-stream":
+    if request.headers.get("content-type", "").partition(";")[0].strip() != OCTETS:
         raise unsupported_media_type()
 
 

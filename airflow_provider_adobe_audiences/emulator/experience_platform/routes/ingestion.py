@@ -33,8 +33,10 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.service impor
 from airflow_provider_adobe_audiences.emulator.gateway import Caller
 from airflow_provider_adobe_audiences.emulator.requests import json_object
 from airflow_provider_adobe_audiences.emulator.responses import respond
+from airflow_provider_adobe_audiences.emulator.routing import described
 
 PREVIEW_ROWS = 10
+PREVIEW = ("format", "isMultiLineJson", "delimiter", "nrow")
 FORMATS = {"json", "parquet", "csv"}
 
 routes = APIRouter(prefix="/data/foundation/import", tags=["Batch ingestion"])
@@ -56,13 +58,13 @@ def find_batch(
     return batch
 
 
-@routes.post("/batches")
+@routes.post("/batches", openapi_extra=described(body=BatchBody))
 async def create_batch(request: Request, platform: Platform, caller: PlatformCaller) -> Response:
     """Create a batch."""
     batches, switches = platform.batches, platform.switches
     body = await json_object(request)
     written = _check_create(body, switches.input_format_required)
-    if batches.dataset(body["datasetId"]) is None:
+    if platform.datasets.find(body["datasetId"], caller) is None:
         raise bad_request(f"DataSet {body['datasetId']} not found.")
     external_id = body.get("externalId")
     existing = batches.by_external_id(caller.org_id, external_id) if external_id else None
@@ -76,7 +78,7 @@ async def create_batch(request: Request, platform: Platform, caller: PlatformCal
     raise bad_request(message)
 
 
-@routes.post("/batches/{batch_id}")
+@routes.post("/batches/{batch_id}", openapi_extra=described(query=["action"]))
 async def change_batch(
     request: Request, batch_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:
@@ -87,8 +89,10 @@ async def change_batch(
     if action not in actions:
         raise bad_request("action must be COMPLETE, ABORT, FAIL or REVERT.")
     actions[action](platform, batch, platform.batches.status(batch))
-    empty = platform.switches.action_response == "empty"
-    return respond(200, None if empty else _created(batch, "processing"))
+    if platform.switches.action_response == "empty":
+        return respond(200)
+    status = "processing" if batch.state == "completed" else platform.batches.status(batch)
+    return respond(200, _created(batch, status))
 
 
 def _complete(platform: ExperiencePlatform, batch: Batch, status: str) -> None:
@@ -128,7 +132,7 @@ def _revert(platform: ExperiencePlatform, batch: Batch, status: str) -> None:
     platform.batches.set_state(batch, "reverted")
 
 
-@routes.get("/batches/{batch_id}/datasets/{dataset_id}/preview")
+@routes.get("/batches/{batch_id}/datasets/{dataset_id}/preview", openapi_extra=described(query=PREVIEW))
 async def preview_batch(
     request: Request, batch_id: str, dataset_id: str, platform: Platform, caller: PlatformCaller
 ) -> Response:

@@ -10,22 +10,26 @@ from xml.sax.saxutils import escape
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from airflow_provider_adobe_audiences.emulator.routing import described
 from airflow_provider_adobe_audiences.emulator.target.bulk import BatchRefused, parse_batch
 from airflow_provider_adobe_audiences.emulator.target.dependencies import TargetService
 from airflow_provider_adobe_audiences.emulator.target.edge import FORBIDDEN, is_admitted
 from airflow_provider_adobe_audiences.emulator.target.errors import xml
 from airflow_provider_adobe_audiences.emulator.target.models import Batch, Target
 
+UPDATE = described(body={"type": "string"}, media_type="application/x-www-form-urlencoded")
+STATUS = described(query=["batchId", "showDetails"])
+
 routes = APIRouter(prefix="/m2/{client}", tags=["Target bulk profile update"])
 
 
-@routes.post("/profile/batchUpdate")
+@routes.post("/profile/batchUpdate", openapi_extra=UPDATE)
 async def update_batch_v1(request: Request, client: str, target: TargetService) -> Response:
     """Update profiles that exist."""
     return await _update(request, client, target, 1)
 
 
-@routes.post("/v2/profile/batchUpdate")
+@routes.post("/v2/profile/batchUpdate", openapi_extra=UPDATE)
 async def update_batch_v2(request: Request, client: str, target: TargetService) -> Response:
     """Update profiles, and create those that do not exist."""
     return await _update(request, client, target, 2)
@@ -39,6 +43,8 @@ async def _update(request: Request, client: str, target: Target, version: int) -
         return xml(FORBIDDEN)
     try:
         key, rows = await asyncio.to_thread(parse_batch, bytes(body))
+        if target.switches.empty_bulk_batch == "refuse" and not any(values for _, values in rows):
+            raise BatchRefused("No values in the batch")
     except BatchRefused as reason:
         fields = {"success": "false", "batchStatus": "", "message": reason}
         return xml(fields, status=target.switches.refused_batch_status)
@@ -47,8 +53,8 @@ async def _update(request: Request, client: str, target: Target, version: int) -
     return xml({"success": "true", "batchStatus": url, "message": message})
 
 
-@routes.get("/profile/batchStatus")
-@routes.get("/v2/profile/batchStatus")
+@routes.get("/profile/batchStatus", openapi_extra=STATUS)
+@routes.get("/v2/profile/batchStatus", openapi_extra=STATUS)
 async def get_batch_status(request: Request, client: str, target: TargetService) -> Response:
     """Return how far a batch is."""
     if not is_admitted(request, target, "batchStatus"):
