@@ -38,12 +38,18 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def bad_response(error: BadResponse) -> NoResponse:
-    """Return what a response that broke a limit, or the protocol, means."""
+    """Return what a response that broke a limit, or the protocol, means.
+
+    :param error: says what was wrong with it.
+    """
     return NoResponse(str(error), sent=True, hint=AdobeResponseError.default_hint)
 
 
 def too_slow(seconds: float) -> NoResponse:
-    """Return what it means that a response was not complete in time."""
+    """Return what it means that a response was not complete in time.
+
+    :param seconds: how long it could take.
+    """
     return NoResponse(
         f"the response was not complete after {seconds:.0f} seconds",
         sent=True,
@@ -55,6 +61,7 @@ def requests_failure(error: Exception, url: str) -> NoResponse:
     """Return what an exception of requests or urllib3 means.
 
     :param url: where the request went to.
+    :param error: as it was raised.
     :raises AdobeConfigurationError: when no request can be made of the URL.
     """
     import requests
@@ -98,6 +105,7 @@ def httpx_failure(error: httpx.TransportError, url: str) -> NoResponse:
     """Return what an exception of httpx means.
 
     :param url: where the request went to.
+    :param error: as it was raised.
     """
     import httpx
 
@@ -114,7 +122,11 @@ def _broken(error: BaseException, *, timeout: bool = False) -> NoResponse:
 
 
 def no_connection(error: BaseException, url: str) -> NoResponse:
-    """Return why no connection was made, with what to check; nothing was sent."""
+    """Return why no connection was made, with what to check; nothing was sent.
+
+    :param error: as it was raised; the operating system's own error is looked for in its causes.
+    :param url: where the request went to.
+    """
     host = urlsplit(url).hostname
     text = " ".join(str(part) for part in _chain(error))
     kind = type(error).__name__
