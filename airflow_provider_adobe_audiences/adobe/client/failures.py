@@ -34,6 +34,7 @@ _NO_NAME = (
     "nodename",
     "No address associated",
 )
+_NO_FILE_LEFT = (errno.EMFILE, errno.ENFILE)
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -131,7 +132,8 @@ def no_connection(error: BaseException, url: str) -> NoResponse:
     text = " ".join(str(part) for part in _chain(error))
     kind = type(error).__name__
     number = _errno(error)
-    if number in (errno.EMFILE, errno.ENFILE):
+    unknown = any(word in text for word in _NO_NAME)
+    if number in _NO_FILE_LEFT or (unknown and _no_file_left()):
         return NoResponse(
             f"no connection to {host}: this process has too many open files",
             sent=False,
@@ -146,7 +148,7 @@ def no_connection(error: BaseException, url: str) -> NoResponse:
             sent=False,
             hint="Set 'CA bundle' in the connection to the file with your company's certificates.",
         )
-    if any(word in text for word in _NO_NAME):
+    if unknown:
         return NoResponse(
             f"the host name {host} cannot be resolved",
             sent=False,
@@ -171,6 +173,15 @@ def no_connection(error: BaseException, url: str) -> NoResponse:
     else:
         what = f"failed: {os.strerror(number)}"
     return NoResponse(f"the connection to {host} {what} ({kind})", sent=False)
+
+
+def _no_file_left() -> bool:
+    """Return whether this process can open no file: the resolver does not say that it could not."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in _NO_FILE_LEFT
+    return False
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
