@@ -205,6 +205,7 @@ class AdobeJobFailedError(AdobeError):
     :ivar batch_id: Adobe's id of the batch, if the work is one.
     :ivar external_id: the caller's id of the batch.
     :ivar records_failed: rows that Adobe rejected, as far as it says.
+    :param message: what failed.
     """
 
     default_hint = "Read Adobe's errors in the message, correct the data, and run again."
@@ -410,5 +411,10 @@ def _as_json(value: Any) -> Any:
 
 
 def error_at(kind: type[E], call: Any, message: str, **details: Any) -> E:
-    """Return an error of ``kind`` that carries where ``call`` goes to."""
+    """Return an error of ``kind`` that carries where ``call`` goes to.
+
+    :param kind: the class.
+    :param call: what was, or would have been, sent.
+    :param message: what happened.
+    """
     return kind(message, service=call.service, call=call.name, method=call.method, path=call.path, **details)

@@ -14,13 +14,18 @@ _UNSEEN = re.compile(
 
 
 def seen(text: str) -> str:
-    """Return ``text`` with a blank for each character that cannot be seen; line breaks stay."""
+    """Return ``text`` with a blank for each character that cannot be seen; line breaks stay.
+
+    :param text: from outside.
+    """
     return _UNSEEN.sub(" ", text)
 
 
 def one_line(text: str) -> str:
     """Return what somebody else wrote as one line of bearable length, fit for a log, a terminal and an
     exception.
+
+    :param text: from outside.
     """
     text = re.sub(r"\s+", " ", seen(text[: 10 * _MAX_MESSAGE])).strip()
     return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"

@@ -21,6 +21,8 @@ _PATIENCE = {"max_attempts": 1, "total_timeout": 20.0, "connect_timeout": 5.0, "
 def check_connection(settings: AdobeSettings, on_token: Callable[[list[str]], None]) -> tuple[bool, str]:
     """Get an access token and ask one harmless question of each service.
 
+    :param settings: the checked fields of the connection.
+    :param on_token: is told all forms of each token, to mask them in logs.
     :returns: whether everything that the connection is set up for works, and one message for a person.
     """
     from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession

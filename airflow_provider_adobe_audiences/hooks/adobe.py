@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
@@ -46,6 +49,9 @@ class AdobeHook(BaseHook):
         super().__init__(**kwargs)
         self.adobe_conn_id = adobe_conn_id
         self.sandbox = sandbox
+        self._lock = threading.Lock()
+        self._session: AdobeSession | None = None
+        self._users = 0
 
     @cached_property
     def settings(self) -> AdobeSettings:
@@ -66,15 +72,38 @@ class AdobeHook(BaseHook):
     def session(self, **limits: Any) -> Iterator[AdobeSession]:
         """Give one session for several calls, from any number of threads.
 
+        Within it, :meth:`send` and every method of a hook use the same one: a loop around them costs no
+        further connection.
+
         :param limits: other values of the connection's limits for this session, such as ``max_attempts``.
+        :returns: a context manager that closes the session.
         """
         from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
-        with AdobeSession(self.settings.model_copy(update=limits), on_token=mask) as session:
+        if limits:
+            with AdobeSession(self.settings.model_copy(update=limits), on_token=mask) as session:
+                yield session
+            return
+        with self._lock:
+            if self._session is None:
+                self._session = AdobeSession(self.settings, on_token=mask)
+            session = self._session
+            self._users += 1
+        try:
             yield session
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._session = None
+                    session.close()
 
     def send(self, call: Call[T]) -> T:
-        """Send one call and return its result; with several, :meth:`session` saves connections."""
+        """Send one call and return its result, in the :meth:`session` that is open, or in one of its own.
+
+        :param call: what to send.
+        :returns: what the call makes of the response.
+        """
         with self.session() as session:
             return session.send(call)
 
@@ -82,6 +111,8 @@ class AdobeHook(BaseHook):
     async def async_session(self) -> AsyncIterator[AsyncAdobeSession]:
         """Give one session for the event loop of a trigger: one look-up of the connection, one HTTP
         client.
+
+        :returns: an async context manager that closes the session.
         """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
@@ -97,6 +128,8 @@ class AdobeHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Get an access token, then ask each service that the connection is set up for. Changes nothing at
         Adobe.
+
+        :returns: whether everything works that is set up, and one message for a person.
         """
         from airflow_provider_adobe_audiences.adobe.check import check_connection
 
@@ -185,4 +218,12 @@ def mask(forms: Sequence[str]) -> None:
     :param forms: a secret in each form in which it may be written, see
         :func:`~airflow_provider_adobe_audiences.adobe.client.redaction.all_forms`.
     """
-    mask_secret(list(forms))
+    secrets: list[Any] = list(forms)
+    try:
+        mask_secret(secrets)
+    except RuntimeError:
+        # Airflow 3.0 tells the supervisor first, which it cannot from within the event loop of a triggerer.
+        # What is logged in there is masked in there.
+        asyncio.get_running_loop()
+        masker = importlib.import_module("airflow.sdk.execution_time.secrets_masker")
+        masker._secrets_masker().add_mask(secrets)

@@ -30,6 +30,8 @@ _WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 def is_web_page(beginning: bytes) -> bool:
     """Return whether a body that begins so is a page for people, such as the login page of a network.
     Adobe sends none with success.
+
+    :param beginning: of the body, any number of bytes.
     """
     return _WEB_PAGE.match(beginning) is not None
 
@@ -41,7 +43,10 @@ class BadResponse(Exception):
 
 
 class Upload:
-    """A :class:`Content` as requests wants it: of known length, readable in pieces, for one attempt."""
+    """A :class:`Content` as requests wants it: of known length, readable in pieces, for one attempt.
+
+    :param content: what to send.
+    """
 
     def __init__(self, content: Content) -> None:
         self._content = content
@@ -64,6 +69,11 @@ class Upload:
         return iter(lambda: self.read(UPLOAD_PIECE), b"")
 
     def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; none after the last one.
+
+        :param size: how many at most; all that are left by default.
+        :raises AdobeSourceError: when the source cannot be read, or is shorter than it was said to be.
+        """
         if self._left <= 0:
             return b""
         try:
@@ -80,20 +90,35 @@ class Upload:
 
 
 async def pieces(upload: Upload) -> AsyncIterator[bytes]:
+    """Yield what is to be uploaded, read in a thread.
+
+    :param upload: one attempt.
+    """
     while piece := await asyncio.to_thread(upload.read, UPLOAD_PIECE):
         yield piece
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Where the body of a response goes to, in one attempt after the other."""
+    """Where the body of a response goes to, in one attempt after the other.
+
+    :param file: a file that can be written and cut off.
+    :param begin: its position where the body begins.
+    :param length: how many bytes there must be; ``None`` when that is not known.
+    """
 
     file: IO[bytes]
     begin: int
     length: int | None
 
     def receive(self, pieces: Iterator[bytes], seconds: float) -> None:
-        """Write what comes; large files may take long, but not for ever."""
+        """Write what comes; large files may take long, but not for ever.
+
+        :param pieces: of the body, unpacked.
+        :param seconds: how long the next megabyte may take.
+        :raises BadResponse: when there is more or less than announced, it takes too long, or it is a web
+            page.
+        """
         self._write(lambda: (self.file.seek(self.begin), self.file.truncate()))
         received, milestone, deadline = 0, 0, time.monotonic() + seconds
         for piece in pieces:
@@ -129,7 +154,12 @@ class Download:
 
 
 def check_size(received: int, deadline: float, seconds: float) -> None:
-    """Raise :class:`BadResponse` when so many bytes are too many, or the deadline is over."""
+    """Raise :class:`BadResponse` when so many bytes are too many, or the deadline is over.
+
+    :param received: bytes.
+    :param deadline: by the monotonic clock.
+    :param seconds: how long it could take, for the message.
+    """
     if received > MAX_RESPONSE_BYTES:
         raise BadResponse(
             f"the response is larger than {MAX_RESPONSE_BYTES // (1024 * 1024)} MB and was not read further"
@@ -153,7 +183,11 @@ class Unpacker:
         self._stream: Any = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what ``data`` unpacks to."""
+        """Yield what ``data`` unpacks to.
+
+        :param data: as it came.
+        :raises BadResponse: when it is not packed as announced.
+        """
         if not self._packed:
             yield data
             return
@@ -167,7 +201,10 @@ class Unpacker:
             data = self._stream.unconsumed_tail or self._stream.unused_data
 
     def finish(self) -> None:
-        """Check that the body was whole."""
+        """Check that the body was whole.
+
+        :raises BadResponse: when it was not.
+        """
         if self._stream is not None and not self._stream.eof:
             raise BadResponse("the response broke off before it was unpacked")
 
@@ -198,6 +235,8 @@ def bounded_steps(seconds: float) -> type[Any]:
 
     Without it a head that drips, an endless row of ``100 Continue`` or an endless trailer would hold the
     caller for ever.
+
+    :param seconds: for the head, and for each further reading.
     """
     import http.client
 
@@ -220,7 +259,11 @@ def bounded_steps(seconds: float) -> type[Any]:
 
 
 def unpacked(raw: Any, encoding: str | None) -> Iterator[bytes]:
-    """Yield the body of a response of requests."""
+    """Yield the body of a response of requests.
+
+    :param raw: the response of urllib3.
+    :param encoding: value of ``Content-Encoding``.
+    """
     unpacker = Unpacker(encoding)
     # read1 returns what has arrived, so that a response that drips cannot hold us beyond the deadline.
     while packed := raw.read1(_PIECE, decode_content=False):

@@ -44,7 +44,12 @@ class Idempotency(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back. Header names are lower case; ``body`` is already decompressed."""
+    """What came back. Header names are lower case; ``body`` is already decompressed.
+
+    :param status: HTTP status.
+    :param headers: their names in lower case.
+    :param body: all of it; empty for a download.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +73,7 @@ class Response:
 
     @property
     def text(self) -> str:
+        """The body as text, whatever it holds."""
         return self.body.decode("utf-8", "replace")
 
 
@@ -87,7 +93,10 @@ class Content:
 
 
 def no_content(response: Response) -> None:
-    """Parse a response whose body does not matter."""
+    """Parse a response whose body does not matter.
+
+    :param response: is not looked at.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +152,8 @@ _UNSAFE_SEGMENT = re.compile(r"[\x00-\x1f\x7f/\\?#]|%2f|%5c|%00", re.IGNORECASE)
 def segment(value: object, what: str = "id") -> str:
     """Return ``value`` quoted for use as one segment of a path.
 
+    :param value: an id or a name; anything that is no text is written as one.
+    :param what: how messages call it.
     :raises ValueError: when it is empty or could leave its segment (``/``, ``..``, a line break, ``%2f``).
     """
     text = str(value)
@@ -157,5 +168,9 @@ def segment(value: object, what: str = "id") -> str:
 
 
 def path(template: str, **values: object) -> str:
-    """Fill ``{names}`` of ``template`` with values quoted by :func:`segment`."""
+    """Fill ``{names}`` of ``template`` with values quoted by :func:`segment`.
+
+    :param template: a path with ``{names}``, which are all fixed by Adobe but for them.
+    :returns: the path, in ASCII.
+    """
     return template.format(**{name: segment(value, name) for name, value in values.items()})

@@ -34,16 +34,23 @@ _NO_NAME = (
     "nodename",
     "No address associated",
 )
+_NO_FILE_LEFT = (errno.EMFILE, errno.ENFILE)
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def bad_response(error: BadResponse) -> NoResponse:
-    """Return what a response that broke a limit, or the protocol, means."""
+    """Return what a response that broke a limit, or the protocol, means.
+
+    :param error: says what was wrong with it.
+    """
     return NoResponse(str(error), sent=True, hint=AdobeResponseError.default_hint)
 
 
 def too_slow(seconds: float) -> NoResponse:
-    """Return what it means that a response was not complete in time."""
+    """Return what it means that a response was not complete in time.
+
+    :param seconds: how long it could take.
+    """
     return NoResponse(
         f"the response was not complete after {seconds:.0f} seconds",
         sent=True,
@@ -55,6 +62,7 @@ def requests_failure(error: Exception, url: str) -> NoResponse:
     """Return what an exception of requests or urllib3 means.
 
     :param url: where the request went to.
+    :param error: as it was raised.
     :raises AdobeConfigurationError: when no request can be made of the URL.
     """
     import requests
@@ -98,6 +106,7 @@ def httpx_failure(error: httpx.TransportError, url: str) -> NoResponse:
     """Return what an exception of httpx means.
 
     :param url: where the request went to.
+    :param error: as it was raised.
     """
     import httpx
 
@@ -114,12 +123,17 @@ def _broken(error: BaseException, *, timeout: bool = False) -> NoResponse:
 
 
 def no_connection(error: BaseException, url: str) -> NoResponse:
-    """Return why no connection was made, with what to check; nothing was sent."""
+    """Return why no connection was made, with what to check; nothing was sent.
+
+    :param error: as it was raised; the operating system's own error is looked for in its causes.
+    :param url: where the request went to.
+    """
     host = urlsplit(url).hostname
     text = " ".join(str(part) for part in _chain(error))
     kind = type(error).__name__
     number = _errno(error)
-    if number in (errno.EMFILE, errno.ENFILE):
+    unknown = any(word in text for word in _NO_NAME)
+    if number in _NO_FILE_LEFT or (unknown and _no_file_left()):
         return NoResponse(
             f"no connection to {host}: this process has too many open files",
             sent=False,
@@ -134,7 +148,7 @@ def no_connection(error: BaseException, url: str) -> NoResponse:
             sent=False,
             hint="Set 'CA bundle' in the connection to the file with your company's certificates.",
         )
-    if any(word in text for word in _NO_NAME):
+    if unknown:
         return NoResponse(
             f"the host name {host} cannot be resolved",
             sent=False,
@@ -159,6 +173,15 @@ def no_connection(error: BaseException, url: str) -> NoResponse:
     else:
         what = f"failed: {os.strerror(number)}"
     return NoResponse(f"the connection to {host} {what} ({kind})", sent=False)
+
+
+def _no_file_left() -> bool:
+    """Return whether this process can open no file: the resolver does not say that it could not."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in _NO_FILE_LEFT
+    return False
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -56,21 +56,30 @@ _backoff = wait_random_exponential(multiplier=0.5, max=30)
 
 @dataclass(frozen=True, slots=True)
 class GetToken:
-    """Send back an access token, other than the one that was refused."""
+    """Send back an access token, other than the one that was refused.
+
+    :param refused: the token that the service just refused, if it did.
+    """
 
     refused: SecretStr | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait so many seconds; send back anything."""
+    """Wait so many seconds; send back anything.
+
+    :param seconds: how many.
+    """
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send the request once; send back the response, or why there is none."""
+    """Send the request once; send back the response, or why there is none.
+
+    :param request: what to send.
+    """
 
     request: Request
 
@@ -160,6 +169,8 @@ class Flow:
 
         IMS has one of its own: otherwise those who wait for a token could be held up by those who hold all
         places of a service while they wait for one.
+
+        :param call: what is to be sent.
         """
         settings = self.settings
         if call.service is not Service.IMS:

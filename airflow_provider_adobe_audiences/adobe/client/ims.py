@@ -48,10 +48,11 @@ def _parse_token(response: Response) -> AccessToken:
 
 
 def request_token(settings: AdobeSettings) -> Call[AccessToken]:
-    """Ask IMS for an access token with the OAuth Server-to-Server credential ("IMS reference", client
+    """Ask IMS for an access token with the OAuth Server-to-Server credential (Adobe's "IMS reference", client
     credentials grant).
 
     :param settings: the credential.
+    :returns: a call that parses Adobe's token and its lifetime.
     """
     return Call(
         name="request access token",
@@ -72,11 +73,12 @@ def request_token(settings: AdobeSettings) -> Call[AccessToken]:
 def request_password_token(
     settings: AdobeSettings, refresh_token: SecretStr | None = None
 ) -> Call[AccessToken]:
-    """Ask Audience Manager for a token with its legacy password grant, or renew one ("REST APIs getting
-    started", OAuth).
+    """Ask Audience Manager for a token with its legacy password grant, or renew one (Adobe's "REST APIs
+    getting started", OAuth).
 
     :param settings: client, user and their passwords.
     :param refresh_token: the one that came with the token to be renewed.
+    :returns: a call that parses the token and its lifetime.
     """
     form: dict[str, str | SecretStr] = {
         "grant_type": "password",

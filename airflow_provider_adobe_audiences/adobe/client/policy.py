@@ -69,14 +69,20 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class RenewToken:
-    """The access token was refused: get another and send again, once."""
+    """The access token was refused: get another and send again, once.
+
+    :param error: what to raise when there is no other.
+    """
 
     error: AdobeError
 
 
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """Neither a repetition nor another token can help."""
+    """Neither a repetition nor another token can help.
+
+    :param error: what to raise.
+    """
 
     error: AdobeError
 
@@ -132,7 +138,11 @@ def decide(
 
 
 def is_success(call: Call[Any], response: Response) -> bool:
-    """Return whether ``call`` understands a response of this status."""
+    """Return whether ``call`` understands a response of this status.
+
+    :param call: what was sent.
+    :param response: what came back.
+    """
     return 200 <= response.status < 300 or response.status in call.treat_as_success
 
 

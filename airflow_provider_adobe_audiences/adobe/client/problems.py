@@ -39,7 +39,12 @@ _REQUEST_ID_HEADERS = ("x-request-id", "x-debug-id", "x-adobe-request-id", "x-co
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What Adobe said about a failure, whatever shape it used."""
+    """What Adobe said about a failure, whatever shape it used.
+
+    :param code: Adobe's own error code.
+    :param message: in one line.
+    :param request_id: Adobe's id of the request, for Adobe's support.
+    """
 
     code: str | None
     message: str
@@ -60,7 +65,10 @@ def _grouped_errors(errors: Any) -> list[Mapping[str, Any]]:
 
 
 def read_problem(response: Response) -> Problem:
-    """Return code, message and request id of an unsuccessful response. Never raises, whatever the body is."""
+    """Return code, message and request id of an unsuccessful response. Never raises, whatever the body is.
+
+    :param response: of any status.
+    """
     request_id = next(
         (response.headers[name] for name in _REQUEST_ID_HEADERS if response.headers.get(name)), None
     )
@@ -140,7 +148,11 @@ def _read_text(response: Response) -> str:
 
 
 def error_of(call: Call[Any], response: Response) -> AdobeError:
-    """Return the error that an unsuccessful ``response`` to ``call`` means."""
+    """Return the error that an unsuccessful ``response`` to ``call`` means.
+
+    :param call: what was sent.
+    :param response: what came back.
+    """
     problem = read_problem(response)
     kind, hint = _classify(call, response.status, problem)
     return kind(

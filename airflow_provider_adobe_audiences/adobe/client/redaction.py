@@ -25,6 +25,8 @@ MIN_LENGTH = 8
 def written_forms(secret: str) -> tuple[str, ...]:
     """Return ``secret`` as a URL, a form, JSON, HTML or Python may write it, itself first; without
     duplicates.
+
+    :param secret: in clear.
     """
     forms = [secret]
     if len(secret) >= MIN_LENGTH:
@@ -39,6 +41,8 @@ def written_forms(secret: str) -> tuple[str, ...]:
 def all_forms(secret: str) -> tuple[str, ...]:
     """Return the :func:`written_forms` of ``secret`` and its encodings: base64 (wherever in the encoded
     text it begins), hexadecimal digits, UTF-16.
+
+    :param secret: in clear.
     """
     forms = list(written_forms(secret))
     if len(secret) >= MIN_LENGTH:
@@ -77,7 +81,10 @@ class Redactor:
         self._on_secret = on_secret
 
     def learn(self, secret: SecretStr | str) -> None:
-        """Take ``secret`` out of everything from now on."""
+        """Take ``secret`` out of everything from now on.
+
+        :param secret: an empty one is left out.
+        """
         text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
         if not text or text in self._known:
             return
@@ -91,6 +98,8 @@ class Redactor:
     def text(self, text: str) -> str:
         """Return ``text`` without any secret. To be called before the text is shortened: half a secret is not
         recognised any more.
+
+        :param text: what is to be logged or raised.
         """
         for form in self._forms:
             if form in text:
@@ -98,7 +107,10 @@ class Redactor:
         return text
 
     def response(self, response: Response) -> Response:
-        """Return ``response`` without any secret in its headers and body."""
+        """Return ``response`` without any secret in its headers and body.
+
+        :param response: as it came.
+        """
         body = response.body
         for form in self._forms:
             body = body.replace(form.encode("utf-8", "surrogatepass"), HIDDEN.encode())
@@ -106,7 +118,11 @@ class Redactor:
         return Response(response.status, headers, body)
 
     def error(self, error: E) -> E:
-        """Take every secret out of ``error``, and return it."""
+        """Take every secret out of ``error``, and return it.
+
+        :param error: is changed, with its cause.
+        :returns: the same error.
+        """
         for name, value in vars(error).items():
             if isinstance(value, str):
                 setattr(error, name, self.text(str(value)))

@@ -24,7 +24,16 @@ _WITHOUT_TOKEN = (Service.IMS, Service.TARGET_EDGE)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a driver sends, in one attempt. What may hold a secret is not part of ``repr``."""
+    """What a driver sends, in one attempt. What may hold a secret is not part of ``repr``.
+
+    :param method: HTTP method.
+    :param url: absolute, without the parameters.
+    :param params: query parameters, in order.
+    :param headers: all but those that the client adds itself.
+    :param body: JSON, encoded.
+    :param form: fields of a form, to be encoded.
+    :param content: a body of raw bytes.
+    """
 
     method: str
     url: str
@@ -53,7 +62,10 @@ class RequestBuilder:
         )
 
     def check(self, call: Call[Any]) -> None:
-        """Raise :class:`AdobeConfigurationError` when ``call`` cannot be sent, whatever the token is."""
+        """Raise :class:`AdobeConfigurationError` when ``call`` cannot be sent, whatever the token is.
+
+        :param call: what to send.
+        """
         legacy = self._settings.authentication == _LEGACY
         if legacy and call.service not in (Service.AUDIENCE_MANAGER, *_WITHOUT_TOKEN):
             raise error_at(
@@ -142,7 +154,10 @@ class RequestBuilder:
 
 
 def needs_token(call: Call[Any]) -> bool:
-    """Return whether ``call`` is sent with the connection's access token."""
+    """Return whether ``call`` is sent with the connection's access token.
+
+    :param call: what to send.
+    """
     return call.service not in _WITHOUT_TOKEN
 
 

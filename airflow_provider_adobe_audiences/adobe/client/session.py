@@ -80,6 +80,7 @@ class AdobeSession:
         """Send ``call`` and return its parsed result.
 
         :param call: what to send.
+        :returns: what ``call.parse`` made of the response.
         :raises AdobeError: a subclass that says what happened, where, and what to do. With
             :class:`AdobeConfigurationError` nothing was sent.
         """

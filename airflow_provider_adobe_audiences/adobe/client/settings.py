@@ -58,6 +58,34 @@ class AdobeSettings(BaseModel):
     Source: "Authenticate and access Experience Platform APIs", "OAuth Server-to-Server", Audience Manager
     "REST APIs getting started", Target "Configure authentication". Built with :meth:`of`, which explains what
     is wrong.
+
+    :param client_id: of an OAuth Server-to-Server credential (Adobe also calls it API key).
+    :param client_secret: of the same credential.
+    :param org_id: IMS organisation id, ``…@AdobeOrg``.
+    :param sandbox: name of the Experience Platform sandbox.
+    :param deployment: tells one Airflow from another where they share a sandbox.
+    :param scopes: comma separated, as the Developer Console shows them.
+    :param authentication: how access tokens are had.
+    :param access_token: a ready-made one, for ``authentication="access_token"``.
+    :param username: of Audience Manager's legacy password grant.
+    :param user_password: of Audience Manager's legacy password grant.
+    :param ims_url: where access tokens are issued.
+    :param platform_url: Experience Platform's gateway.
+    :param ais_base_path: of audience metadata.
+    :param audience_manager_url: Audience Manager's host.
+    :param audience_manager_prefix: ``/api/v1`` or ``/v1``; Adobe's pages print both.
+    :param target_url: Target's Admin API.
+    :param target_tenant: the company's name in the address of Experience Cloud.
+    :param target_client_code: of Target; not the same as the tenant.
+    :param target_edge_url: where profiles are updated, if not at ``<client code>.tt.omtrdc.net``.
+    :param connect_timeout: seconds, for each attempt.
+    :param read_timeout: seconds, the longest silence of an attempt.
+    :param total_timeout: seconds, for one call with all its attempts.
+    :param max_attempts: of a call that may be repeated.
+    :param requests_per_minute: limit of each process; ``None`` for none.
+    :param ca_bundle: file with the certificates to trust; ``None`` for the system's.
+    :param verify_tls: ``False`` only when every host is this machine.
+    :param session_cache: share access tokens between the tasks of a worker.
     """
 
     model_config = ConfigDict(
@@ -213,6 +241,7 @@ class AdobeSettings(BaseModel):
     def base_url(self, service: Service) -> str:
         """Return the URL that a call's path is appended to.
 
+        :param service: who answers.
         :raises AdobeConfigurationError: when the connection does not name it.
         """
         url = self._url_of(service)

@@ -108,7 +108,10 @@ class TokenCache:
             return None
 
     def write(self, token: AccessToken) -> None:
-        """Replace the cached token, in one step. A failure is logged and otherwise ignored."""
+        """Replace the cached token, in one step. A failure is logged and otherwise ignored.
+
+        :param token: to be shared.
+        """
         fields = {
             "value": token.value.get_secret_value(),
             "renew_at": token.renew_at,
@@ -137,6 +140,8 @@ class TokenCache:
 
         After a minute of waiting the work is done without it: a token too many is better than a task that
         hangs.
+
+        :returns: a context manager; the lock is freed at its end.
         """
         descriptor = None
         try:

@@ -109,7 +109,10 @@ def _name(host: str) -> str:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Return whether ``host`` is this machine, so that plain http cannot leak a token."""
+    """Return whether ``host`` is this machine, so that plain http cannot leak a token.
+
+    :param host: a name or an IP address, without brackets.
+    """
     if host == "localhost":
         return True
     try:
