@@ -70,6 +70,7 @@ class AudienceMetadata(BaseModel):
         """Whether an audience has this name and description.
 
         :param audience: what Adobe lists.
+        :returns: so or not.
         """
         return (audience.name, audience.description or None) == (self.name, self.description or None)
 

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.experience_platform import Audience, Batch, FailedFile
-from airflow_provider_adobe_audiences.audiences.ensure import (
-    AudienceMetadata,
-    ensure_audience_metadata,
-)
-from airflow_provider_adobe_audiences.batches.ingest import abort_quietly
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.experience_platform import Audience, Batch, FailedFile
+    from airflow_provider_adobe_audiences.audiences.ensure import AudienceMetadata
 
 
 class AdobeExperiencePlatformHook(AdobeHook):
@@ -40,6 +38,8 @@ class AdobeExperiencePlatformHook(AdobeHook):
         :param remember: is told what that earlier try needs to know.
         :returns: ``{"id", "audience_id", "name", "created"}``.
         """
+        from airflow_provider_adobe_audiences.audiences.ensure import ensure_audience_metadata
+
         with self.session() as session:
             return ensure_audience_metadata(session, wanted, is_ours=is_ours, remember=remember)
 
@@ -57,6 +57,8 @@ class AdobeExperiencePlatformHook(AdobeHook):
 
         :param batch_id: Adobe's id.
         """
+        from airflow_provider_adobe_audiences.batches.ingest import abort_quietly
+
         with self.session(max_attempts=2, total_timeout=8, read_timeout=5) as session:
             abort_quietly(session, batch_id)
 
@@ -76,13 +78,14 @@ class AdobeExperiencePlatformHook(AdobeHook):
     def download_failed_file(
         self, batch_id: str, file_name: str, target: IO[bytes], length: int | None = None
     ) -> int:
-        """Write one file of failed rows to ``target``; return the number of bytes.
+        """Write one file of failed rows to ``target``.
 
         :param batch_id: Adobe's id of the batch.
         :param file_name: name of the file, from :meth:`list_failed_files`.
         :param target: an open file.
         :param length: how many there must be, from :meth:`list_failed_files`; ``None`` when Adobe did not
             say.
+        :returns: the number of bytes.
         """
         with self.session() as session:
             return session.download(platform.get_failed_file(batch_id, file_name), target, length)

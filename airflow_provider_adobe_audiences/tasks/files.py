@@ -106,6 +106,7 @@ def check_first_bytes(
     :param file_format: ``json``, ``csv`` or ``parquet``.
     :param is_multi_line_json: each JSON file is one array.
     :raises AdobeConfigurationError: when a file is something else, saying what.
+    :raises AdobeSourceError: when it cannot be read.
     """
     from airflow_provider_adobe_audiences.batches.formats import HEAD_BYTES, contradiction
 

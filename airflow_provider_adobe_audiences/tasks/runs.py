@@ -43,6 +43,7 @@ def may_be_of_an_earlier_try(context: Context, created_at: float | None) -> bool
 
     :param context: the task's context.
     :param created_at: when it was made, in seconds since the epoch, by Adobe's clock.
+    :returns: so or not.
     """
     run = context.get("dag_run")
     # Airflow sets start_date anew when a run is cleared, run_after never.
@@ -110,6 +111,7 @@ class TaskMemory:
         """Whether a later try works on the batch now.
 
         :param batch_id: Adobe's id.
+        :returns: so or not.
         """
         owner = self.get("adobe_batch")
         return (

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, get_batch
-from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
 from airflow_provider_adobe_audiences.triggers.base import AdobeWaitTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.experience_platform import Batch
     from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 
-class AdobeBatchTrigger(AdobeWaitTrigger[Batch]):
+class AdobeBatchTrigger(AdobeWaitTrigger["Batch"]):
     """Waits until Adobe has ingested a batch or given it up.
 
     A batch that is waited for was handed over: whatever becomes of the task, its rows are Adobe's, and
@@ -36,6 +35,8 @@ class AdobeBatchTrigger(AdobeWaitTrigger[Batch]):
         stalled_since: float | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
+
         super().__init__(**kwargs)
         self.batch_id = batch_id
         self.sandbox = sandbox
@@ -63,6 +64,8 @@ class AdobeBatchTrigger(AdobeWaitTrigger[Batch]):
         :param session: sends the call.
         :param key: the batch's id.
         """
+        from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
+
         return await session.send(get_batch(key))
 
     async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:

@@ -23,10 +23,8 @@ NOT_YET: Mapping[str, frozenset[str]] = {
     "module": frozenset(
         {
             f"{PACKAGE}.adobe.audience_manager",
-            f"{PACKAGE}.adobe.experience_platform",
             f"{PACKAGE}.groups.plan",
             f"{PACKAGE}.operators.audience_manager",
-            f"{PACKAGE}.operators.experience_platform",
         }
     ),
     "function": frozenset({f"{PACKAGE}.cli._parser", f"{PACKAGE}.groups.guards._evaluate"}),

@@ -137,7 +137,7 @@ def _audience_page(response: Response) -> AudiencePage:
 def list_audiences(
     *, audience_id: str | None = None, name: str | None = None, start: str | None = None, limit: int = 100
 ) -> Call[AudiencePage]:
-    """List audiences ("Audiences endpoint"). Follow ``next`` as ``start`` until it is ``None``.
+    """List audiences (Adobe: "Audiences endpoint"). Follow ``next`` as ``start`` until it is ``None``.
 
     :param audience_id: only those with exactly this ``audienceId``; inactive ones too.
     :param name: only those whose name contains this.

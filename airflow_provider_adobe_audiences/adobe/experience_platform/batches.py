@@ -43,8 +43,8 @@ def create_batch(
     enable_error_diagnostics: bool = False,
     partial_ingestion_percent: int | None = None,
 ) -> Call[Batch]:
-    """Create a batch ("Batch ingestion developer guide"; diagnostics and partial ingestion: "Partial batch
-    ingestion").
+    """Create a batch (Adobe: "Batch ingestion developer guide"; diagnostics and partial ingestion: "Partial
+    batch ingestion").
 
     :param dataset_id: where the rows go.
     :param input_format: ``json``, ``csv`` or ``parquet``.

@@ -190,7 +190,7 @@ def get_batch(batch_id: str) -> Call[Batch]:
 
 
 def list_batches(*, external_id: str, limit: int = 100) -> Call[list[Batch]]:
-    """Ask Catalog for the batches with an ``externalId`` (Catalog API, ``/batches``).
+    """Ask Catalog for the batches with an ``externalId`` (Adobe: Catalog API, ``/batches``).
 
     :param external_id: the caller's id.
     :param limit: the most that are listed, up to 100.

@@ -103,6 +103,7 @@ class AdobeCreateBatchOperator(BatchOperator):
 
         :param context: the task's context.
         :returns: its id.
+        :raises AirflowSkipException: when there is nothing to send and ``if_empty`` is ``skip``.
         """
         from airflow_provider_adobe_audiences.batches.ingest import BatchIngestion
         from airflow_provider_adobe_audiences.batches.source import Manifest
@@ -180,6 +181,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
 
         :param context: the task's context.
         :returns: what the batch holds of this task.
+        :raises AirflowSkipException: when there is nothing to send and ``if_empty`` is ``skip``.
         """
         from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
         from airflow_provider_adobe_audiences.batches.complete import upload_result
