@@ -39,7 +39,7 @@ def csv_rows(
             available = next(reader, None)
             if available is None:
                 return
-            if available[0].startswith(_READY_MADE):
+            if available and available[0].startswith(_READY_MADE):
                 yield from _ready_made(available, reader, columns, name)
             else:
                 yield from _rows(available, reader, columns)

@@ -155,11 +155,14 @@ class GoogleServer:
             return t.SecretVersion(name=f"{request.parent}/versions/{len(versions)}")
 
         def access(request: Any, context: Any) -> Any:
-            versions = known(request.name.removesuffix("/versions/latest"), context)
+            name, _, number = request.name.partition("/versions/")
+            versions = known(name, context)
             if not versions:
                 context.abort(grpc.StatusCode.NOT_FOUND, "no version")
+            # As Google does, the name says which version "latest" is.
+            found = len(versions) if number == "latest" else int(number)
             return t.AccessSecretVersionResponse(
-                name=request.name, payload=t.SecretPayload(data=versions[-1])
+                name=f"{name}/versions/{found}", payload=t.SecretPayload(data=versions[found - 1])
             )
 
         def test(request: Any, context: Any) -> Any:

@@ -405,7 +405,8 @@ def test_what_the_bulk_encoder_writes_another_reader_reads(rows: list[tuple[str,
         try:
             written = parts.write([table_of_rows(sources)])
         except AdobeConfigurationError as error:
-            assert "the key is empty" in str(error) or "holds a value" in str(error)
+            expected = ("the key is empty", "holds a value", "the key begins or ends with")
+            assert any(words in str(error) for words in expected)
             return
         with written[0].open() as body:
             [header, *cells] = _decoded(body.read())

@@ -65,7 +65,7 @@ class AwsSecretsManagerStore(SecretStore):
         """Return the current value and the id of its version."""
         client = self._client()
         try:
-            found = client.get_secret_value(SecretId=self.secret_id)
+            found = client.get_secret_value(SecretId=self.secret_id, VersionStage=_CURRENT)
         except client.exceptions.ResourceNotFoundException:
             return None, None
         return found.get("SecretString"), found["VersionId"]

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a store does to values that are not only its own, and what its client may not log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_adobe_audiences.errors import (
+    AdobeConfigurationError,
+    SecretStoreConflict,
+    SecretStoreError,
+)
+from airflow_provider_adobe_audiences.rotation.stores import (
+    AwsSecretsManagerStore,
+    AzureKeyVaultStore,
+    CallableStore,
+    GoogleSecretManagerStore,
+    SecretStore,
+    VaultStore,
+)
+from airflow_provider_adobe_audiences.rotation.stores.quiet import quiet
+from tests import leaks
+
+# The servers of the other tests of stores.
+from tests.airflow.test_target_stores import (  # noqa: F401
+    MEMORY,
+    ONE,
+    TWO,
+    aws,
+    aws_url,
+    azure,
+    connect,
+    google,
+    openbao,
+    read_memory,
+    vault_stub,
+    write_memory,
+)
+
+OTHERS = {"owner": "crm", "password": "not yours", "n": 1}
+KINDS = ["openbao", "vault_stub", "aws", "google", "azure", "callable"]
+
+
+def made(kind: str, server: Any, key: str | None) -> SecretStore:
+    makers: dict[str, Callable[[], SecretStore]] = {
+        "aws": lambda: AwsSecretsManagerStore("profile", key=key),
+        "google": lambda: GoogleSecretManagerStore("project", "profile", key=key),
+        "azure": lambda: AzureKeyVaultStore("https://vault.vault.azure.net", "profile", key=key),
+        "callable": lambda: CallableStore(read_memory, write_memory, key=key),
+    }
+    return makers.get(kind, lambda: VaultStore("adobe/profile", key=key or "value"))()
+
+
+def put(store: SecretStore, value: str) -> None:
+    """Write past all checks, as others do."""
+    store._write(value)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make(kind: str, request: pytest.FixtureRequest) -> Callable[..., SecretStore]:
+    MEMORY.clear()
+    server = None if kind == "callable" else request.getfixturevalue(kind)
+    if kind in ("openbao", "vault_stub"):
+        pytest.importorskip("airflow.providers.hashicorp.hooks.vault")
+        server.reset()
+        request.getfixturevalue("connect")(server)
+    return lambda key=None: made(kind, server, key)
+
+
+def others_of(store: SecretStore, kind: str) -> Any:
+    if isinstance(store, VaultStore):
+        store.read()
+        return {name: value for name, value in store._secret.items() if name != store.key}
+    content = json.loads(store._read() or "{}")
+    return {name: value for name, value in content.items() if name != store.key}
+
+
+def begin(store: SecretStore, content: dict[str, Any]) -> None:
+    if isinstance(store, VaultStore):
+        store.read()
+        store._put(store._hook(), content)
+    else:
+        put(store, json.dumps(content))
+
+
+def test_the_other_keys_of_a_json_value_are_kept(make: Any, kind: str) -> None:
+    store = make("token")
+    begin(store, OTHERS)
+    assert store.read() is None
+    store.prove_writable()
+    store.write(ONE)
+    assert store.read() == ONE
+    store.write(TWO)
+    assert (make("token").read(), others_of(make("token"), kind)) == (TWO, OTHERS)
+
+
+def test_a_json_value_begins_with_the_first_token(make: Any, kind: str) -> None:
+    store = make("token")
+    store.prove_writable()
+    assert store.read() is None
+    store.write(ONE)
+    assert make("token").read() == ONE
+
+
+@pytest.mark.parametrize(
+    "content", [json.dumps(OTHERS), "a sentence", "-----BEGIN KEY-----", "Summer2026!", "short"]
+)
+def test_what_is_no_token_is_not_replaced(make: Any, kind: str, content: str) -> None:
+    if kind in ("openbao", "vault_stub"):
+        pytest.skip("Vault's values are objects: see the test of keys")
+    put(make(), content)
+    before = make()._read()
+    for store in (make(), make()):
+        with pytest.raises(AdobeConfigurationError, match=r"not a token|does not look like a token"):
+            store.write(ONE)
+    with pytest.raises(AdobeConfigurationError, match=r"not a token|does not look like a token"):
+        make().prove_writable()
+    assert make()._read() == before
+
+
+def test_a_json_value_is_never_taken_for_a_token(make: Any, kind: str) -> None:
+    if kind in ("openbao", "vault_stub"):
+        pytest.skip("Vault's values are objects")
+    put(make(), json.dumps(OTHERS))
+    with pytest.raises(AdobeConfigurationError, match="holds JSON, not a token") as error:
+        make().read()
+    assert "key=" in error.value.hint
+    assert "not yours" not in str(error.value)
+
+
+@pytest.mark.parametrize("found", [{"nested": 1}, "two words", 7])
+def test_a_key_that_holds_something_else_is_not_replaced(make: Any, kind: str, found: Any) -> None:
+    begin(make("token"), {**OTHERS, "token": found})
+    with pytest.raises(AdobeConfigurationError, match="does not look like a token"):
+        make("token").write(ONE)
+    with pytest.raises(AdobeConfigurationError, match="does not look like a token"):
+        make("token").prove_writable()
+
+
+def test_aws_notices_who_else_writes(aws: str) -> None:  # noqa: F811
+    store, other = AwsSecretsManagerStore("profile", key="token"), AwsSecretsManagerStore("profile")
+    put(store, json.dumps(OTHERS))
+    current = store._current
+
+    def and_then_somebody_writes() -> Any:
+        found = current()
+        put(other, json.dumps({**OTHERS, "owner": "somebody else"}))
+        return found
+
+    store._current = and_then_somebody_writes  # type: ignore[method-assign]
+    with pytest.raises(SecretStoreConflict):
+        store.write(ONE)
+    store._current = current  # type: ignore[method-assign]
+    store.write(ONE)
+    assert json.loads(store._read() or "") == {**OTHERS, "owner": "somebody else", "token": ONE}
+
+
+def test_google_puts_the_token_on_top_of_who_else_writes(google: Any) -> None:  # noqa: F811
+    store, other = (
+        GoogleSecretManagerStore("project", "profile", key="token"),
+        GoogleSecretManagerStore("project", "profile"),
+    )
+    put(store, json.dumps(OTHERS))
+    add, times = store._add, []
+
+    def after_somebody(value: str) -> int:
+        if not times:
+            times.append(1)
+            put(other, json.dumps({**OTHERS, "owner": "somebody else"}))
+        return add(value)
+
+    store._add = after_somebody  # type: ignore[method-assign]
+    store.write(ONE)
+    assert json.loads(store._read() or "") == {**OTHERS, "owner": "somebody else", "token": ONE}
+
+
+# ------------------------------------------------------------------------------------------------------------
+# logs
+
+
+@pytest.fixture
+def all_loggers_open(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Every logger that exists, and those of the clients that will exist, tells everything."""
+    monkeypatch.setenv("GOOGLE_SDK_PYTHON_LOGGING_SCOPE", "google")
+    names = [
+        *(
+            "boto3",
+            "botocore",
+            "google",
+            "google.cloud",
+            "grpc",
+            "azure",
+            "msal",
+            "hvac",
+            "urllib3",
+            "requests",
+        ),
+        *("botocore.parsers", "botocore.endpoint", "botocore.hooks", "urllib3.connectionpool"),
+        "google.cloud.secretmanager_v1.services.secret_manager_service.transports.grpc",
+        *(name for name in logging.root.manager.loggerDict if "adobe" not in name),
+    ]
+    levels = {name: logging.getLogger(name).level for name in ["", *names]}
+    for name in levels:
+        logging.getLogger(name or None).setLevel(1)
+    caplog.set_level(1)
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name or None).setLevel(level)
+
+
+@pytest.mark.parametrize("key", [None, "token"])
+@pytest.mark.usefixtures("all_loggers_open")
+def test_no_client_logs_the_token(
+    make: Any, kind: str, key: str | None, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = make(key)
+    store.prove_writable()
+    store.read()
+    for secret in (ONE, TWO):
+        store.write(secret)
+        assert make(key).read() == secret
+    said = capfd.readouterr()
+    assert leaks.in_bytes(f"{caplog.text}{said.out}{said.err}".encode(), [ONE, TWO]) == []
+
+
+def test_loggers_are_quiet_only_meanwhile_and_for_as_long_as_one_needs_it() -> None:
+    parent, child = logging.getLogger("a_client"), logging.getLogger("a_client.wire")
+    parent.setLevel(logging.DEBUG)
+    child.setLevel(1)
+    first, second = quiet(["a_client"]), quiet(["a_client"])
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not parent.isEnabledFor(logging.DEBUG)
+    assert not child.isEnabledFor(logging.DEBUG)
+    assert child.isEnabledFor(logging.INFO)
+    second.__exit__(None, None, None)
+    assert (parent.level, child.level) == (logging.DEBUG, 1)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# frames
+
+
+class Failing(SecretStore):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __str__(self) -> str:
+        return "the failing store"
+
+    def _read(self) -> str | None:
+        token = ONE
+        raise self.error if token else AssertionError
+
+    def _write(self, secret: str) -> None:
+        try:
+            raise RuntimeError(secret)
+        except RuntimeError:
+            raise self.error  # noqa: B904
+
+    def _prove_writable(self) -> None: ...
+
+
+def locals_of(error: BaseException) -> str:
+    """Return what an error reporter would send: the local variables of every frame, of causes as well."""
+    told, seen = [], set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        todo += [one.__cause__, one.__context__]
+        told.append(f"{one!r}")
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if "/tests/" not in frame.f_code.co_filename:
+                told += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize("error", [OSError("down"), SecretStoreError("down"), SecretStoreConflict("other")])
+def test_the_frames_of_a_failure_do_not_hold_the_token(error: Exception) -> None:
+    store = Failing(error)
+    store._replaceable = True
+    for act in (lambda: store.write(ONE), store.read):
+        with pytest.raises(SecretStoreError) as caught:
+            act()
+        assert ONE not in locals_of(caught.value)
