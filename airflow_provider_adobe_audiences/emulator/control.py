@@ -19,6 +19,7 @@ from .responses import ErrorResponse, respond
 from .routing import CONTROL, described, object_of
 
 MAX_DOWNTIME = 600
+ENTRIES_AT_ONCE = 100
 
 
 async def _emulator(request: Request) -> Emulator:
@@ -69,8 +70,10 @@ async def journal(emulator: Watched, after: int = 0, method: str | None = None, 
 
     async def pieces() -> AsyncIterator[str]:
         yield "["
-        for number, entry in enumerate(entries):
-            yield ("," if number else "") + json.dumps(entry.as_dict())
+        for first in range(0, len(entries), ENTRIES_AT_ONCE):
+            some = entries[first : first + ENTRIES_AT_ONCE]
+            yield ("," if first else "") + ",".join(json.dumps(entry.as_dict()) for entry in some)
+            await asyncio.sleep(0)  # others have their turn, and a client that went away is noticed
         yield "]"
 
     return StreamingResponse(pieces(), media_type="application/json")

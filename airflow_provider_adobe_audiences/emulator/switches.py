@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -73,7 +74,7 @@ class Switchboard:
         rows = []
         for name, switches in self._owner.items():
             field = type(switches).model_fields[name]
-            schema = type(switches).model_json_schema()["properties"][name]
+            schema = _properties(type(switches))[name]
             rows.append(
                 {
                     "name": name,
@@ -102,6 +103,13 @@ class Switchboard:
             return self._owner[name]
         except KeyError:
             raise KeyError(f"no switch {name!r}; there are: {', '.join(sorted(self._owner))}") from None
+
+
+@cache
+def _properties(switches: type[ServiceSwitches]) -> dict[str, Any]:
+    """Return the JSON schema of each switch of a service."""
+    properties: dict[str, Any] = switches.model_json_schema()["properties"]
+    return properties
 
 
 def _type_name(schema: Mapping[str, Any]) -> str:

@@ -173,16 +173,58 @@ class AudienceMetadataBody(Body):
     audienceId: Text | None = None  # noqa: N815
 
 
+class SchemaNameBody(Body):
+    """The XDM class that an audience is about."""
+
+    name: str = ""
+
+
+class ExpressionBody(Body):
+    """The rule of an audience."""
+
+    type: str = ""
+    format: str = ""
+    value: str = ""
+
+
+class EnabledBody(Body):
+    """Whether a way of evaluation is on."""
+
+    enabled: bool = False
+
+
+class EvaluationBody(Body):
+    """How an audience is evaluated."""
+
+    batch: EnabledBody = EnabledBody()
+    continuous: EnabledBody = EnabledBody()
+    synchronous: EnabledBody = EnabledBody()
+
+
 class AudienceBody(Body):
     """An audience of the audiences API, as far as the emulator looks into it."""
 
     name: Text
     description: str | None = None
     audienceId: Text | None = None  # noqa: N815
-    namespace: str | None = None
-    lifecycleState: str = "published"  # noqa: N815
-    type: str | None = None
+    namespace: str = ""
+    originName: str = ""  # noqa: N815
+    lifecycleState: Literal["draft", "published", "inactive", "archived", "delete", "deleted"] = (  # noqa: N815
+        "published"
+    )
+    type: Literal["SegmentDefinition", "ExternalSegment", "ExternalAudience"] = "SegmentDefinition"
     labels: list[str] = []
+    profileInstanceId: str = ""  # noqa: N815
+    mergePolicyId: str = ""  # noqa: N815
+    datasetId: str = ""  # noqa: N815
+    xdm: SchemaNameBody = Field(SchemaNameBody(), alias="schema")
+    expression: ExpressionBody = ExpressionBody()
+    evaluationInfo: EvaluationBody = EvaluationBody()  # noqa: N815
+    dataGovernancePolicy: dict[str, Any] = {}  # noqa: N815
+    overridePerformanceWarnings: bool = False  # noqa: N815
+    dependents: list[str] = []
+    dependencies: list[str] = []
+    definedOn: list[dict[str, Any]] = []  # noqa: N815
 
 
 class BulkGetBody(Body):
