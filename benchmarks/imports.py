@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an import costs: each module of operators beside the official airbyte provider's, and ``import airflow``
-with and without this provider.
+"""What an import costs: modules of operators beside the official airbyte provider's, ``import airflow`` with
+and without this provider.
 
-The two sides take turns, each import in a process of its own that has loaded what a Dag file loads anyhow. The
+All take turns, each import in a process of its own that has loaded what a Dag file loads anyhow. The
 peer is installed by ``make bench`` into ``build/peers`` only.
 """
 
@@ -35,7 +35,7 @@ began = time.perf_counter()
 import {module}
 print(time.perf_counter() - began, len(sys.modules) - loaded)
 """
-DAG_FILE = "from airflow.providers.common.compat.sdk import DAG, task, BaseOperator, BaseSensorOperator, BaseHook"
+DAG_FILE = "from airflow.providers.common.compat.sdk import DAG, task, BaseOperator, BaseSensorOperator"
 
 
 def run() -> dict[str, Any]:
