@@ -97,6 +97,7 @@ registry: venv ## write .airflow-registry.yaml from the classes
 	@$(BIN)/python -m scripts.registry
 
 bench: venv ## benchmarks, as ratios to peers in the same run
+	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
 	$(BIN)/python -m benchmarks
 
 soak: venv ## the example DAGs for 30 minutes while one request in ten meets a fault (SOAK_ARGS="--minutes 3" for less)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import Context, PokeReturnValue, conf
 
@@ -24,6 +24,7 @@ from airflow_provider_adobe_audiences.tasks.waiting import defer_until, result_o
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import SensorArguments
 
 
 class AdobeBatchSensor(AdobeSensor):
@@ -52,7 +53,7 @@ class AdobeBatchSensor(AdobeSensor):
         sandbox: Text | Template | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(deferrable=deferrable, adobe_conn_id=adobe_conn_id, **kwargs)
         self.batch_id: Any = batch_id

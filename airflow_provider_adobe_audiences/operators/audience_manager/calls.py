@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Context
 
@@ -22,6 +22,9 @@ from airflow_provider_adobe_audiences.groups.spec import load_permissions
 from airflow_provider_adobe_audiences.operators.audience_manager.base import GroupsOperator
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 GroupId = int | str
 
@@ -48,7 +51,7 @@ class AdobeCreateGroupOperator(GroupsOperator):
         description: str | Template | None = None,
         if_exists: Literal["skip", "update", "fail"] = "skip",
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.name: Any = name
@@ -95,7 +98,7 @@ class AdobeUpdateGroupOperator(GroupsOperator):
         name: Text | Template,
         description: str | Template | None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.group_id: Any = group_id
@@ -135,7 +138,7 @@ class AdobeListGroupsOperator(GroupsOperator):
         name_pattern: str | Template | None = None,
         max_groups: Count = 1000,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.name_pattern: Any = name_pattern
@@ -179,7 +182,7 @@ class AdobeGetGroupOperator(GroupsOperator):
         *,
         group_id: GroupId | Template,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.group_id: Any = group_id
@@ -217,7 +220,7 @@ class AdobeDeleteGroupOperator(GroupsOperator):
         *,
         group_id: GroupId | Template,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.group_id: Any = group_id
@@ -259,7 +262,7 @@ class AdobeBulkDeleteGroupsOperator(GroupsOperator):
         group_ids: Sequence[GroupId] | Template,
         method: BulkDeleteMethod = "DELETE",
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.group_ids: Any = group_ids
@@ -296,7 +299,7 @@ class AdobeListGroupPermissionsOperator(GroupsOperator):
         *,
         group_id: GroupId | Template,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.group_id: Any = group_id
@@ -334,7 +337,7 @@ class AdobeSetGroupPermissionsOperator(GroupsOperator):
         permissions: Sequence[Mapping[str, Any]] | Template,
         allow_empty: bool = False,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.group_id: Any = group_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Context
 from pydantic import Field
@@ -34,6 +34,7 @@ from airflow_provider_adobe_audiences.tasks.validation import Count, PositiveDur
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 Desired = str | Mapping[str, Any]
 Mode = Literal["apply", "plan", "check"]
@@ -106,7 +107,6 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
     :param require_self: whether the groups of the calling user are spared from deletion and from loss of
         permissions.
     :param concurrency: most reads under way at the same time, from 1 to 64.
-    :param max_active_tis_per_dag: Airflow's own, with 1 as default; ``None`` for no limit.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
@@ -129,11 +129,11 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         allow_non_empty_delete: bool = Limits.allow_non_empty_delete,
         require_self: bool = Limits.require_self,
         concurrency: Concurrency = sync.DEFAULT_CONCURRENCY,
-        max_active_tis_per_dag: int | None = 1,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
-        super().__init__(adobe_conn_id=adobe_conn_id, max_active_tis_per_dag=max_active_tis_per_dag, **kwargs)
+        kwargs.setdefault("max_active_tis_per_dag", 1)
+        super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.desired = desired
         self.mode: Any = mode
         self.on_drift: Any = on_drift
@@ -232,7 +232,7 @@ class AdobePlanGroupsOperator(_PlanningOperator):
         require_self: bool = Limits.require_self,
         concurrency: Concurrency = sync.DEFAULT_CONCURRENCY,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.desired = desired
@@ -297,7 +297,6 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
         (templated).
     :param max_age: how old the plan may be, as a ``timedelta`` or in ISO 8601 (templated).
     :param concurrency: most reads under way at the same time, from 1 to 64.
-    :param max_active_tis_per_dag: Airflow's own, with 1 as default; ``None`` for no limit.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
@@ -309,11 +308,11 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
         plan: Mapping[str, Any] | Template,
         max_age: PositiveDuration | Template = timedelta(days=7),
         concurrency: Concurrency = sync.DEFAULT_CONCURRENCY,
-        max_active_tis_per_dag: int | None = 1,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
-        super().__init__(adobe_conn_id=adobe_conn_id, max_active_tis_per_dag=max_active_tis_per_dag, **kwargs)
+        kwargs.setdefault("max_active_tis_per_dag", 1)
+        super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.plan: Any = plan
         self.max_age: Any = max_age
         self.concurrency = concurrency

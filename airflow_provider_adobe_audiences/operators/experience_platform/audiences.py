@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import Context
 
@@ -20,6 +20,7 @@ from airflow_provider_adobe_audiences.tasks.validation import (
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.experience_platform import Audience
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 from airflow_provider_adobe_audiences.operators.experience_platform.base import (
     AdobeExperiencePlatformOperator,
@@ -68,7 +69,7 @@ class AdobeCreateAudienceMetadataOperator(AdobeExperiencePlatformOperator):
         if_exists: IfExists = "skip",
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.name: Any = name

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 from pydantic import Field, SkipValidation
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.batches.ingest import BatchRequest
     from airflow_provider_adobe_audiences.batches.source import SourceFile
     from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 # Adobe's guardrails, which importing the client only for them would be dear.
 PartSize = Annotated[int, Field(ge=1, le=512_000_000)]
@@ -53,7 +54,7 @@ class AdobeExperiencePlatformOperator(AdobeOperator):
         *,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.sandbox: Any = sandbox

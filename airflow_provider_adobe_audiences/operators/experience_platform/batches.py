@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
 
@@ -30,6 +30,7 @@ from airflow_provider_adobe_audiences.tasks.validation import (
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.experience_platform import Batch
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 from airflow_provider_adobe_audiences.operators.experience_platform.base import (
     DEFAULT_PART_SIZE,
@@ -83,7 +84,7 @@ class AdobeCreateBatchOperator(BatchOperator):
         partial_ingestion_percent: Percent | None = None,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.dataset_id = dataset_id
@@ -163,7 +164,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         part_size: PartSize = DEFAULT_PART_SIZE,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.batch_id: Any = batch_id
@@ -244,7 +245,7 @@ class AdobeCompleteBatchOperator(AdobeExperiencePlatformOperator):
         uploads: Uploads | Template,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.batch_id: Any = batch_id
@@ -300,7 +301,7 @@ class AdobeAbortBatchOperator(AdobeExperiencePlatformOperator):
         batch_id: Text | Template,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.batch_id: Any = batch_id
@@ -351,7 +352,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
         target: Folder | Template,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.batch_id: Any = batch_id

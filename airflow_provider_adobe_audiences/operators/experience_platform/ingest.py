@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, conf
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.experience_platform import Batch
     from airflow_provider_adobe_audiences.batches.ingest import BatchIngestion, BatchRequest
     from airflow_provider_adobe_audiences.batches.source import SourceFile
+    from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 from airflow_provider_adobe_audiences.operators.experience_platform.base import (
     DEFAULT_PART_SIZE,
@@ -113,7 +114,7 @@ class AdobeIngestBatchOperator(BatchOperator):
         abort_on_kill: bool = True,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.dataset_id = dataset_id
