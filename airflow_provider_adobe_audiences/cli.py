@@ -13,22 +13,17 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from airflow_provider_adobe_audiences.adobe.audience_manager import Group, all_of, list_groups
-from airflow_provider_adobe_audiences.adobe.client.call import Service
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
-from airflow_provider_adobe_audiences.groups import sync
-from airflow_provider_adobe_audiences.groups.duplicates import duplicates, lines, surplus
-from airflow_provider_adobe_audiences.groups.export import export
-from airflow_provider_adobe_audiences.groups.guards import Limits, check
-from airflow_provider_adobe_audiences.groups.live import Live, Scope, name_pattern
-from airflow_provider_adobe_audiences.groups.names import canonical_name
-from airflow_provider_adobe_audiences.groups.report import markdown, report, result_line, table
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, json_schema, load_file
+from airflow_provider_adobe_audiences.groups.limits import DEFAULT_CONCURRENCY, Limits
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.audience_manager import Group
+    from airflow_provider_adobe_audiences.groups.spec import DesiredState
 
 ENVIRONMENT_PREFIX = "ADOBE_"
 NO_CHANGES, FAILED, CHANGES = 0, 1, 2
@@ -188,7 +183,7 @@ def _connection(command: argparse.ArgumentParser) -> None:
         type=int,
         choices=range(1, 65),
         metavar="1..64",
-        default=sync.DEFAULT_CONCURRENCY,
+        default=DEFAULT_CONCURRENCY,
         help="most reads under way at the same time",
     )
 
@@ -224,6 +219,8 @@ def settings_of(conn_id: str | None) -> AdobeSettings:
 
 
 def _load(path: Path) -> DesiredState:
+    from airflow_provider_adobe_audiences.groups.spec import load_file
+
     try:
         with path.open("rb") as file:
             return load_file(file, str(path))
@@ -237,12 +234,16 @@ def _write(parsed: argparse.Namespace, text: str) -> None:
 
 
 def _export(parsed: argparse.Namespace) -> int:
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
+    from airflow_provider_adobe_audiences.groups import sync
+    from airflow_provider_adobe_audiences.groups.export import export
+    from airflow_provider_adobe_audiences.groups.live import name_pattern
+    from airflow_provider_adobe_audiences.groups.names import canonical_name
+
     pattern = name_pattern(parsed.names, "names")
 
     def chosen(group: Group) -> bool:
         return bool(pattern.fullmatch(canonical_name(group.name)))
-
-    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
     with AdobeSession(settings_of(parsed.conn_id)) as session:
         live = sync.read_all(session.send, concurrency=parsed.concurrency, chosen=chosen)
@@ -270,12 +271,17 @@ def _validate(parsed: argparse.Namespace) -> int:
 
 
 def _plan(parsed: argparse.Namespace) -> int:
+    from airflow_provider_adobe_audiences.adobe.client.call import Service
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
+    from airflow_provider_adobe_audiences.groups import sync
+    from airflow_provider_adobe_audiences.groups.guards import check
+    from airflow_provider_adobe_audiences.groups.live import Scope
+    from airflow_provider_adobe_audiences.groups.report import markdown, report, table
+
     scope = Scope(parsed.prune, parsed.managed_groups, parsed.protected)
     limits = Limits(**{name: getattr(parsed, name) for name in Limits.__dataclass_fields__})
     desired = _load(parsed.file)
     settings = settings_of(parsed.conn_id)
-    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
-
     with AdobeSession(settings) as session:
         plan, _ = sync.plan(
             session.send,
@@ -298,7 +304,12 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 
 def _duplicates(parsed: argparse.Namespace) -> int:
+    from airflow_provider_adobe_audiences.adobe.audience_manager import all_of, list_groups
     from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
+    from airflow_provider_adobe_audiences.groups import sync
+    from airflow_provider_adobe_audiences.groups.duplicates import duplicates, lines, surplus
+    from airflow_provider_adobe_audiences.groups.live import Live
+    from airflow_provider_adobe_audiences.groups.report import result_line
 
     with AdobeSession(settings_of(parsed.conn_id)) as session:
         shared = duplicates(Live(all_of(session.send, list_groups)))
@@ -319,6 +330,8 @@ def _duplicates(parsed: argparse.Namespace) -> int:
 
 
 def _schema(parsed: argparse.Namespace) -> int:
+    from airflow_provider_adobe_audiences.groups.spec import json_schema
+
     _write(parsed, json.dumps(json_schema(), indent=2) + "\n")
     return NO_CHANGES
 

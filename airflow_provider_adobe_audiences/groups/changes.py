@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -107,6 +108,25 @@ class DeleteGroup(Model):
 
 
 Change = Annotated[CreateGroup | UpdateGroup | SetPermissions | DeleteGroup, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a change.
+
+    :param change: the change.
+    :param outcome: ``applied``; ``already`` true; ``failed``; or ``skipped`` because something before it
+        failed.
+    :param group_id: id of the group, if it is known.
+    :param request_id: Adobe's id of the request that wrote.
+    :param error: why it failed or was skipped.
+    """
+
+    change: Change
+    outcome: Literal["applied", "already", "failed", "skipped"]
+    group_id: int | None = None
+    request_id: str | None = None
+    error: str | None = None
 
 
 class Finding(Model):

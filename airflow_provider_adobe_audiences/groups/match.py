@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group
 from airflow_provider_adobe_audiences.errors import AmbiguousGroupsError
 from airflow_provider_adobe_audiences.groups.live import Live
 from airflow_provider_adobe_audiences.groups.names import canonical_name, look_alike
-from airflow_provider_adobe_audiences.groups.spec import DesiredGroup, DesiredState
+
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.groups.spec import DesiredGroup, DesiredState
 
 
 def match(desired: DesiredState, live: Live) -> list[Group | None]:

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the texts of groups are compared. What is sent, and what goes back, is never changed by it."""
+"""How texts and permissions are compared. What is sent, and what goes back, is never changed by it."""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
 from html.entities import html5
+
+from airflow_provider_adobe_audiences.adobe.audience_manager import Permission
 
 # How often a name may have been escaped over; without an end, a hostile one would keep us for hours.
 _MAX_ESCAPES = 8
+# Adobe's page and Adobe's own portal differ in this one.
+SAME_PERMISSION = {("SEGMENT", "MAP_TO_DESTINATIONS"): "MAP_TO_DESTINATION"}
 _REFERENCE = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31};?);?")
 
 
@@ -67,3 +72,16 @@ def same_text(live: str | None, wanted: str | None) -> bool:
     """
     has = (live or "").strip()
     return (wanted or "").strip() in (has, unescaped(has))
+
+
+def canonical_permissions(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
+    """Return the form in which permissions are compared: one row per object, rows and permissions in order,
+    nothing twice.
+
+    :param permissions: as Adobe answered them, or as they are declared.
+    """
+    merged: dict[tuple[str, int], set[str]] = {}
+    for row in permissions:
+        tokens = (SAME_PERMISSION.get((row.object_type, token), token) for token in row.permissions)
+        merged.setdefault((row.object_type, row.object_id), set()).update(tokens)
+    return tuple(Permission(*key, tuple(sorted(tokens))) for key, tokens in sorted(merged.items()) if tokens)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group
 from airflow_provider_adobe_audiences.groups.changes import (
@@ -20,9 +20,11 @@ from airflow_provider_adobe_audiences.groups.changes import (
 from airflow_provider_adobe_audiences.groups.live import Live, Scope
 from airflow_provider_adobe_audiences.groups.match import match
 from airflow_provider_adobe_audiences.groups.names import canonical_name, look_alike, same_text
-from airflow_provider_adobe_audiences.groups.spec import DesiredGroup, DesiredState
 
-Pairs = Sequence[tuple[DesiredGroup, Group | None]]
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.groups.spec import DesiredGroup, DesiredState
+
+Pairs = Sequence[tuple["DesiredGroup", Group | None]]
 
 
 def permissions_to_read(desired: DesiredState, groups: Sequence[Group]) -> list[int]:

@@ -18,8 +18,7 @@ from airflow_provider_adobe_audiences.groups.changes import (
     grants,
 )
 from airflow_provider_adobe_audiences.groups.live import Live
-from airflow_provider_adobe_audiences.groups.names import canonical_name, same_text
-from airflow_provider_adobe_audiences.groups.spec import canonical_permissions
+from airflow_provider_adobe_audiences.groups.names import canonical_name, canonical_permissions, same_text
 
 
 @dataclass(frozen=True, slots=True)

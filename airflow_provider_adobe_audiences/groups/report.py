@@ -17,12 +17,12 @@ from airflow_provider_adobe_audiences.groups.changes import (
     DeleteGroup,
     Grant,
     Plan,
+    Result,
     SetPermissions,
     UpdateGroup,
     grants,
     takes_away,
 )
-from airflow_provider_adobe_audiences.groups.sync import Result
 
 MAX_MARKDOWN = 60_000
 MAX_ENTRIES = 100

@@ -30,23 +30,15 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
 )
 from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.groups.document import Document, Path, read, shortened
-from airflow_provider_adobe_audiences.groups.names import canonical_name, look_alike
+from airflow_provider_adobe_audiences.groups.names import (
+    SAME_PERMISSION,
+    canonical_name,
+    canonical_permissions,
+    look_alike,
+)
 
 _MAX_PROBLEMS = 20
 _WILDCARD_FAMILIES = {token: family for family, tokens in WILDCARDS.items() for token in tokens}
-# Adobe's page and Adobe's own portal differ in this one.
-_SAME_PERMISSION = {("SEGMENT", "MAP_TO_DESTINATIONS"): "MAP_TO_DESTINATION"}
-
-
-def canonical_permissions(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
-    """Return the form in which permissions are compared: one row per object, rows and permissions in order,
-    nothing twice.
-    """
-    merged: dict[tuple[str, int], set[str]] = {}
-    for row in permissions:
-        tokens = (_SAME_PERMISSION.get((row.object_type, token), token) for token in row.permissions)
-        merged.setdefault((row.object_type, row.object_id), set()).update(tokens)
-    return tuple(Permission(*key, tuple(sorted(tokens))) for key, tokens in sorted(merged.items()) if tokens)
 
 
 class _Model(BaseModel):
@@ -115,7 +107,7 @@ class PermissionRow(_Model):
     def _known_permissions(self) -> PermissionRow:
         known = OBJECT_PERMISSIONS[self.object_type]
         for token in self.permissions:
-            if token in known or (self.object_type, token) in _SAME_PERMISSION:
+            if token in known or (self.object_type, token) in SAME_PERMISSION:
                 continue
             if token in _WILDCARD_FAMILIES:
                 raise ValueError(

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import (
     Group,
@@ -33,18 +33,19 @@ from airflow_provider_adobe_audiences.groups.changes import (
     CreateGroup,
     DeleteGroup,
     Plan,
+    Result,
     SetPermissions,
     UpdateGroup,
     takes_away,
     title,
 )
-from airflow_provider_adobe_audiences.groups.guards import Limits, guarded
+from airflow_provider_adobe_audiences.groups.guards import guarded
+from airflow_provider_adobe_audiences.groups.limits import DEFAULT_CONCURRENCY, Limits
 from airflow_provider_adobe_audiences.groups.live import Live, Scope
-from airflow_provider_adobe_audiences.groups.names import canonical_name
+from airflow_provider_adobe_audiences.groups.names import canonical_name, canonical_permissions
 from airflow_provider_adobe_audiences.groups.parallel import in_parallel
 from airflow_provider_adobe_audiences.groups.plan import make, permissions_to_read
 from airflow_provider_adobe_audiences.groups.progress import Progress, permissions_progress, progress
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_permissions
 from airflow_provider_adobe_audiences.groups.write import (
     create_once,
     look,
@@ -53,26 +54,8 @@ from airflow_provider_adobe_audiences.groups.write import (
     with_request_id,
 )
 
-DEFAULT_CONCURRENCY = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a change.
-
-    :param change: the change.
-    :param outcome: ``applied``; ``already`` true; ``failed``; or ``skipped`` because something before it
-        failed.
-    :param group_id: id of the group, if it is known.
-    :param request_id: Adobe's id of the request that wrote.
-    :param error: why it failed or was skipped.
-    """
-
-    change: Change
-    outcome: Literal["applied", "already", "failed", "skipped"]
-    group_id: int | None = None
-    request_id: str | None = None
-    error: str | None = None
+if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.groups.spec import DesiredState
 
 
 def read_all(

@@ -32,8 +32,12 @@ from airflow_provider_adobe_audiences.errors import (
     SideEffectError,
 )
 from airflow_provider_adobe_audiences.groups.changes import grants
-from airflow_provider_adobe_audiences.groups.names import canonical_name, look_alike, unescaped
-from airflow_provider_adobe_audiences.groups.spec import canonical_permissions
+from airflow_provider_adobe_audiences.groups.names import (
+    canonical_name,
+    canonical_permissions,
+    look_alike,
+    unescaped,
+)
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

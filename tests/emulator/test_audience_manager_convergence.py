@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.groups import sync as run
 from airflow_provider_adobe_audiences.groups.changes import DeleteGroup, UpdateGroup
-from airflow_provider_adobe_audiences.groups.guards import Limits
+from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.groups.names import canonical_name
 from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 from tests.unit.groups_model import worlds

@@ -19,7 +19,8 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMI
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Response
 from airflow_provider_adobe_audiences.adobe.client.problems import error_of
 from airflow_provider_adobe_audiences.groups.live import Scope
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_permissions, load_value
+from airflow_provider_adobe_audiences.groups.names import canonical_permissions
+from airflow_provider_adobe_audiences.groups.spec import DesiredState, load_value
 
 T = TypeVar("T")
 

@@ -16,10 +16,10 @@ from airflow_provider_adobe_audiences.groups import sync as run
 from airflow_provider_adobe_audiences.groups.changes import DeleteGroup, Plan, UpdateGroup
 from airflow_provider_adobe_audiences.groups.document import parse
 from airflow_provider_adobe_audiences.groups.export import export
-from airflow_provider_adobe_audiences.groups.guards import Limits
+from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.groups.live import Scope
-from airflow_provider_adobe_audiences.groups.names import canonical_name
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, canonical_permissions, load
+from airflow_provider_adobe_audiences.groups.names import canonical_name, canonical_permissions
+from airflow_provider_adobe_audiences.groups.spec import DesiredState, load
 from tests.unit.groups_model import FastAdobe, worlds
 
 LIMITS = Limits(

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMISSIONS
 from airflow_provider_adobe_audiences.groups.document import parse
-from airflow_provider_adobe_audiences.groups.guards import Limits
+from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.groups.spec import load
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.adobe.audience_manager import checked_name
 from airflow_provider_adobe_audiences.errors import AmbiguousGroupsError, DesiredStateError
-from airflow_provider_adobe_audiences.groups.guards import Limits
+from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.groups.live import Live, Scope
 from airflow_provider_adobe_audiences.groups.names import canonical_name, look_alike, same_text, unescaped
 from airflow_provider_adobe_audiences.groups.plan import make

@@ -16,7 +16,8 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import Permission, 
 from airflow_provider_adobe_audiences.errors import AmbiguousGroupsError, GuardError, PlanRefusedError
 from airflow_provider_adobe_audiences.groups import approval, report
 from airflow_provider_adobe_audiences.groups.changes import Plan
-from airflow_provider_adobe_audiences.groups.guards import Limits, check, guarded
+from airflow_provider_adobe_audiences.groups.guards import check, guarded
+from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.groups.live import Live, Scope
 from airflow_provider_adobe_audiences.groups.plan import make, permissions_to_read
 from airflow_provider_adobe_audiences.groups.progress import progress

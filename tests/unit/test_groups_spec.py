@@ -17,14 +17,8 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import OBJECT_PERMI
 from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.groups import document
 from airflow_provider_adobe_audiences.groups.document import parse, read
-from airflow_provider_adobe_audiences.groups.names import canonical_name
-from airflow_provider_adobe_audiences.groups.spec import (
-    canonical_permissions,
-    json_schema,
-    load,
-    load_permissions,
-    load_value,
-)
+from airflow_provider_adobe_audiences.groups.names import canonical_name, canonical_permissions
+from airflow_provider_adobe_audiences.groups.spec import json_schema, load, load_permissions, load_value
 
 GOOD = """\
 # the groups of EMEA

@@ -7,7 +7,8 @@ Methods".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 from airflow_provider_adobe_audiences.adobe.audience_manager.model import (
@@ -17,17 +18,10 @@ from airflow_provider_adobe_audiences.adobe.audience_manager.model import (
     Page,
     Permission,
     User,
-    as_integer,
-    as_list,
-    as_mapping,
     checked_description,
     checked_id,
     checked_name,
     checked_text,
-    first_of,
-    parse_group,
-    parse_permission,
-    parse_user,
 )
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service, path
 from airflow_provider_adobe_audiences.errors import AdobeResponseError, error_at
@@ -64,6 +58,8 @@ T = TypeVar("T")
 # Without it, older hosts answer R&D as R&amp;D.
 HEADERS = {"AAM-Disable-Escaping-HTML": "true"}
 
+_DIGITS = re.compile("[0-9]{1,20}")
+
 BulkDeleteMethod = Literal["DELETE", "POST"]
 
 
@@ -73,18 +69,91 @@ class Send(Protocol):
     def __call__(self, call: Call[T], /) -> T: ...
 
 
+def _as_mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} should be an object, not {type(value).__name__}")
+    return value
+
+
+def _first_of(value: Mapping[str, Any], *keys: str) -> Any:
+    """Adobe's pages and Adobe's own portal spell some keys differently."""
+    for key in keys:
+        if value.get(key) is not None:
+            return value[key]
+    raise ValueError(f"the key {keys[0]!r} is missing")
+
+
+def _as_integer(value: Any, what: str) -> int:
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{what} should be an integer, not {value!r}")
+    return value
+
+
+def _as_list(value: Any, what: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ValueError(f"{what} should be an array, not {type(value).__name__}")
+    return value
+
+
+def _group(value: Any) -> Group:
+    body = _as_mapping(value, "a group")
+    name = _first_of(body, "name")
+    description = body.get("description")
+    if not isinstance(name, str) or not isinstance(description, str | None):
+        raise ValueError("name and description of a group should be text")
+    users = tuple(_as_integer(user, "a user id") for user in _as_list(body.get("users"), "users"))
+    wildcards = body["wildcards"] if "wildcards" in body else body.get("wildcardPermissions")
+    count = body.get("membershipCount")
+    pid = body.get("pid")
+    return Group(
+        group_id=_as_integer(_first_of(body, "groupId", "id"), "groupId"),
+        name=name,
+        description=description,
+        membership_count=len(users) if count is None else _as_integer(count, "membershipCount"),
+        wildcards=tuple(str(token) for token in _as_list(wildcards, "wildcards")),
+        users=users,
+        pid=None if pid is None else _as_integer(pid, "pid"),
+    )
+
+
+def _permission(value: Any) -> Permission:
+    body = _as_mapping(value, "a permission")
+    return Permission(
+        object_type=str(_first_of(body, "objectType")),
+        object_id=_as_integer(_first_of(body, "objectId"), "objectId"),
+        permissions=tuple(str(token) for token in _as_list(body.get("permissions"), "permissions")),
+    )
+
+
+def _user(value: Any) -> User:
+    body = _as_mapping(value, "a user")
+    admin = body.get("isAdmin", body.get("admin", False))
+    return User(
+        user_id=_as_integer(_first_of(body, "userId", "uid"), "userId"),
+        username=str(body.get("username") or ""),
+        status=str(body.get("status") or ""),
+        email=str(body.get("email") or body.get("emailAddress") or ""),
+        groups=tuple(_as_integer(group, "a group id") for group in _as_list(body.get("groups"), "groups")),
+        is_admin=admin is True or (isinstance(admin, str) and admin.lower() == "true"),
+    )
+
+
 def _page(item: Callable[[Any], T]) -> Callable[[Response], Page[T]]:
     def parse(response: Response) -> Page[T]:
         body = response.json()
         if isinstance(body, list):
             return Page(tuple(item(value) for value in body))
-        body = as_mapping(body, "the list")
-        items = tuple(item(value) for value in as_list(first_of(body, "list"), "list"))
+        body = _as_mapping(body, "the list")
+        items = tuple(item(value) for value in _as_list(_first_of(body, "list"), "list"))
         size = body.get("pageSize")
         return Page(
             items,
-            as_integer(first_of(body, "total"), "total"),
-            None if size is None else as_integer(size, "pageSize"),
+            _as_integer(_first_of(body, "total"), "total"),
+            None if size is None else _as_integer(size, "pageSize"),
         )
 
     return parse
@@ -133,7 +202,7 @@ def create_group(name: str, description: str | None = None) -> Call[Group]:
         "create group",
         "POST",
         "/groups/",
-        lambda response: parse_group(response.json()),
+        lambda response: _group(response.json()),
         Idempotency.CREATE,
         json=body,
     )
@@ -150,7 +219,7 @@ def update_group(group_id: int, name: str, description: str | None) -> Call[Grou
         "update group",
         "PUT",
         path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
-        lambda response: parse_group(response.json()),
+        lambda response: _group(response.json()),
         Idempotency.IDEMPOTENT,
         json={"name": checked_text(name), "description": checked_description(description)},
     )
@@ -158,7 +227,7 @@ def update_group(group_id: int, name: str, description: str | None) -> Call[Grou
 
 def list_groups(page: int | None = None, page_size: int | None = None) -> Call[Page[Group]]:
     """List groups (``GET /groups/``). Use :func:`all_of` to be sure to have all of them."""
-    return _call("list groups", "GET", "/groups/", _page(parse_group), params=_paging(page, page_size))
+    return _call("list groups", "GET", "/groups/", _page(_group), params=_paging(page, page_size))
 
 
 def get_group(group_id: int) -> Call[Group]:
@@ -167,7 +236,7 @@ def get_group(group_id: int) -> Call[Group]:
         "get group",
         "GET",
         path("/groups/{group_id}", group_id=checked_id(group_id, "group_id")),
-        lambda response: parse_group(response.json()),
+        lambda response: _group(response.json()),
     )
 
 
@@ -220,7 +289,7 @@ def list_group_permissions(group_id: int) -> Call[tuple[Permission, ...]]:
         "list group permissions",
         "GET",
         path("/groups/{group_id}/permissions", group_id=checked_id(group_id, "group_id")),
-        _array(parse_permission),
+        _array(_permission),
     )
 
 
@@ -232,7 +301,7 @@ def set_group_permissions(group_id: int, permissions: Iterable[Permission]) -> C
         "set group permissions",
         "PUT",
         path("/groups/{group_id}/permissions/", group_id=checked_id(group_id, "group_id")),
-        _array(parse_permission),
+        _array(_permission),
         Idempotency.IDEMPOTENT,
         json=[permission.as_json() for permission in permissions],
     )
@@ -243,12 +312,12 @@ def list_users(
 ) -> Call[Page[User]]:
     """List users (``GET /users/``), all of them or those of one group."""
     filters = [] if group_id is None else [("groupId", str(checked_id(group_id, "group_id")))]
-    return _call("list users", "GET", "/users/", _page(parse_user), params=filters + _paging(page, page_size))
+    return _call("list users", "GET", "/users/", _page(_user), params=filters + _paging(page, page_size))
 
 
 def get_self() -> Call[User]:
     """Read the calling user (``GET /users/self``). The first call of a technical account creates its user."""
-    return _call("get self", "GET", "/users/self", lambda response: parse_user(response.json()))
+    return _call("get self", "GET", "/users/self", lambda response: _user(response.json()))
 
 
 def list_permissionable_object_types() -> Call[tuple[str, ...]]:
@@ -262,9 +331,9 @@ def get_permissionable_object_type(object_type: str) -> Call[dict[str, tuple[str
     """
 
     def parse(response: Response) -> dict[str, tuple[str, ...]]:
-        body = as_mapping(response.json(), "the response")
+        body = _as_mapping(response.json(), "the response")
         return {
-            key: tuple(str(token) for token in as_list(body.get(key), key))
+            key: tuple(str(token) for token in _as_list(body.get(key), key))
             for key in ("wildcard", "perObject")
         }
 

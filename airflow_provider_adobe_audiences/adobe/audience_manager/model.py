@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-_DIGITS = re.compile("[0-9]{1,20}")
 # What steers the direction of text; a name with it is not what it looks like.
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -143,79 +141,6 @@ class Page(Generic[T]):
     items: tuple[T, ...]
     total: int | None = None
     page_size: int | None = None
-
-
-def as_mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{what} should be an object, not {type(value).__name__}")
-    return value
-
-
-def first_of(value: Mapping[str, Any], *keys: str) -> Any:
-    """Adobe's pages and Adobe's own portal spell some keys differently."""
-    for key in keys:
-        if value.get(key) is not None:
-            return value[key]
-    raise ValueError(f"the key {keys[0]!r} is missing")
-
-
-def as_integer(value: Any, what: str) -> int:
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{what} should be an integer, not {value!r}")
-    return value
-
-
-def as_list(value: Any, what: str) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ValueError(f"{what} should be an array, not {type(value).__name__}")
-    return value
-
-
-def parse_group(value: Any) -> Group:
-    body = as_mapping(value, "a group")
-    name = first_of(body, "name")
-    description = body.get("description")
-    if not isinstance(name, str) or not isinstance(description, str | None):
-        raise ValueError("name and description of a group should be text")
-    users = tuple(as_integer(user, "a user id") for user in as_list(body.get("users"), "users"))
-    wildcards = body["wildcards"] if "wildcards" in body else body.get("wildcardPermissions")
-    count = body.get("membershipCount")
-    pid = body.get("pid")
-    return Group(
-        group_id=as_integer(first_of(body, "groupId", "id"), "groupId"),
-        name=name,
-        description=description,
-        membership_count=len(users) if count is None else as_integer(count, "membershipCount"),
-        wildcards=tuple(str(token) for token in as_list(wildcards, "wildcards")),
-        users=users,
-        pid=None if pid is None else as_integer(pid, "pid"),
-    )
-
-
-def parse_permission(value: Any) -> Permission:
-    body = as_mapping(value, "a permission")
-    return Permission(
-        object_type=str(first_of(body, "objectType")),
-        object_id=as_integer(first_of(body, "objectId"), "objectId"),
-        permissions=tuple(str(token) for token in as_list(body.get("permissions"), "permissions")),
-    )
-
-
-def parse_user(value: Any) -> User:
-    body = as_mapping(value, "a user")
-    admin = body.get("isAdmin", body.get("admin", False))
-    return User(
-        user_id=as_integer(first_of(body, "userId", "uid"), "userId"),
-        username=str(body.get("username") or ""),
-        status=str(body.get("status") or ""),
-        email=str(body.get("email") or body.get("emailAddress") or ""),
-        groups=tuple(as_integer(group, "a group id") for group in as_list(body.get("groups"), "groups")),
-        is_admin=admin is True or (isinstance(admin, str) and admin.lower() == "true"),
-    )
 
 
 def checked_name(name: object) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator
 
 if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.groups.changes import Result
     from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 
 
@@ -21,3 +22,12 @@ class GroupsOperator(AdobeOperator):
         from airflow_provider_adobe_audiences.hooks.audience_manager import AdobeAudienceManagerHook
 
         return AdobeAudienceManagerHook(self.adobe_conn_id)
+
+    def log_result(self, result: Result) -> None:
+        """Log what became of a change.
+
+        :param result: what became of it.
+        """
+        from airflow_provider_adobe_audiences.groups.report import result_line
+
+        self.log.info("%s", result_line(result))

@@ -8,22 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Context
 
-from airflow_provider_adobe_audiences.adobe.audience_manager import (
-    BulkDeleteMethod,
-    Group,
-    checked_id,
-    checked_name,
-)
 from airflow_provider_adobe_audiences.errors import GuardError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.groups.live import name_pattern
-from airflow_provider_adobe_audiences.groups.names import canonical_name
-from airflow_provider_adobe_audiences.groups.spec import load_permissions
 from airflow_provider_adobe_audiences.operators.audience_manager.base import GroupsOperator
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
 
 if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.audience_manager import Group
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 GroupId = int | str
@@ -111,6 +103,8 @@ class AdobeUpdateGroupOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id, checked_name
+
         with fail_without_retry():
             self.check_arguments()
             group = self.hook.update_group(
@@ -150,6 +144,9 @@ class AdobeListGroupsOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.groups.live import name_pattern
+        from airflow_provider_adobe_audiences.groups.names import canonical_name
+
         with fail_without_retry():
             self.check_arguments()
             pattern = name_pattern(".*" if self.name_pattern is None else self.name_pattern, "name_pattern")
@@ -193,6 +190,8 @@ class AdobeGetGroupOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
+
         with fail_without_retry():
             self.check_arguments()
             group = self.hook.get_group(checked_id(self.group_id, "group_id"))
@@ -231,6 +230,8 @@ class AdobeDeleteGroupOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
+
         with fail_without_retry():
             self.check_arguments()
             group_id = checked_id(self.group_id, "group_id")
@@ -260,7 +261,7 @@ class AdobeBulkDeleteGroupsOperator(GroupsOperator):
         self,
         *,
         group_ids: Sequence[GroupId] | Template,
-        method: BulkDeleteMethod = "DELETE",
+        method: Literal["DELETE", "POST"] = "DELETE",
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
         **kwargs: Unpack[OperatorArguments],
     ) -> None:
@@ -274,6 +275,8 @@ class AdobeBulkDeleteGroupsOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
+
         with fail_without_retry():
             self.check_arguments()
             wanted = [checked_id(group_id, "group_ids") for group_id in self.group_ids]
@@ -310,6 +313,8 @@ class AdobeListGroupPermissionsOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
+
         with fail_without_retry():
             self.check_arguments()
             rows = self.hook.list_group_permissions(checked_id(self.group_id, "group_id"))
@@ -350,6 +355,9 @@ class AdobeSetGroupPermissionsOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
+        from airflow_provider_adobe_audiences.groups.spec import load_permissions
+
         with fail_without_retry():
             self.check_arguments()
             rows = load_permissions(self.permissions)

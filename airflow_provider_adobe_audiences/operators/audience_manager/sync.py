@@ -10,23 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Context
 from pydantic import Field
 
-from airflow_provider_adobe_audiences.adobe.client.call import Service
 from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.groups import sync
-from airflow_provider_adobe_audiences.groups.approval import (
-    Origin,
-    Signed,
-    check_origin,
-    digest_of,
-    sign,
-    verify,
-)
-from airflow_provider_adobe_audiences.groups.changes import Plan
-from airflow_provider_adobe_audiences.groups.guards import Limits, check
-from airflow_provider_adobe_audiences.groups.live import Live, Scope
-from airflow_provider_adobe_audiences.groups.report import markdown, report, result_line, table
-from airflow_provider_adobe_audiences.groups.spec import DesiredState, load_file, load_value
+from airflow_provider_adobe_audiences.groups.limits import DEFAULT_CONCURRENCY, Limits
 from airflow_provider_adobe_audiences.operators.audience_manager.base import GroupsOperator
 from airflow_provider_adobe_audiences.operators.audience_manager.calls import GroupId
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
@@ -34,6 +20,10 @@ from airflow_provider_adobe_audiences.tasks.validation import Count, PositiveDur
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+    from airflow_provider_adobe_audiences.groups.approval import Origin
+    from airflow_provider_adobe_audiences.groups.changes import Plan
+    from airflow_provider_adobe_audiences.groups.live import Live
+    from airflow_provider_adobe_audiences.groups.spec import DesiredState
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 Desired = str | Mapping[str, Any]
@@ -53,9 +43,13 @@ class _PlanningOperator(GroupsOperator):
 
     def _planned(self) -> tuple[Plan, Live]:
         """Check the arguments, read and plan. Nothing is written."""
+        from airflow_provider_adobe_audiences.groups import sync
+        from airflow_provider_adobe_audiences.groups.live import Scope
+
         self.check_arguments()
         desired = load_desired(self.desired)
-        scope, limits = self._scope(), self._limits()
+        scope = Scope(self.prune, self.managed_groups, self.protected)
+        limits = Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
         hook = self.hook
         with hook.session() as session:
             return sync.plan(
@@ -66,12 +60,6 @@ class _PlanningOperator(GroupsOperator):
                 limits=limits,
                 concurrency=self.concurrency,
             )
-
-    def _scope(self) -> Scope:
-        return Scope(self.prune, self.managed_groups, self.protected)
-
-    def _limits(self) -> Limits:
-        return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
 
 
 class AdobeSyncGroupsOperator(_PlanningOperator):
@@ -84,8 +72,9 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
     JSON: ``mode``, ``counts``, ``groups`` (each change with its outcome and request id, at most 100),
     ``findings``, ``guards``, ``drift``; the log shows all.
 
-    One sync at a time: two that run at once may both create a group. ``max_active_tis_per_dag`` sees to that
-    within a Dag; several Dags share an Airflow pool of one slot (``pool=``).
+    One sync at a time: two that run at once may both create a group. Airflow's ``max_active_tis_per_dag``,
+    which is 1 here unless another is given, sees to that within a Dag; several Dags share an Airflow pool of
+    one slot (``pool=``).
 
     :param desired: a path or URL that :class:`ObjectStoragePath` reads (YAML or JSON), or the value itself:
         ``{"groups": [...]}`` (templated).
@@ -128,10 +117,11 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         allow_empty_desired: bool = Limits.allow_empty_desired,
         allow_non_empty_delete: bool = Limits.allow_non_empty_delete,
         require_self: bool = Limits.require_self,
-        concurrency: Concurrency = sync.DEFAULT_CONCURRENCY,
+        concurrency: Concurrency = DEFAULT_CONCURRENCY,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
         **kwargs: Unpack[OperatorArguments],
     ) -> None:
+        # Two at once may both create a group.
         kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.desired = desired
@@ -155,6 +145,10 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.groups import sync
+        from airflow_provider_adobe_audiences.groups.guards import check
+        from airflow_provider_adobe_audiences.groups.report import report, table
+
         with fail_without_retry():
             plan, live = self._planned()
             self.log.info("%s", table(plan))
@@ -169,11 +163,13 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
                     plan.changes,
                     live,
                     concurrency=self.concurrency,
-                    on_result=lambda result: self.log.info("%s", result_line(result)),
+                    on_result=self.log_result,
                 )
         return report(plan, results, mode="apply")
 
     def _drift(self, plan: Plan) -> dict[str, Any]:
+        from airflow_provider_adobe_audiences.groups.report import report
+
         found = report(plan, mode="check")
         if plan.drift and self.on_drift != "succeed":
             drifted = sum(finding.drift for finding in plan.findings)
@@ -230,7 +226,7 @@ class AdobePlanGroupsOperator(_PlanningOperator):
         allow_empty_desired: bool = Limits.allow_empty_desired,
         allow_non_empty_delete: bool = Limits.allow_non_empty_delete,
         require_self: bool = Limits.require_self,
-        concurrency: Concurrency = sync.DEFAULT_CONCURRENCY,
+        concurrency: Concurrency = DEFAULT_CONCURRENCY,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
         **kwargs: Unpack[OperatorArguments],
     ) -> None:
@@ -255,6 +251,10 @@ class AdobePlanGroupsOperator(_PlanningOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.groups.approval import Signed, digest_of, sign
+        from airflow_provider_adobe_audiences.groups.guards import check
+        from airflow_provider_adobe_audiences.groups.report import markdown, table
+
         with fail_without_retry():
             plan, _ = self._planned()
             self.log.info("%s", table(plan))
@@ -307,10 +307,11 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
         *,
         plan: Mapping[str, Any] | Template,
         max_age: PositiveDuration | Template = timedelta(days=7),
-        concurrency: Concurrency = sync.DEFAULT_CONCURRENCY,
+        concurrency: Concurrency = DEFAULT_CONCURRENCY,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
         **kwargs: Unpack[OperatorArguments],
     ) -> None:
+        # Two at once may both create a group.
         kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.plan: Any = plan
@@ -323,6 +324,10 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
 
         :param context: the task's context.
         """
+        from airflow_provider_adobe_audiences.groups import sync
+        from airflow_provider_adobe_audiences.groups.guards import check
+        from airflow_provider_adobe_audiences.groups.report import report, table
+
         with fail_without_retry():
             self.check_arguments()
             plan = self._approved(context)
@@ -331,17 +336,20 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
             with self.hook.session() as session:
                 pending, done, live = sync.still_to_do(session.send, plan, concurrency=self.concurrency)
                 for result in done:
-                    self.log.info("%s", result_line(result))
+                    self.log_result(result)
                 results = sync.apply(
                     session.send,
                     pending,
                     live,
                     concurrency=self.concurrency,
-                    on_result=lambda result: self.log.info("%s", result_line(result)),
+                    on_result=self.log_result,
                 )
         return report(plan, [*done, *results], mode="apply")
 
     def _approved(self, context: Context) -> Plan:
+        from airflow_provider_adobe_audiences.groups.approval import check_origin, verify
+        from airflow_provider_adobe_audiences.groups.report import markdown
+
         settings = self.hook.settings
         whole = "plan" in self.plan
         signed = verify(self.plan["plan"] if whole else self.plan, _key(settings))
@@ -362,6 +370,8 @@ def load_desired(desired: Desired) -> DesiredState:
 
     :raises DesiredStateError: when it cannot be used.
     """
+    from airflow_provider_adobe_audiences.groups.spec import load_file, load_value
+
     if isinstance(desired, Mapping):
         return load_value(desired)
     if not isinstance(desired, str) or not desired.strip():
@@ -398,10 +408,14 @@ def target_of(settings: AdobeSettings) -> str:
 
     :param settings: of the connection.
     """
+    from airflow_provider_adobe_audiences.adobe.client.call import Service
+
     return settings.base_url(Service.AUDIENCE_MANAGER)
 
 
 def _origin(context: Context, conn_id: str, settings: AdobeSettings) -> Origin:
+    from airflow_provider_adobe_audiences.groups.approval import Origin
+
     task = context.get("ti")
     return Origin(
         dag_id=str(getattr(task, "dag_id", "")),
