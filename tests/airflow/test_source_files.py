@@ -28,7 +28,7 @@ ROW = b'{"a": 1}\n'
 @pytest.fixture
 def memory() -> Iterator[Any]:
     """An object storage in memory, without a connection and with the connection ``conn``."""
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
 
     try:
         from airflow.sdk.io import attach
