@@ -127,7 +127,10 @@ def ensure_audience_metadata(
         raise
     remember({"audience_id": created.audience_id})
     log.info("Created the metadata of audience %r (%r).", created.audience_id, created.name)
-    return _result(_read_back(session, created, wanted), created=True)
+    result = _result(_read_back(session, created, wanted), created=True)
+    if wanted.audience_id is None:
+        _find(session, wanted)  # Adobe makes up an id for each request: two at once make two audiences
+    return result
 
 
 def _found(session: AdobeSession, found: Audience, wanted: AudienceMetadata, *, ours: bool) -> dict[str, Any]:

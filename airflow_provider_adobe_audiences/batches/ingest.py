@@ -89,6 +89,7 @@ class BatchIngestion:
     :param request: what the batch shall be.
     :param part_size: largest part, in bytes, in which a file above 256 MB is sent.
     :param on_batch: is told the batch as soon as it is known.
+    :param on_filled: is told the batch when it holds all files, before it is completed.
     :param first_try: nobody can have worked under this ``external_id`` before; whoever has is somebody else.
     """
 
@@ -99,12 +100,14 @@ class BatchIngestion:
         *,
         part_size: int = platform.MAX_WHOLE_FILE_BYTES,
         on_batch: Callable[[Batch], None] = lambda batch: None,
+        on_filled: Callable[[Batch], None] = lambda batch: None,
         first_try: bool = False,
     ) -> None:
         self._session = session
         self._request = request
         self._part_size = part_size
         self._on_batch = on_batch
+        self._on_filled = on_filled
         self._first_try = first_try
 
     def submit(self, files: Sequence[SourceFile]) -> Batch:
@@ -129,6 +132,7 @@ class BatchIngestion:
                 return batch
             try:
                 fill(self._session, batch.id, self._request.dataset_id, files, part_size=self._part_size)
+                self._on_filled(batch)
                 return complete(self._session, batch.id)
             except (AdobeValidationError, AdobeConflictError):
                 current = self._session.send(platform.get_batch(batch.id))

@@ -100,12 +100,27 @@ class TaskMemory:
         except Exception as error:  # noqa: BLE001  of Airflow's API server, of any kind
             log.warning("Airflow's task state store could not be written: %s", type(error).__name__)
 
-    def take(self, batch_id: str) -> None:
+    def take(self, batch_id: str, *, is_filled: bool = False) -> None:
         """Remember that this try works on a batch.
 
         :param batch_id: Adobe's id.
+        :param is_filled: the batch holds all its files; what an earlier try said of that stays true.
         """
-        self.set("adobe_batch", {"batch_id": batch_id, "try_number": self._try_number})
+        is_filled = is_filled or self.is_filled(batch_id)
+        self.set(
+            "adobe_batch", {"batch_id": batch_id, "try_number": self._try_number, "is_filled": is_filled}
+        )
+
+    def is_filled(self, batch_id: str) -> bool:
+        """Whether a try has sent all files of a batch.
+
+        :param batch_id: Adobe's id.
+        :returns: so or not.
+        """
+        known = self.get("adobe_batch")
+        return (
+            isinstance(known, dict) and known.get("batch_id") == batch_id and known.get("is_filled") is True
+        )
 
     def is_taken_over(self, batch_id: str) -> bool:
         """Whether a later try works on the batch now.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Source:
     :param read: what a text of the source means.
     :param write: the text of a version: "same size", "smaller" or "larger" than the first.
     :param found: what Adobe holds of it, as seen from this finished run.
-    :param hands_over: a part of the path of the request with which Adobe takes it in.
+    :param hands_over: a pattern for path and query of the request with which Adobe takes it in.
     """
 
     argument: str
@@ -115,7 +116,7 @@ SOURCES: dict[str, Source] = {
             "AdobeIngestBatchOperator (deferrable)",
             "AdobeIngestBatchOperator (in parts)",
         ),
-        Source("source", rows_in, a_version, ingested, "action=COMPLETE"),
+        Source("source", rows_in, a_version, ingested, r"/batches/[^/?]+\?action=COMPLETE"),
     ),
     # Another list is for the task that completes the batch to notice: tests/faults/flows.py.
     "AdobeUploadBatchFilesOperator": Source(
@@ -128,8 +129,8 @@ SOURCES: dict[str, Source] = {
 
 
 def _handed_over(case: Case, source: Source, held: dict[str, Any]) -> bool:
-    return source.hands_over in held["target"] or any(
-        entry.committed and source.hands_over in f"{entry.path}?{entry.query}"
+    return re.search(source.hands_over, held["target"]) is not None or any(
+        entry.committed and re.search(source.hands_over, f"{entry.path}?{entry.query}")
         for entry in case.world.emulator.journal.entries
     )
 

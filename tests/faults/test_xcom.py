@@ -20,16 +20,6 @@ ROWS_OF_PERMISSIONS = {"AdobeListGroupPermissionsOperator", "AdobeSetGroupPermis
 #: What does not follow the rule yet. An entry that is no longer needed fails: take it out.
 NOT_YET: set[str] = {
     "AdobeApplyGroupsPlanOperator",
-    "AdobeCreateAudienceMetadataOperator",
-    "AdobeCreateAudienceMetadataOperator (Adobe makes the id)",
-    "AdobeCreateAudienceMetadataOperator (update)",
-    "AdobeCreateGroupOperator",
-    "AdobeDeleteGroupOperator",
-    "AdobeGetGroupOperator",
-    "AdobeListGroupsOperator",
-    "AdobeSyncGroupsOperator",
-    "AdobeSyncGroupsOperator (check)",
-    "AdobeUpdateGroupOperator",
 }
 
 

@@ -131,3 +131,7 @@ class BatchOperator(AdobeExperiencePlatformOperator):
             push_ids(context, batch_id=batch.id, external_id=batch.external_id)
 
         return note
+
+    def _note_filled(self, batch: Batch) -> None:
+        if self._memory is not None:
+            self._memory.take(batch.id, is_filled=True)

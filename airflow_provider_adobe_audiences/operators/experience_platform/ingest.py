@@ -155,10 +155,11 @@ class AdobeIngestBatchOperator(BatchOperator):
                     request,
                     part_size=self.part_size,
                     on_batch=self._note(context),
+                    on_filled=self._note_filled,
                     first_try=self._is_first_try(context),
                 )
                 with self._aborted_if_final(context, session):
-                    batch, sent = self._submit(context, ingestion)
+                    batch, sent = self._submit(context, session, ingestion)
                 if batch is None:
                     return self._nothing_to_send(request)
                 if not self.wait_for_completion:
@@ -176,9 +177,10 @@ class AdobeIngestBatchOperator(BatchOperator):
                 )
             return self._checked(context, batch_of(ended)) | sent
 
-    def _submit(self, context: Context, ingestion: BatchIngestion) -> tuple[Batch | None, dict[str, int]]:
+    def _submit(
+        self, context: Context, session: AdobeSession, ingestion: BatchIngestion
+    ) -> tuple[Batch | None, dict[str, int]]:
         """Return the batch, handed over, and how much it holds; no batch when there is nothing to send."""
-        from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState
         from airflow_provider_adobe_audiences.batches.source import Manifest
 
         files: list[SourceFile] = []
@@ -192,21 +194,27 @@ class AdobeIngestBatchOperator(BatchOperator):
         if files:
             manifest = Manifest.of(file.entry() for file in files)
             return ingestion.submit(files), manifest.counts()
-        # Nobody needs the source of a batch that was handed over: it may be gone.
-        earlier = None if self._is_first_try(context) else ingestion.find()
-        if earlier is not None and earlier.state in (
-            BatchState.RUNNING,
-            BatchState.STALLED,
-            BatchState.SUCCEEDED,
-        ):
-            self.log.info(
-                "Batch %s of an earlier try is %s; its source is not needed.", earlier.id, earlier.status
-            )
+        if not self._is_first_try(context) and (earlier := self._without_source(session, ingestion)):
             held = Manifest.from_tags(earlier.tags)
             return earlier, held.counts() if held else {}
         if missing is not None:
             raise missing
         return None, {}
+
+    def _without_source(self, session: AdobeSession, ingestion: BatchIngestion) -> Batch | None:
+        """Return the batch of an earlier try if it holds everything: nobody needs its source any more."""
+        from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState
+        from airflow_provider_adobe_audiences.batches.ingest import complete
+
+        batch = ingestion.find()
+        if batch is None or batch.state in (BatchState.FAILED, BatchState.GONE):
+            return None
+        if batch.state is BatchState.LOADING:
+            if self._memory is None or not self._memory.is_filled(batch.id):
+                return None
+            complete(session, batch.id)
+        self.log.info("Batch %s of an earlier try holds everything: no source is needed.", batch.id)
+        return batch
 
     def _nothing_to_send(self, request: BatchRequest) -> dict[str, Any]:
         if self.if_empty == "skip":
