@@ -271,4 +271,4 @@ class AdobeTargetHook(AdobeHook):
 
 
 def _bearing(call: Call[T], token: SecretStr | None) -> Call[T]:
-    return call if token is None else replace(call, bearer=token.get_secret_value())
+    return call if token is None else replace(call, bearer=token)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import statistics
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe.client import flow, limiter
+from airflow_provider_adobe_audiences.adobe.client.call import Service
 from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.adobe.target import probe_profile_token
@@ -22,6 +24,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
     AdobeConflictError,
     AdobeError,
+    AdobeJobFailedError,
     AdobeNotFoundError,
     AdobePermissionError,
     AdobeRateLimitError,
@@ -757,3 +760,156 @@ def test_no_log_line_carries_a_token(
         assert token not in caplog.text
         assert token not in str([entry.as_dict() for entry in emulator.journal.entries])
         assert token not in str(emulator.snapshot())
+
+
+# ------------------------------------------------------------------------------------------------------------
+# rotations into different stores
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_rotation_that_was_overtaken_creates_no_second_token(
+    emulator: Any, rotate: Rotate, session: AdobeSession, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The slower one of two rotations into different stores stops at one of its requests, until the other one
+    has done everything. Both end well, and so do the users of both stores.
+    """
+    old = emulator.target.issue().value
+    emulator.clock.advance(80 * 86_400)
+    fast, slow = MemoryStore(old), MemoryStore(old)
+    send, sent, done = session.send, [], []
+
+    def held(call: Any) -> Any:
+        if call.service is not Service.IMS:
+            sent.append(call.name)
+        if len(sent) == number and call.name != "create profile token" and not done:
+            done.append(True)
+            monkeypatch.setattr(session, "send", send)
+            rotate(fast)
+            monkeypatch.setattr(session, "send", held)
+        return send(call)
+
+    monkeypatch.setattr(session, "send", held)
+    rotate(slow)
+    if done and "create profile token" not in sent[: number - 1]:
+        assert fast.value == slow.value == emulator.target.token()
+        assert posts(emulator) == 1
+    assert slow.value == emulator.target.token()
+
+
+def test_a_token_that_is_created_right_after_ours_is_followed(
+    emulator: Any,
+    rotate: Rotate,
+    in_step: MemoryStore,
+    session: AdobeSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody had decided to create a token before ours was to be seen."""
+    send, probes = session.send, []
+
+    def watched(call: Any) -> Any:
+        result = send(call)
+        if call.name == "fetch profile" and call.bearer:
+            probes.append(call)
+            if len(probes) == 3:
+                emulator.target.issue()
+        return result
+
+    monkeypatch.setattr(session, "send", watched)
+    result = rotate(in_step, force=True)
+    assert in_step.value == emulator.target.token()
+    assert result.fingerprint == fingerprint(in_step.value, KEY)
+    assert result.verified == "accepted"
+
+
+# ------------------------------------------------------------------------------------------------------------
+# check with a limit
+
+
+def test_check_fails_when_less_is_left_than_the_limit(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
+    check = {"mode": "check", "fail_below": timedelta(days=14)}
+    assert rotate(in_step, **check).needed == "nothing"
+    emulator.clock.advance(80 * 86_400)
+    with pytest.raises(AdobeJobFailedError, match="9 days of the profile token are left"):
+        rotate(in_step, **check)
+    with pytest.raises(AdobeJobFailedError, match="does not hold the token that Target accepts"):
+        rotate(MemoryStore("0f8fad5b-d9cb-469f-a165-70867728950e"), **check)
+    assert emulator.journal.writes() == []
+
+
+# ------------------------------------------------------------------------------------------------------------
+# what the log tells
+
+
+def test_a_token_that_somebody_created_by_hand_is_a_warning(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.target.issue()
+    rotate(in_step)
+    (record,) = [record for record in caplog.records if "Adopting Target's token" in record.getMessage()]
+    assert record.levelname == "WARNING"
+    assert "drift: somebody else has created a token" in record.getMessage()
+
+
+def test_failures_of_the_store_count_their_attempts(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_step.faults |= {("write", number): OSError("down") for number in (1, 2)}
+    rotate(in_step, force=True)
+    assert "(attempt 1 of 6)" in caplog.text
+    assert "(attempt 2 of 6)" in caplog.text
+
+
+# ------------------------------------------------------------------------------------------------------------
+# what an error reporter would see
+
+
+def locals_of(error: BaseException) -> str:
+    """Return the local variables of every frame of the package, of causes as well, as text."""
+    told, seen = [], set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        todo += [one.__cause__, one.__context__]
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if "airflow_provider_adobe_audiences" in frame.f_code.co_filename:
+                told += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+@pytest.mark.parametrize(("method", "path"), [("GET", TOKEN_PATH), ("POST", TOKEN_PATH), ("GET", "settings")])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_no_frame_of_an_error_holds_a_token(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, status: int, method: str, path: str, nth: int
+) -> None:
+    before = in_step.value
+    for number in range(nth, nth + 6):
+        emulator.faults.add(
+            method=method, path=path, nth=number, status=status, headers={"Retry-After": "3600"}
+        )
+    try:
+        rotate(in_step, force=True)
+    except AdobeError as error:
+        text = locals_of(error)
+        assert text, "what is searched is really there"
+        for secret in (before, emulator.target.token(), KEY):
+            assert str(secret) not in text
+
+
+def test_no_frame_of_a_store_that_fails_holds_a_token(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
+    before = in_step.value
+    for operation in ("read", "write", "prove_writable"):
+        in_step.faults |= {(operation, number): OSError("down") for number in range(1, 30)}
+        with pytest.raises(SecretStoreError) as error:
+            rotate(in_step, force=True)
+        for secret in (before, emulator.target.token(), KEY):
+            assert str(secret) not in locals_of(error.value)
+        in_step.faults.clear()
+        in_step.calls = dict.fromkeys(in_step.calls, 0)
