@@ -112,7 +112,8 @@ def test_a_status_url_that_leads_elsewhere_is_not_even_looked_up(
     assert isinstance(error, AdobeConfigurationError)
     assert error.hint
     assert "the-profile-token" not in str(error)
-    assert str(error).isprintable()
+    assert all(line.isprintable() for line in str(error).splitlines())
+    assert len(str(error).splitlines()) == 2
     assert looked_up == []
 
 
