@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -22,7 +23,7 @@ class AdobeError(Exception):
     :ivar call: the name of the call, such as ``create batch``.
     :ivar method: HTTP method.
     :ivar path: path of the request, without its query.
-    :ivar status: HTTP status, or ``None`` when there was no answer.
+    :ivar status: HTTP status, or ``None`` when there was no response.
     :ivar code: Adobe's own error code.
     :ivar message: Adobe's message, or ours.
     :ivar request_id: Adobe's id of the request, for Adobe's support.
@@ -58,13 +59,24 @@ class AdobeError(Exception):
         super().__init__(message)
 
     def __str__(self) -> str:
-        where = ""
-        if self.service is not None:
-            answered = f" answered {self.status}" if self.status is not None else ""
-            code = f" [{self.code}]" if self.code else ""
-            where = f"{self.service}, {self.call}: {self.method} {self.path}{answered}{code}: "
+        # Each on a line of its own: Airflow's log does not wrap.
+        lines = [f"{self._where()}{_sentence(seen(self.message))}"]
+        if self.request_id:
+            lines.append(f"Request id: {self.request_id}")
+        return "\n".join([*lines, f"What to do: {seen(self.hint)}"])
+
+    @property
+    def summary(self) -> str:
+        """What happened and Adobe's id in one line without the remedy, for a log or a list."""
         request = f" Request id: {self.request_id}." if self.request_id else ""
-        return f"{where}{_sentence(self.message)}{request} What to do: {self.hint}"
+        return f"{self._where()}{_sentence(one_line(self.message))}{request}"
+
+    def _where(self) -> str:
+        if self.service is None:
+            return ""
+        answered = f" answered {self.status}" if self.status is not None else ""
+        code = f" [{self.code}]" if self.code else ""
+        return f"{self.service}, {self.call}: {self.method} {self.path}{answered}{code}: "
 
     def as_json(self) -> dict[str, Any]:
         """Return class, attributes and cause as plain JSON, for the event of a trigger.
@@ -161,7 +173,7 @@ class AdobeServerError(AdobeError):
 
 
 class AdobeTransportError(AdobeError):
-    """No answer: DNS, TCP, TLS, a proxy or a timeout."""
+    """No response: DNS, TCP, TLS, a proxy or a timeout."""
 
     transient = True
     default_hint = (
@@ -171,7 +183,7 @@ class AdobeTransportError(AdobeError):
 
 
 class AdobeResponseError(AdobeError):
-    """An answer that cannot be understood: not JSON, another shape than documented, or too large."""
+    """A response that cannot be understood: not JSON, another shape than documented, or too large."""
 
     transient = True
     default_hint = "Check that the URL in the connection is Adobe's and that no proxy answers in its place."
@@ -246,7 +258,7 @@ class AdobeJobTimeoutError(AdobeError):
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    return text if re.search(r"[.!?:…][\"')]*$", text) else f"{text}."
 
 
 class AdobeTriggerError(AdobeError):

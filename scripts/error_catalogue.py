@@ -38,10 +38,12 @@ def catalogue() -> str:
             "Every error is an `AdobeError` and reads like this:",
             "",
             "> Experience Platform, create batch: POST /data/foundation/import/batches answered 403 "
-            "[403003]: Api Key is invalid.",
-            "> Request id: 4f0c…. What to do: The client id (Login of the connection) is not known to Adobe.",
+            "[403003]: Api Key is invalid.  ",
+            "> Request id: 4f0c…  ",
+            "> What to do: The client id (Login of the connection) is not known to Adobe.",
             "",
-            "It has `service`, `call`, `method`, `path`, `status`, `code`, `message`, `request_id` and "
+            "`summary` is the first line with the request id. It has `service`, `call`, `method`, `path`, "
+            "`status`, `code`, `message`, `request_id` and "
             "`hint` as attributes.",
             "When a retry cannot help, operators raise `AirflowFailException` with the same text, and the "
             "`AdobeError` as its `__cause__`:",

@@ -32,24 +32,47 @@ def check_connection(settings: AdobeSettings, on_token: Callable[[list[str]], No
         try:
             session.get_token()
         except AdobeError as error:
-            return False, f"No access token: {error}"
+            return False, f"No access token: {_said(error)}"
         findings = [_experience_platform(session), _audience_manager(session, on_token), _target(session)]
     works = all(good for good, _ in findings if good is not None) and any(good for good, _ in findings)
-    return works, " ".join(["Access token: issued.", *(text for _, text in findings)])
+    lines = ["Access token: issued.", *(text for _, text in findings)]
+    if not any(good for good, _ in findings):
+        lines.append("No service answers: add the credential to a product profile in Adobe's Admin Console.")
+    return works, "\n".join(lines)
 
 
 Finding = tuple[bool | None, str]
 """Whether it works (``None``: the connection is not set up for it), and what to tell."""
 
+# A connection is meant for a service when one of these fields is not what it is by default.
+_FIELDS = {
+    "Experience Platform": ("sandbox", "platform_url", "ais_base_path"),
+    "Audience Manager": ("audience_manager_url", "audience_manager_prefix"),
+}
+
+
+def _refused(service: str, settings: AdobeSettings, reason: str, *, meant: bool = False) -> Finding:
+    """Return the finding of a service that does not answer: a failure only where the connection means it."""
+    default = AdobeSettings.model_fields
+    if meant or any(getattr(settings, name) != default[name].default for name in _FIELDS[service]):
+        return False, f"{service}: FAILED. {reason}"
+    fields = ", ".join(_FIELDS[service])
+    return None, f"{service}: not available, and nothing asks for it ({fields} are the defaults). {reason}"
+
+
+def _said(error: AdobeError) -> str:
+    return f"{error.summary} What to do: {error.hint}"
+
 
 def _experience_platform(session: AdobeSession) -> Finding:
-    if session.settings.authentication == "audience_manager_password":
+    settings = session.settings
+    if settings.authentication == "audience_manager_password":
         return None, "Experience Platform: not used with this authentication."
     try:
         session.send(experience_platform.list_audiences(limit=1))
     except AdobeError as error:
-        return False, f"Experience Platform: FAILED. {error}"
-    return True, f"Experience Platform: answers for sandbox {session.settings.sandbox!r}."
+        return _refused("Experience Platform", settings, _said(error))
+    return True, f"Experience Platform: answers for sandbox {settings.sandbox!r}."
 
 
 def _audience_manager(session: AdobeSession, on_token: Callable[[list[str]], None]) -> Finding:
@@ -77,13 +100,9 @@ def _audience_manager(session: AdobeSession, on_token: Callable[[list[str]], Non
             f"Audience Manager: FAILED at prefix {settings.audience_manager_prefix}, but answers at "
             f"{answering[0]}: use that one.",
         )
-    reason = refusal or "neither prefix is known there"
-    fields = AdobeSettings.model_fields
-    used = settings.authentication == "audience_manager_password" or any(
-        getattr(settings, name) != fields[name].default
-        for name in ("audience_manager_url", "audience_manager_prefix")
-    )
-    return (False if used else None), f"Audience Manager: {'FAILED' if used else 'not available'}. {reason}"
+    reason = _said(refusal) if refusal else "Neither prefix is known there."
+    legacy = settings.authentication == "audience_manager_password"
+    return _refused("Audience Manager", settings, reason, meant=legacy)
 
 
 def _target(session: AdobeSession) -> Finding:
@@ -101,7 +120,7 @@ def _target(session: AdobeSession) -> Finding:
             "enableProfileApiAuthentication"
         )
     except AdobeError as error:
-        return False, f"Target: FAILED. {target.explain_permission(error)}"
+        return False, f"Target: FAILED. {_said(target.explain_permission(error))}"
     edge = (
         ""
         if settings.target_client_code or settings.target_edge_url

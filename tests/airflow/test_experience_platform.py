@@ -239,7 +239,8 @@ def test_broken_rows_are_judged_and_fetched(hook_run: Run, emulator: Any, tmp_pa
     assert paths
     assert '{\\"customerId\\":' in Path(paths[0].removeprefix("file://")).read_text()
     with pytest.raises(
-        AdobeSourceError, match=r"rows.jsonl.* cannot be written: .*What to do: Check that target is a folder"
+        AdobeSourceError,
+        match=r"(?s)rows.jsonl.* cannot be written: .*What to do: Check that target is a folder",
     ):
         hook_run(
             AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{file}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 Point = Callable[..., dict[str, Any]]
@@ -56,6 +57,63 @@ def test_a_service_that_refuses_is_named(
     assert not works
     assert f"{service}: FAILED." in message
     assert "add it to a product profile in the Admin Console" in message
+
+
+def as_by_default(monkeypatch: pytest.MonkeyPatch, emulator: Any, *names: str) -> None:
+    """Let these fields of the connection be what a new connection has: otherwise Adobe itself would be
+    asked.
+    """
+    for name in names:
+        monkeypatch.setattr(AdobeSettings.model_fields[name], "default", emulator.url)
+
+
+@pytest.mark.parametrize("refusal", [{"status": 403}, {"status": 404}, {"status": 503}, {"drop": True}])
+def test_a_customer_of_target_alone_is_not_failed_for_the_other_services(
+    adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch, refusal: dict[str, Any]
+) -> None:
+    as_by_default(monkeypatch, emulator, "platform_url", "audience_manager_url")
+    for path in ("/data/core/ups", "permissionable"):
+        emulator.faults.add(path=path, **refusal)
+    works, message = AdobeHook().test_connection()
+    assert works, message
+    assert "Experience Platform: not available, and nothing asks for it (sandbox, platform_url" in message
+    assert "Audience Manager: not available, and nothing asks for it" in message
+    assert "Target: answers for tenant 'emulator'" in message
+    assert len(message.splitlines()) == 4
+
+
+def test_a_customer_of_audience_manager_alone_is_not_failed_either(
+    adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adobe_connection(target_tenant=None)
+    as_by_default(monkeypatch, emulator, "platform_url")
+    emulator.faults.add(path="/data/core/ups", status=403)
+    works, message = AdobeHook().test_connection()
+    assert works, message
+    assert "Audience Manager: answers" in message
+
+
+def test_a_sandbox_asks_for_experience_platform(
+    adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adobe_connection(sandbox="dev")
+    as_by_default(monkeypatch, emulator, "platform_url")
+    emulator.faults.add(path="/data/core/ups", status=403)
+    works, message = AdobeHook().test_connection()
+    assert not works
+    assert "Experience Platform: FAILED." in message
+
+
+def test_a_credential_that_opens_nothing_fails(
+    adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adobe_connection(target_tenant=None)
+    as_by_default(monkeypatch, emulator, "platform_url", "audience_manager_url")
+    emulator.faults.add(path="/data/core/ups", status=403)
+    emulator.faults.add(path="permissionable", status=403)
+    works, message = AdobeHook().test_connection()
+    assert not works
+    assert "No service answers" in message
 
 
 def test_a_wrong_secret_is_told_once_and_not_shown(

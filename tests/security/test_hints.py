@@ -89,6 +89,6 @@ def test_the_request_id_is_told_when_there_was_one(maker: Maker, opened: Any) ->
                 continue
             assert error.hint
             assert error.request_id == f"the-id-{status}", error
-            assert f"Request id: the-id-{status}. What to do: " in str(error)
+            assert f"\nRequest id: the-id-{status}\nWhat to do: " in str(error)
             told += 1
     assert told >= 10

@@ -98,6 +98,16 @@ FOREIGN = [
     "",
     "/m2/acme/profile/batchStatus",
     "\x00https://evil.example/",
+    "https://[::1]acme.tt.omtrdc.net/m2",
+    "https://xn--0.tt.omtrdc.net/m2",
+    "https://b\u00fccher.tt.omtrdc.net/m2",
+    "https://acme.tt.omtrdc.net./m2",
+    "https://acme..tt.omtrdc.net/m2",
+    "https://acme.tt.omtrdc.net:0/m2",
+    "https://acme.tt.omtrdc.net/m2/../../x",
+    "https://acme.tt.omtrdc.net/m2/%2e%2e/x",
+    "https://acme.tt.omtrdc.net/m2%2fx",
+    "https://acme.tt.omtrdc.net/m2%00",
 ]
 
 
@@ -112,7 +122,8 @@ def test_a_status_url_that_leads_elsewhere_is_not_even_looked_up(
     assert isinstance(error, AdobeConfigurationError)
     assert error.hint
     assert "the-profile-token" not in str(error)
-    assert str(error).isprintable()
+    assert all(line.isprintable() for line in str(error).splitlines())
+    assert len(str(error).splitlines()) == 2
     assert looked_up == []
 
 
@@ -222,6 +233,16 @@ def test_all_clients_agree_on_the_host_of_an_allowed_url(pieces: list[str], begi
         "https://plat form.adobe.io",
         "https://platform.adobe.io\r\nX-Evil: 1",
         "https://[",
+        "http://[::1]evil.com",
+        "http://[::1].evil.com",
+        "http://[::1%25eth0]",
+        "https://127.1",
+        "https://xn--0.example",
+        "https://b\u00fccher.example",
+        "https://platform.adobe.io/%2e%2e/x",
+        "https://platform.adobe.io/a%2fb",
+        "https://platform.adobe.io/a%00",
+        "https://platform.adobe.io:0",
     ],
 )
 @pytest.mark.parametrize(

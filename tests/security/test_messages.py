@@ -89,7 +89,10 @@ def test_every_shape_of_error_becomes_one_clean_line(
 
 
 def clean(error: AdobeError) -> None:
-    for text in (str(error), error.message, error.code or "", error.request_id or "", error.hint):
+    # What happened, the request id and the remedy have lines of their own; nobody else can begin one.
+    lines = str(error).split("\n")
+    assert len(lines) == 2 + (error.request_id is not None)
+    for text in (error.summary, *lines, error.message, error.code or "", error.request_id or "", error.hint):
         assert not UNSEEN.search(text), text
         text.encode()
     assert len(str(error)) < 3000
@@ -143,7 +146,8 @@ def test_an_id_that_is_no_id_is_not_passed_on(opened: Any) -> None:
     with running(answer(200, {"id": "b1\n2026-01-01 INFO forged", "status": "loading"})) as server:
         error = opened(settings_at(server.url))(experience_platform.create_batch("d", input_format="json"))
     assert "the batch's id" in str(error)
-    assert "\n" not in str(error)
+    assert "\n" not in error.summary
+    assert len(str(error).splitlines()) == 2
 
 
 SECRETS = {

@@ -23,6 +23,7 @@ from airflow_provider_adobe_audiences.adobe.client.call import (
 )
 from airflow_provider_adobe_audiences.adobe.client.problems import Problem, error_of, read_problem
 from airflow_provider_adobe_audiences.errors import AdobeError
+from airflow_provider_adobe_audiences.text import visible
 
 CALL = Call(
     name="create batch",
@@ -227,8 +228,41 @@ def test_every_error_has_a_hint_and_survives_a_process_boundary(kind: type[Adobe
     assert type(restored) is kind
     assert str(restored) == str(error)
     assert error.hint
-    assert "Request id: r." in str(error)
-    assert f"What to do: {error.hint}" in str(error)
+    assert str(error).splitlines() == [
+        "Experience Platform, create batch: POST /data/foundation/import/batches answered 418 [c]: "
+        "it went wrong.",
+        "Request id: r",
+        f"What to do: {error.hint}",
+    ]
+    assert error.summary == f"{str(error).splitlines()[0]} Request id: r."
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("it failed", "it failed."),
+        ("it failed.", "it failed."),
+        ("it failed. ", "it failed."),
+        ("really?", "really?"),
+        ('Adobe says "no."', 'Adobe says "no."'),
+        ("it failed (so.)", "it failed (so.)"),
+        ("two failed:\n  a\n  b", "two failed:\n  a\n  b."),
+        ("cut…", "cut…"),
+        ("these:", "these:"),
+    ],
+)
+def test_a_message_ends_in_one_full_stop(message: str, sentence: str) -> None:
+    error = errors.AdobeServerError(message, hint="Do that.")
+    assert str(error) == f"{sentence}\nWhat to do: Do that."
+
+
+@given(st.text(), st.text(), st.text())
+def test_whatever_an_error_is_told_it_is_fit_for_a_log(message: str, code: str, hint: str) -> None:
+    error = errors.error_at(errors.AdobeServerError, CALL, message, code=code, request_id=code, hint=hint)
+    error.message += message  # also what is changed later
+    assert visible(error.summary) == error.summary
+    assert all(visible(line) == line for line in str(error).replace("\t", " ").split("\n"))
+    str(error).encode()
 
 
 @pytest.mark.parametrize("kind", every_error())

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 from airflow_provider_adobe_audiences.adobe.client.call import Content
 from airflow_provider_adobe_audiences.errors import AdobeSourceError
+from airflow_provider_adobe_audiences.text import counted
 
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 # The only encoding that is asked for. HTTP clients also unpack what was not asked for, several layers of it,
@@ -135,8 +136,8 @@ class Download:
                 milestone, deadline = received, time.monotonic() + seconds
             elif time.monotonic() > deadline:
                 raise BadResponse(
-                    f"the response was not complete, and less than 1 MB of it came in the last {seconds:.0f} "
-                    "seconds"
+                    f"the response was not complete, and less than 1 MB of it came in the last "
+                    f"{counted(seconds, 'second')}"
                 )
         self._write(self.file.flush)
         if self.length is not None and received < self.length:
@@ -165,7 +166,7 @@ def check_size(received: int, deadline: float, seconds: float) -> None:
             f"the response is larger than {MAX_RESPONSE_BYTES // (1024 * 1024)} MB and was not read further"
         )
     if time.monotonic() > deadline:
-        raise BadResponse(f"the response was not complete after {seconds:.0f} seconds")
+        raise BadResponse(f"the response was not complete after {counted(seconds, 'second')}")
 
 
 class Unpacker:

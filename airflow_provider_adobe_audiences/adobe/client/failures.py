@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow_provider_adobe_audiences.adobe.client.bodies import BadResponse
 from airflow_provider_adobe_audiences.adobe.client.policy import NoResponse
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeResponseError
+from airflow_provider_adobe_audiences.text import counted
 
 if TYPE_CHECKING:
     import httpx
@@ -52,7 +53,7 @@ def too_slow(seconds: float) -> NoResponse:
     :param seconds: how long it could take.
     """
     return NoResponse(
-        f"the response was not complete after {seconds:.0f} seconds",
+        f"the response was not complete after {counted(seconds, 'second')}",
         sent=True,
         hint=AdobeResponseError.default_hint,
     )

@@ -45,7 +45,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeUnknownOutcomeError,
     error_at,
 )
-from airflow_provider_adobe_audiences.text import one_line
+from airflow_provider_adobe_audiences.text import counted, one_line
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class Flow:
             raise error_at(
                 AdobeRateLimitError,
                 progress.call,
-                f"all requests of this worker pause for {pause:.0f} seconds",
+                f"all requests of this worker pause for {counted(pause, 'second')}",
             )
 
     def _decide(self, progress: _Progress, outcome: Response | NoResponse) -> Decision:
@@ -210,7 +210,7 @@ class Flow:
         """Return the seconds until the next attempt, and tell of it; raise ``error`` when there is none."""
         if after is not None and after > min(MAX_PAUSE, self.settings.total_timeout):
             error.hint = (
-                f"Adobe asks to wait {after:.0f} seconds, longer than this call may take. {error.hint}"
+                f"Adobe asks to wait {counted(after, 'second')}, longer than this call may take. {error.hint}"
             )
             raise error
         if progress.attempts >= self.settings.max_attempts:
