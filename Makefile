@@ -65,13 +65,13 @@ security: $(TOOLS)/.installed ## secret scan, bandit, zizmor: no finding
 # Their own environment: what they pin is none of Airflow's business.
 $(FOREIGN)/.installed: requirements/foreign.txt
 	@$(BIN)/python -m venv --without-pip $(FOREIGN)
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(FOREIGN)/bin/python -r requirements/foreign.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --python $(FOREIGN)/bin/python -r requirements/foreign.txt
 	@if command -v npm > /dev/null; then npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $(FOREIGN) @adobe/aio-lib-ims@8.1.2; \
 	else echo "npm was not found: @adobe/aio-lib-ims is left out"; fi
 	@touch $@
 
 foreign: venv $(FOREIGN)/.installed ## clients that others wrote for Adobe, and a fuzzer on Adobe's files, against the emulator
-	$(PYTEST) tests/foreign $(PYTEST_ARGS)
+	$(PYTEST) tests/foreign tests/emulator/test_malformed.py -m foreign $(PYTEST_ARGS)
 
 lint: venv ## ruff: style, security, heavy imports
 	$(BIN)/ruff check .
@@ -111,7 +111,7 @@ locks: ## resolve the pinned sets anew
 	@$(MAKE) --no-print-directory venv
 	bash requirements/resolve $(BIN)/uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --group foreign --output-file requirements/foreign.txt > /dev/null
+		--no-emit-find-links --generate-hashes --group foreign --output-file requirements/foreign.txt > /dev/null
 
 clean: ## remove what make and the tests have made
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -486,3 +486,22 @@ def test_the_control_api_sets_up_what_the_api_cannot(emulator, adobe):
     state = adobe.get("/_emulator/state").json()["audience_manager"]
     assert state["groups"][0]["users"] == [user["userId"]]
     assert state["users"][0]["groups"] == [group["groupId"]]
+
+
+def test_a_wrong_setup_adds_nothing(emulator, adobe):
+    control = "/_emulator/audience_manager"
+    for path, body in (
+        ("groups", {"name": "a", "users": 5}),
+        ("groups", {"name": "a", "users": [999]}),
+        ("groups", {"name": 7}),
+        ("groups", {"name": "a", "description": {}}),
+        ("groups", {"name": "a", "permissions": [1]}),
+        ("groups", {"nonsense": 1}),
+        ("users", {"username": "u", "groups": [999]}),
+        ("users", {"username": []}),
+    ):
+        answer = adobe.post(f"{control}/{path}", json=body)
+        assert answer.status_code == 400, body
+        assert answer.json()["message"]
+    assert adobe.put(f"{control}/unreachable", json={"TRAIT": ["x"]}).status_code == 400
+    assert (emulator.audience_manager.groups, emulator.audience_manager.users) == ({}, {})

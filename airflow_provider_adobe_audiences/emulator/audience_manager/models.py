@@ -12,7 +12,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,7 +123,12 @@ class AudienceManager(Service):
         :param users: ids of users to put into it.
         :param conflicted: deleting it gives 409.
         :param inaccessible: reading its permissions gives 400.
+        :raises TypeError: when name or description is no text.
+        :raises KeyError: when there is no such user; nothing was added then.
         """
+        if not isinstance(name, str) or not isinstance(description, str | None):
+            raise TypeError("name and description are texts")
+        users = self._known(users, self.users)
         rows = checked_permissions(list(permissions), self.unreachable)
         group = Group(next(self._ids), name, description, list(wildcards), rows, conflicted, inaccessible)
         self.groups[group.group_id] = group
@@ -132,12 +137,28 @@ class AudienceManager(Service):
         return group
 
     def add_user(self, username: str, *, groups: Iterable[int] = (), **fields: Any) -> User:
-        """Add a user as if it had always been there; ``fields`` as in :class:`User`."""
+        """Add a user as if it had always been there; ``fields`` as in :class:`User`.
+
+        :raises TypeError: when the name is no text.
+        :raises KeyError: when there is no such group; nothing was added then.
+        """
+        if not isinstance(username, str):
+            raise TypeError("username is a text")
+        groups = self._known(groups, self.groups)
         user = User(next(self._ids), username, **fields)
         self.users[user.user_id] = user
         for group_id in groups:
             self.join(user.user_id, group_id)
         return user
+
+    @staticmethod
+    def _known(ids: Iterable[int], among: Mapping[int, object]) -> list[int]:
+        """Return ids, all of which have to be known."""
+        ids = list(ids)
+        unknown = [one for one in ids if one not in among]
+        if unknown:
+            raise KeyError(f"these do not exist: {unknown}")
+        return ids
 
     def user_of(self, username: str) -> User | None:
         """Return the user of this name."""

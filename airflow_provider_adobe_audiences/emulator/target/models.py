@@ -139,7 +139,12 @@ class Target(Service):
         return current is not None and current.value == token and current.expires > now
 
     def add_audience(self, name: str, **fields: Any) -> dict[str, Any]:
-        """Add an audience as if it had always been there; ``fields`` as in the Admin API."""
+        """Add an audience as if it had always been there; ``fields`` as in the Admin API.
+
+        :raises TypeError: when the name is no text.
+        """
+        if not isinstance(name, str):
+            raise TypeError("name is a text")
         now = datetime.fromtimestamp(self.environment.clock.now(), UTC).isoformat(timespec="seconds")
         document = {"id": len(self.audiences) + 1, "name": name, "origin": "target", "type": "reusable"}
         times = {"createdAt": now.replace("+00:00", "Z"), "modifiedAt": now.replace("+00:00", "Z")}
