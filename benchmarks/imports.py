@@ -2,9 +2,9 @@
 """What an import costs: modules of operators beside the official airbyte provider's, ``import airflow`` with
 and without this provider.
 
-All take turns, each import in a process of its own that has loaded what a Dag file loads anyhow. Counted is the
-processor's time, which other work on the machine hardly changes. The peer is installed by ``make bench`` into
-``build/peers`` only.
+All take turns, each import in a process of its own that has loaded what a Dag file loads anyhow. Counted is
+the processor's time, which other work on the machine hardly changes. The peer is installed by ``make bench``
+into ``build/peers`` only.
 """
 
 from __future__ import annotations
