@@ -12,5 +12,8 @@ def profile_token_asset(adobe_conn_id: str = DEFAULT_CONN_ID) -> Asset:
     """Return the asset that gets an event whenever a new profile token of this connection is in the store.
 
     ``schedule=[profile_token_asset()]`` runs a Dag after each rotation. No event carries the token.
+
+    :param adobe_conn_id: connection of type ``adobe`` that the rotation uses.
+    :returns: the asset.
     """
     return Asset(f"adobe-target://{adobe_conn_id}/profile-token")

@@ -79,7 +79,7 @@ with DAG(
         if not params["keep_staged_files"]:
             remove_run_folder(dag.dag_id, run_id, params["staging"])
 
-    files = split_purchases()
+    files: Any = split_purchases()
 
     create_batch = AdobeCreateBatchOperator(
         task_id="create_batch",

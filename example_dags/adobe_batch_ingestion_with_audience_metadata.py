@@ -81,7 +81,7 @@ with DAG(
         if not params["keep_staged_files"]:
             remove_run_folder(dag.dag_id, run_id, params["staging"])
 
-    buyers = select_frequent_buyers()
+    buyers: Any = select_frequent_buyers()
 
     ingest = AdobeIngestBatchOperator(
         task_id="ingest",

@@ -31,7 +31,7 @@ STORE = AirflowVariableStore("adobe_target_profile_token")
 # months may fail.
 MIN_REMAINING = timedelta(days=65)
 # Longer than a month, which is when this looks next.
-LEAST_DAYS = 35
+MIN_DAYS_LEFT = 35
 
 with DAG(
     dag_id="adobe_target_rotate_profile_token",
@@ -64,7 +64,7 @@ with DAG(
             if found["expires_at"]
             else timedelta(0)
         )
-        if left < timedelta(days=LEAST_DAYS):
+        if left < timedelta(days=MIN_DAYS_LEFT):
             raise ValueError(f"only {left} of the profile token are left: {found['reason']}")
         return f"{left.days} days left"
 

@@ -67,10 +67,10 @@ class Adobe:
 
     def batches(self) -> dict[str, dict[str, Any]]:
         """Return Catalog's batches by id, the oldest first."""
-        answer = self.api.get(
+        response = self.api.get(
             "/data/foundation/catalog/batches", params={"limit": 100, "orderBy": "asc:created"}
         )
-        return dict(answer.raise_for_status().json())
+        return dict(response.raise_for_status().json())
 
     def audiences(self) -> list[dict[str, Any]]:
         return list(
@@ -91,21 +91,21 @@ class Adobe:
 
     def profile_token(self) -> tuple[str, int]:
         """Return Target's profile authentication token and the seconds that are left of it."""
-        answer = self.api.get(
+        response = self.api.get(
             "/emulator/target/authentication/token", params={"authorizationScope": "profile_api"}
         )
-        body = answer.raise_for_status().json()
+        body = response.raise_for_status().json()
         return str(body["accessToken"]), int(body["expiresIn"])
 
     def profile(self, third_party_id: str, token: str) -> dict[str, Any]:
         """Return the attributes of one profile of Target."""
-        answer = self.api.get(
+        response = self.api.get(
             f"/rest/v1/profiles/thirdPartyId/{third_party_id}",
             params={"client": "emulator"},
             headers={"Authorization": f"Bearer {token}"},
         )
         attributes = (
-            {} if answer.status_code == 404 else answer.raise_for_status().json()["profileAttributes"]
+            {} if response.status_code == 404 else response.raise_for_status().json()["profileAttributes"]
         )
         return {name: attribute["value"] for name, attribute in attributes.items()}
 

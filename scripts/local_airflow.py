@@ -229,10 +229,10 @@ class LocalAirflow:
         """Start a DAG run, as a person would; return its run id."""
         self.wait_for_dag(dag_id)
         self.api.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
-        answer = self.api.post(
+        response = self.api.post(
             f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": dict(conf or {})}
         ).raise_for_status()
-        return str(answer.json()["dag_run_id"])
+        return str(response.json()["dag_run_id"])
 
     def state(self, dag_id: str, run_id: str) -> str:
         return str(self._get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])

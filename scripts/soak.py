@@ -223,10 +223,10 @@ class Soak:
 
     def active(self) -> set[tuple[str, str]]:
         """Return the runs that have not finished, including those that no person started."""
-        answer = self.airflow.api.get(
+        response = self.airflow.api.get(
             "/dags/~/dagRuns", params={"state": ["queued", "running"], "limit": 100}
         )
-        return {(run["dag_id"], run["dag_run_id"]) for run in answer.raise_for_status().json()["dag_runs"]}
+        return {(run["dag_id"], run["dag_run_id"]) for run in response.raise_for_status().json()["dag_runs"]}
 
     def look(self) -> set[str]:
         """Check what the runs left that have ended since the last look; return which DAGs are busy."""
@@ -262,10 +262,10 @@ class Soak:
         for dag_id in DAGS:
             while True:
                 mine = sum(one[0] == dag_id for one in found)
-                answer = self.airflow.api.get(
+                response = self.airflow.api.get(
                     f"/dags/{dag_id}/dagRuns", params={"limit": 100, "offset": mine, "order_by": "id"}
                 )
-                page = answer.raise_for_status().json()["dag_runs"]
+                page = response.raise_for_status().json()["dag_runs"]
                 found += [(dag_id, run["dag_run_id"], run["state"]) for run in page]
                 if len(page) < 100:
                     break
@@ -315,8 +315,8 @@ class Soak:
         live = [
             group for group in self.state()["audience_manager"]["groups"] if group["name"].startswith("EMEA ")
         ]
-        twins = [name for name, count in Counter(group["name"] for group in live).items() if count > 1]
-        wrong = [f"twin groups: {twins}"] if twins else []
+        duplicates = [name for name, count in Counter(group["name"] for group in live).items() if count > 1]
+        wrong = [f"twin groups: {duplicates}"] if duplicates else []
         found, wanted = ({group["name"]: canonical(group) for group in groups} for groups in (live, desired))
         if found != wanted:
             wrong.append(f"live groups are {found}, desired are {wanted}")
@@ -339,11 +339,11 @@ class Soak:
         wrong = [] if len(rows) == CUSTOMERS else [f"{len(rows)} rows instead of {CUSTOMERS}"]
         headers = {"Authorization": f"Bearer {variable(self.airflow.home, VARIABLE)}"}
         for customer, values in rows:
-            answer = self.adobe.get(
+            response = self.adobe.get(
                 f"/rest/v1/profiles/thirdPartyId/{customer}", params={"client": "emulator"}, headers=headers
             )
             found = {
-                name: value["value"] for name, value in answer.json().get("profileAttributes", {}).items()
+                name: value["value"] for name, value in response.json().get("profileAttributes", {}).items()
             }
             if found != values:
                 wrong.append(f"profile {customer} has {found}, not {values}")

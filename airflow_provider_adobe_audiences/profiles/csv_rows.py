@@ -28,6 +28,7 @@ def csv_rows(
     :param name: of the source, for messages.
     :param delimiter: between cells.
     :param escape: how a quote within quotes is written; ``None`` refuses a file that leaves it open.
+    :returns: an iterator of names, then rows.
     :raises AdobeConfigurationError: when it is no CSV, or needs an option.
     """
     with text_stream(file, "csv", name) as text:

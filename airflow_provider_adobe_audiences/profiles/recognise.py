@@ -48,6 +48,7 @@ def text_stream(file: IO[bytes], file_format: str, name: str) -> Iterator[io.Tex
     :param file: at its first byte.
     :param file_format: what it should be: ``csv`` or ``json``.
     :param name: for messages.
+    :returns: a context manager of the text.
     :raises AdobeConfigurationError: when it is something else, saying what, and which option to pass.
     """
     raw = cast("io.BufferedReader", file if hasattr(file, "peek") else io.BufferedReader(cast(Any, file)))
@@ -97,6 +98,7 @@ def readable_parquet(file: IO[bytes], name: str) -> Iterator[Any]:
 
     :param file: at its first byte.
     :param name: for messages.
+    :returns: a context manager of ``pyarrow``'s file.
     :raises AdobeConfigurationError: when it is none, or the package that reads it is missing.
     """
     try:

@@ -34,7 +34,10 @@ class Memory(Protocol):
         """Return what was saved, ``None`` for nothing."""
 
     def save(self, record: Mapping[str, Any]) -> None:
-        """Replace what was saved."""
+        """Replace what was saved.
+
+        :param record: what to keep, as JSON.
+        """
 
     def clear(self) -> None:
         """Forget what was saved."""
@@ -47,7 +50,10 @@ class NoMemory:
         """Return nothing."""
 
     def save(self, record: Mapping[str, Any]) -> None:
-        """Do nothing."""
+        """Do nothing.
+
+        :param record: is not kept.
+        """
 
     def clear(self) -> None:
         """Do nothing."""

@@ -15,7 +15,10 @@ class IntentLog(Protocol):
         """Return what an earlier attempt has saved, ``None`` for nothing."""
 
     def save(self, intent: Intent) -> None:
-        """Note that a token is about to be created."""
+        """Note that a token is about to be created.
+
+        :param intent: what was true before.
+        """
 
     def clear(self) -> None:
         """Note that the rotation has come to its end."""
@@ -31,7 +34,10 @@ class NoIntentLog:
         return None
 
     def save(self, intent: Intent) -> None:
-        """Do nothing."""
+        """Do nothing.
+
+        :param intent: is not kept.
+        """
 
     def clear(self) -> None:
         """Do nothing."""

@@ -16,7 +16,7 @@ from os import PathLike, fspath
 from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
-from pydantic import SkipValidation
+from pydantic import PlainValidator
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
 from airflow_provider_adobe_audiences.text import one_line
@@ -24,10 +24,30 @@ from airflow_provider_adobe_audiences.text import one_line
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.batches.source import SourceFile
 
+_A_PATH = (str, PathLike, ObjectStoragePath)
+
+
+def _names_files(value: Any) -> Any:
+    if not isinstance(value, _A_PATH) and (
+        isinstance(value, (bytes, Mapping)) or not hasattr(value, "__iter__")
+    ):
+        raise ValueError("should be a path, a glob, or a list of them")
+    return value
+
+
+def _names_a_folder(value: Any) -> Any:
+    if not isinstance(value, _A_PATH) or not str(value).strip():
+        raise ValueError("should be the path of a folder")
+    return value
+
+
+#: Files to send. :func:`resolve` looks at each path.
 Source = Annotated[
     str | PathLike[str] | ObjectStoragePath | Sequence[str | PathLike[str] | ObjectStoragePath],
-    SkipValidation,
+    PlainValidator(_names_files),
 ]
+#: Where to write.
+Folder = Annotated[str | PathLike[str] | ObjectStoragePath, PlainValidator(_names_a_folder)]
 
 # What storages tell of an object. Whatever changes with each write is its version; a hash is its content.
 _VERSION_KEYS = (
@@ -63,11 +83,7 @@ def resolve(
     """
     from airflow_provider_adobe_audiences.adobe.experience_platform import MAX_FILES
 
-    items: Iterable[Any] = [source] if isinstance(source, (str, PathLike, ObjectStoragePath)) else source
-    if isinstance(items, (bytes, Mapping)) or not hasattr(items, "__iter__"):
-        raise AdobeConfigurationError(
-            f"argument 'source' is {type(source).__name__}: should be a path, a glob, or a list of them"
-        )
+    items: Iterable[Any] = [source] if isinstance(source, _A_PATH) else source
     found: dict[tuple[str, str], tuple[ObjectStoragePath, bool]] = {}
     for item in items:
         for path, is_match in _expand(item, if_empty, allowed_sources):

@@ -44,6 +44,7 @@ def fail_without_retry() -> Iterator[None]:
     """Let an error that a retry cannot mend fail the task at once, and every other one be retried as the task
     says.
 
+    :returns: a context manager.
     :raises AirflowFailException: for an error that is not transient, a bad argument, or a fault of this
         package.
     """

@@ -55,7 +55,9 @@ class AdobeSensor(CheckedArguments, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait, in the way that the arguments say.
 
+        :param context: the task's context.
         :returns: what ``poke`` gives to XCom.
+        :raises AirflowSkipException: with ``soft_fail``, for what else would fail the task.
         """
         try:
             with fail_without_retry():
@@ -73,5 +75,8 @@ class AdobeSensor(CheckedArguments, BaseSensorOperator):
         return getattr(ended, "xcom_value", None)
 
     def wait_deferred(self, context: Context) -> None:
-        """Defer the task with :func:`~airflow_provider_adobe_audiences.tasks.waiting.defer_until`."""
+        """Defer the task with :func:`~airflow_provider_adobe_audiences.tasks.waiting.defer_until`.
+
+        :param context: the task's context.
+        """
         raise NotImplementedError

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowTaskTimeout
 
 from airflow_provider_adobe_audiences.errors import (
-    AdobeConfigurationError,
     AdobeError,
     AdobeJobTimeoutError,
     AdobeTriggerError,
@@ -112,6 +111,7 @@ class Polling:
     def failed(self, error: AdobeError) -> None:
         """Note that a poll failed.
 
+        :param error: how it failed.
         :raises AdobeError: ``error`` itself, when asking again cannot help, or too many failed in a row.
         """
         self._errors += 1
@@ -247,29 +247,6 @@ def result_of(event: Any, *, what: str, timeout: timedelta, sensor: bool = False
         failed.transient = bool(event.get("transient"))
         raise failed
     raise AdobeTriggerError(f"the trigger waiting for {what} ended with an unknown event")
-
-
-def check_waiting(poll_interval: float, timeout: timedelta) -> None:
-    """Raise :class:`AdobeConfigurationError` unless both are positive."""
-    if not isinstance(poll_interval, (int, float)) or not poll_interval > 0:
-        raise AdobeConfigurationError(
-            f"argument 'poll_interval' is {poll_interval!r}: should be a number of seconds greater than 0"
-        )
-    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
-        raise AdobeConfigurationError(
-            f"argument 'timeout' is {timeout!r}: should be a timedelta greater than 0"
-        )
-
-
-def poll_until(ask: Callable[[], T | None], *, poll_interval: float, timeout: timedelta, what: str) -> T:
-    """Ask until there is a result; raise :class:`AdobeJobTimeoutError` after ``timeout``."""
-    deadline = time.monotonic() + timeout.total_seconds()
-    while (result := ask()) is None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise timed_out(what, timeout)
-        time.sleep(min(poll_interval, left))
-    return result
 
 
 def _duration(seconds: float) -> str:

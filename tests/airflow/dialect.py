@@ -17,8 +17,8 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from types import ModuleType
-from typing import Any, Literal, get_args, get_origin
+from types import ModuleType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from airflow.providers.common.compat.sdk import (
     DAG,
@@ -33,7 +33,7 @@ from pydantic import ValidationError
 from airflow_provider_adobe_audiences import operators, sensors, triggers
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore
-from airflow_provider_adobe_audiences.tasks.validation import argument_types, own_hints
+from airflow_provider_adobe_audiences.tasks.validation import Template, argument_types, own_hints
 
 PACKAGE = "airflow_provider_adobe_audiences."
 GRAMMAR = re.compile(r"argument '(?P<name>[a-z_][a-z0-9_]*)[\w.]*' is .+: .+", re.DOTALL)
@@ -50,6 +50,8 @@ VALUES: dict[str, Any] = {
 }
 #: What is needed although it has a default, because one of several must be given.
 ALSO_NEEDED = {"AdobeBulkProfileUpdateOperator": ["source"]}
+#: Keys of documents that are passed on as they are: permissions, as people declare them.
+ADOBES_KEYS = {"objectType", "objectId"}
 SECRET = re.compile(r"(^|_)(token|secret|password|credential|store)s?($|_)")
 #: One name per idea: the name that is used, and others that would mean the same.
 NAMES = {
@@ -307,7 +309,8 @@ def xcom_keys_documented(kind: Any) -> list[str]:
     result = " ".join(
         re.findall(r"(?:^:returns:|Returns)(.*?)(?=\n\n|\n:|\Z)", text, re.MULTILINE | re.DOTALL)
     )
-    return [f"returns {key!r}" for key in re.findall(r"\"([A-Za-z_]+)\"", result) if key != key.lower()]
+    keys = set(re.findall(r"\"([A-Za-z_]+)\"", result)) - ADOBES_KEYS
+    return [f"returns {key!r}" for key in sorted(keys) if key != key.lower()]
 
 
 def serialized(dag: Any) -> None:
@@ -430,8 +433,14 @@ def same_types() -> list[str]:
 
 
 def _plain(hint: Any) -> str:
-    """Return a type without its choices and without ``None``: those belong to the single operator."""
-    return re.sub(r"Literal\[.*?\]", "Literal", repr(hint)).replace(" | None", "").replace("None | ", "")
+    """Return a type without its choices, ``None`` and templates: those belong to the single operator."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kept = {
+        "Literal" if get_origin(part) is Literal else repr(part)
+        for part in parts
+        if part not in (type(None), *get_args(Template))
+    }
+    return " | ".join(sorted(kept))
 
 
 def imports_upward(package: ModuleType, forbidden: tuple[str, ...]) -> list[str]:

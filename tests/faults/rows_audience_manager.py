@@ -307,7 +307,7 @@ def a_plan(world: World) -> Facts:
     from tests.faults.harness import Run
 
     facts = some_groups(world)
-    planning = Run(world, ROWS["AdobePlanGroupsOperator"], facts, run_id="planning")
+    planning = Run(world, ROWS["AdobePlanGroupsOperator"], facts, copy=True)  # of the same Dag run
     assert planning.to_the_end() == "success"
     return facts | {"plan": planning.result}
 

@@ -17,10 +17,6 @@ from tests.faults.rows import ROWS
 DOCUMENTS = {"permissions", "plan", "before", "after", "tags"}
 #: What is itself such a document: rows of permissions, as they are declared.
 ROWS_OF_PERMISSIONS = {"AdobeListGroupPermissionsOperator", "AdobeSetGroupPermissionsOperator"}
-#: What does not follow the rule yet. An entry that is no longer needed fails: take it out.
-NOT_YET: set[str] = {
-    "AdobeApplyGroupsPlanOperator",
-}
 
 
 def keys_in(value: Any) -> Iterator[str]:
@@ -54,7 +50,7 @@ def test_every_key_of_a_result_is_snake_case(name: str, new_world: Callable[[], 
     wrong = not_snake_case(
         {key: value for key, value in run.xcom.items() if not documents or key != "return_value"}
     )
-    assert bool(wrong) == (name in NOT_YET), wrong
+    assert wrong == set()
 
 
 def test_a_key_in_another_case_is_noticed() -> None:

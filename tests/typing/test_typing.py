@@ -16,8 +16,6 @@ MYPY = ["-m", "mypy", "--strict", f"--config-file={HERE / 'mypy.ini'}", "--no-er
 ERROR = re.compile(
     r"^(?P<file>[^:]+):(?P<line>\d+): error: (?P<text>.*)  \[(?P<code>[\w-]+)\]$", re.MULTILINE
 )
-#: Whether some operators do not say yet that they take an upstream task's output, and hide parameters.
-NOT_YET = True
 EXPECTED = re.compile(r"# error: (?P<code>[\w-]+) ?(?P<words>[^#\n]*)")
 
 
@@ -57,10 +55,6 @@ def test_right_dags_have_no_error_and_each_mistake_has_one(repo: Path) -> None:
 
     found = errors_in(repo, right, mistakes, *examples)  # once: it takes a while
 
-    if NOT_YET:
-        assert of(found, right)
-        assert of(found, mistakes)
-        return
     assert shown(of(found, right)) == ""
     assert "\n".join(filter(None, (shown(of(found, file)) for file in examples))) == ""
     errors = of(found, mistakes)
@@ -76,5 +70,5 @@ def test_right_dags_have_no_error_and_each_mistake_has_one(repo: Path) -> None:
 
 def test_airflow_takes_the_right_dags_too(dag_bag: Callable[[Path], Any]) -> None:
     bag = dag_bag(HERE / "user_dags.py")
-    assert bool(bag.import_errors) == NOT_YET
-    assert len(bag.dags) >= 12 or NOT_YET
+    assert bag.import_errors == {}
+    assert len(bag.dags) >= 12

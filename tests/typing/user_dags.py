@@ -93,12 +93,14 @@ with DAG("one_ingestion_per_file", schedule=None):
 
 with DAG("spread_over_workers", schedule=None):
     batch = AdobeCreateBatchOperator(
-        task_id="create", dataset_id=value(), external_id=value(), tags=document()
+        task_id="create", dataset_id=value(), source=values(), external_id=value(), tags=document()
     )
     upload = AdobeUploadBatchFilesOperator.partial(
         task_id="upload", batch_id=batch.output, dataset_id="5c8c"
     ).expand(source=values())
-    complete = AdobeCompleteBatchOperator(task_id="complete", batch_id=batch.output, adobe_conn_id=value())
+    complete = AdobeCompleteBatchOperator(
+        task_id="complete", batch_id=batch.output, uploads=upload.output, adobe_conn_id=value()
+    )
     wait = AdobeBatchSensor(
         task_id="wait",
         batch_id=batch.output,
@@ -108,9 +110,7 @@ with DAG("spread_over_workers", schedule=None):
         timeout=3600.0,
         soft_fail=True,
     )
-    rejected = AdobeDownloadFailedRowsOperator(
-        task_id="rejected", batch_id=batch.output, target=value(), trigger_rule="all_failed"
-    )
+    rejected = AdobeDownloadFailedRowsOperator(task_id="rejected", batch_id=batch.output, target=value())
     abort = AdobeAbortBatchOperator(task_id="abort", batch_id=batch.output)
     chain(batch, upload, complete, wait, rejected)
     wait >> abort.as_teardown(setups=batch)

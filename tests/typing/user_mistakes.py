@@ -13,7 +13,7 @@ from airflow_provider_adobe_audiences.operators.audience_manager import (
     AdobeUpdateGroupOperator,
 )
 from airflow_provider_adobe_audiences.operators.experience_platform import (
-    AdobeCompleteBatchOperator,
+    AdobeAbortBatchOperator,
     AdobeCreateAudienceMetadataOperator,
     AdobeIngestBatchOperator,
 )
@@ -38,20 +38,18 @@ def misspelt_names() -> None:
             task_id="airflows", dataset_id="5c8c", source="a.json", retrys=3
         )
         AdobeBatchSensor(task_id="wait", batch_id="1", poke_intervall=3)  # error: call-arg "poke_intervall"
-        AdobeSyncGroupsOperator(
-            task_id="sync", desired="a", mode="plan", max_delete=1
-        )  # error: call-arg "max_delete"
+        AdobeSyncGroupsOperator(  # error: call-arg did you mean "max_deletes"
+            task_id="sync", desired="groups.yaml", mode="plan", max_delete=1
+        )
 
 
 def missing() -> None:
     with DAG("missing"):
         AdobeIngestBatchOperator(task_id="ingest", source="a.json")  # error: call-arg "dataset_id"
         AdobeSyncGroupsOperator(task_id="sync", desired="groups.yaml")  # error: call-arg "mode"
-        AdobeCompleteBatchOperator(batch_id="1")  # error: call-arg "task_id"
+        AdobeAbortBatchOperator(batch_id="1")  # error: call-arg "task_id"
         AdobeRotateProfileTokenOperator(task_id="rotate")  # error: call-arg "store"
-        AdobeSetProfileAuthenticationOperator(
-            "set", enabled=True
-        )  # error: call-arg "task_id" # error: misc positional
+        AdobeSetProfileAuthenticationOperator(True)  # error: call-arg "task_id" # error: call-arg positional
 
 
 def mistyped() -> None:
@@ -68,7 +66,6 @@ def mistyped() -> None:
             task_id="ingest",
             dataset_id=5,  # error: arg-type "dataset_id"
             source="a.json",
-            file_format="xml",  # error: arg-type "file_format"
             tags={"owner": "crm"},  # error: dict-item
             timeout=3600,  # error: arg-type "timeout"
             deferrable="yes",  # error: arg-type "deferrable"
@@ -76,8 +73,11 @@ def mistyped() -> None:
         AdobeBatchSensor(task_id="wait", batch_id=["1"])  # error: arg-type "batch_id"
         AdobeBulkDeleteGroupsOperator(task_id="delete", group_ids=7)  # error: arg-type "group_ids"
         AdobeUpdateGroupOperator(
-            task_id="update", group_id=1.5, name="A", description=None
-        )  # error: arg-type "group_id"
+            task_id="update",
+            group_id=1.5,  # error: arg-type "group_id"
+            name="A",
+            description=None,
+        )
         AdobeCreateAudienceMetadataOperator(
             task_id="register",
             name="A",
@@ -105,5 +105,5 @@ def stores() -> None:
 
 def wrong_results() -> None:
     with DAG("results"):
-        batch = AdobeCompleteBatchOperator(task_id="complete", batch_id="1")
-        AdobeCompleteBatchOperator(task_id="again", batch_id=batch)  # error: arg-type "batch_id"
+        batch = AdobeAbortBatchOperator(task_id="complete", batch_id="1")
+        AdobeAbortBatchOperator(task_id="again", batch_id=batch)  # error: arg-type "batch_id"

@@ -43,9 +43,6 @@ FOR_AUTHORS = {"AssertionError", "NotImplementedError", "StopIteration", "StopAs
 NOT_YET: set[str] = {
     "adobe.audience_manager",
     "adobe.audience_manager.model",
-    "adobe.target.admin",
-    "adobe.target.profiles",
-    "assets",
     "groups.approval",
     "groups.changes",
     "groups.document",
@@ -57,16 +54,6 @@ NOT_YET: set[str] = {
     "hooks.audience_manager",
     "operators.audience_manager.calls",
     "operators.audience_manager.sync",
-    "operators.target.token",
-    "profiles",
-    "profiles.csv_rows",
-    "profiles.recognise",
-    "profiles.upload",
-    "rotation.intents",
-    "rotation.stores.quiet",
-    "tasks.operator",
-    "tasks.sensor",
-    "tasks.waiting",
 }
 
 
@@ -124,7 +111,7 @@ def problems_of(name: str, thing: Any) -> list[str]:
         re.findall(r"[Rr]aises? :class:`~?[\w.]*?(\w+)`", text)
     )
     problems += [f"{name}: no :raises {each}:" for each in raised(function) if not family(each) & told]
-    if re.match(r"Call\b", result) and not re.search(r"seealso|Adobe", text):
+    if re.match(r"Call\b", result) and not re.search(r"seealso|Adobe|Source", text):
         problems.append(f"{name}: no source")
     return problems
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
-from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+from airflow.providers.common.compat.sdk import Context
 from pydantic import Field, SkipValidation
 
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
@@ -37,7 +37,6 @@ NOTHING_TO_SEND = "There is nothing to send: source names no file that is not em
 Percent = Annotated[int, Field(ge=0, le=100)]
 Tags = Mapping[str, list[str]]
 Uploads = Annotated[Mapping[str, Any] | Sequence[Mapping[str, Any]], SkipValidation]
-Folder = Annotated[str | ObjectStoragePath, SkipValidation]
 
 
 class AdobeExperiencePlatformOperator(AdobeOperator):

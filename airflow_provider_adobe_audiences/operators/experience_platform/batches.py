@@ -15,6 +15,7 @@ from airflow_provider_adobe_audiences.errors import (
 )
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.files import (
+    Folder,
     Source,
     check_first_bytes,
     check_plain_name,
@@ -37,7 +38,6 @@ from airflow_provider_adobe_audiences.operators.experience_platform.base import 
     NOTHING_TO_SEND,
     AdobeExperiencePlatformOperator,
     BatchOperator,
-    Folder,
     PartSize,
     Percent,
     Tags,

@@ -108,6 +108,7 @@ class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
 
         :param context: the task's.
         :returns: what was done.
+        :raises AdobeConfigurationError: on bad arguments, before any request.
         """
         with fail_without_retry():
             self.check_arguments()
@@ -236,6 +237,7 @@ class AdobeSetProfileAuthenticationOperator(AdobeTargetOperator):
 
         :param context: the task's.
         :returns: the setting, and whether it was changed.
+        :raises AdobeJobFailedError: when Target did not keep it.
         """
         with fail_without_retry():
             self.check_arguments()

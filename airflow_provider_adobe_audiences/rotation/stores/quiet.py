@@ -22,6 +22,7 @@ def quiet(names: Sequence[str]) -> Iterator[None]:
     A value that is only just being read cannot be masked yet, so it must not be logged.
 
     :param names: of loggers, such as ``botocore``.
+    :returns: a context manager.
     """
     with _lock:
         held = _loggers(names)
