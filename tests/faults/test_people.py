@@ -84,6 +84,7 @@ def test_right_data_or_a_clear_failure(
             "possible": possible,
             "tried": len(places),
             "survived": len(places) - len(wrong),
+            "wrong": wrong,
         },
     )
     assert not wrong, "\n".join([*wrong, "", "The log of the first of them:", log])
