@@ -15,7 +15,7 @@ from tests.faults.flows import FLOW, FLOW_ACTS, FlowRequest, undisturbed
 from tests.faults.harness import World
 from tests.faults.known import KNOWN
 
-pytestmark = pytest.mark.people
+pytestmark = [pytest.mark.people, pytest.mark.timeout(1800)]
 
 _requests: list[FlowRequest] = []
 
