@@ -2,9 +2,9 @@
 """``make soak``: the example DAGs again and again on a real Airflow, while one request in ten to the emulator
 meets a fault, and once a minute somebody clears, marks or kills something (:mod:`scripts.soak_people`).
 
-Then the faults are lifted, runs that failed or were marked are cleared once, and it is checked what now stands at "Adobe"
-and in the store. Memory and open files of the emulator and of Airflow's processes are sampled all the time.
-Ends with a non-zero exit code when anything is not as it should be.
+Then the faults are lifted, runs that failed or were disturbed are cleared once, and it is checked what now
+stands at "Adobe" and in the store. Memory and open files of the emulator and of Airflow's processes are
+sampled all the time. Ends with a non-zero exit code when anything is not as it should be.
 """
 
 from __future__ import annotations

@@ -118,20 +118,21 @@ class People:
 
 
 def is_task(process: Any) -> bool:
-    """Whether it runs a task: a supervisor in a worker has forked it."""
-    try:
-        parents = process.parents()[:2]
-        return len(parents) == 2 and is_worker(parents[0])
-    except psutil.NoSuchProcess:
-        return False
+    """Whether it runs a task, as its title says."""
+    title = _title(process)
+    return "airflow worker -- " in title and "LocalExecutor" not in title
 
 
 def is_worker(process: Any) -> bool:
     """Whether it is a worker of the executor, which lives as long as Airflow does."""
+    return "LocalExecutor" in _title(process)
+
+
+def _title(process: Any) -> str:
     try:
-        return "LocalExecutor" in " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
@@ -153,8 +154,8 @@ def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
 
 
 def slopes(samples: Sequence[tuple[float, dict[str, tuple[float, int]]]]) -> list[tuple[str, ...]]:
-    """Return lines of a table: how memory moves after the first ten minutes (of a shorter soak: after the first
-    third).
+    """Return lines of a table: how memory moves after the first ten minutes, or after the first third of a
+    shorter soak.
     """
     warm_up = min(WARM_UP, samples[-1][0] / 3) if samples else WARM_UP
     lines: list[tuple[str, ...]] = [
