@@ -48,6 +48,16 @@ faults: venv ## kill, cut and stall everything everywhere: nothing lost, nothing
 faults-sample: venv ## the same for a sample of the cases, as in CI
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults $(PYTEST_ARGS)
 
+people: venv ## clear, mark, delete, edit and run twice everywhere: right data or a clear failure; counts into docs/reliability.md
+	$(PYTEST) tests/faults -n 2 --dist worksteal -m "people or chains" --every-case --fault-results build/people.jsonl $(PYTEST_ARGS)
+	$(BIN)/python -m tests.faults.table build/people.jsonl
+
+people-sample: venv ## the same for a sample of the cases, and random chains, as in CI
+	$(PYTEST) tests/faults -n 2 --dist worksteal -m "people or chains" $(PYTEST_ARGS)
+
+chaos: venv ## random chains of acts and faults without end, each with its seed (CHAOS_ARGS="--seed 7 --count 100")
+	$(BIN)/python -m tests.faults.chains $(CHAOS_ARGS)
+
 system: venv ## tests on a running Airflow with scheduler, triggerer and API server
 	$(PYTEST) tests/system -m system $(PYTEST_ARGS)
 
@@ -100,7 +110,7 @@ bench: venv ## benchmarks, as ratios to peers in the same run
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
 	$(BIN)/python -m benchmarks
 
-soak: venv ## the example DAGs for 30 minutes while one request in ten meets a fault (SOAK_ARGS="--minutes 3" for less)
+soak: venv ## the example DAGs for 30 minutes under faults, and people who clear, mark and kill (SOAK_ARGS="--minutes 3" for less)
 	$(BIN)/python -m scripts.soak $(SOAK_ARGS)
 
 ci: ## everything that CI runs

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make soak``: the example DAGs again and again on a real Airflow, while one request in ten to the emulator
-meets a fault.
+meets a fault, and once a minute somebody clears, marks or kills something (:mod:`scripts.soak_people`).
 
-Then the faults are lifted, runs that failed are cleared once, and it is checked what now stands at "Adobe"
-and in the store. Memory and open files of the emulator and of Airflow's processes are sampled all the time.
-Ends with a non-zero exit code when anything is not as it should be.
+Then the faults are lifted, runs that failed or were disturbed are cleared once, and it is checked what now
+stands at "Adobe" and in the store. Memory and open files of the emulator and of Airflow's processes are
+sampled all the time. Ends with a non-zero exit code when anything is not as it should be.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from scripts.local_airflow import (
     connection_to,
     emulator_process,
 )
+from scripts.soak_people import People, is_worker, slopes
 
 INGESTION = "adobe_batch_ingestion_with_audience_metadata"
 MAPPED = "adobe_batch_ingestion_mapped"
@@ -122,6 +123,11 @@ def sample(emulator: int, airflow: int) -> Sample:
             found[name] = _use([child, *(one for one in child.children() if "triggerer" in _command(one))])
         elif name is not None:
             found[name] = _use([child])
+        if name == "scheduler":
+            workers = [one for one in child.children() if is_worker(one)]
+            if workers:
+                memory, files = _use(workers)
+                found["worker, on average"] = memory / len(workers), files // len(workers)
     return found
 
 
@@ -190,6 +196,8 @@ class Soak:
     number: int = 0
     #: What was wrong when a run had just ended, whether or not it was mended later.
     noted: list[str] = field(default_factory=list)
+    #: Who clears, marks and kills.
+    people: People | None = None
     #: The group of somebody else.
     bystander: list[dict[str, Any]] = field(default_factory=list)
 
@@ -243,8 +251,10 @@ class Soak:
             if run.run_id in self.ended or (run.dag_id, run.run_id) in active:
                 continue
             state = self.airflow.state(run.dag_id, run.run_id)
-            wrong = run.check() if state == "success" else [self.airflow.report(run.dag_id, run.run_id)]
             self.ended.add(run.run_id)
+            if self.people is not None and (run.dag_id, run.run_id) in self.people.touched:
+                continue  # a person has had a hand in how it ended; it is judged in the end
+            wrong = run.check() if state == "success" else [self.airflow.report(run.dag_id, run.run_id)]
             self.noted += [f"{run.dag_id}, {run.run_id}, {state}: {problem}" for problem in wrong]
             for problem in wrong:
                 self.say(f"{run.dag_id} is {state}: {problem}")
@@ -270,6 +280,27 @@ class Soak:
                 if len(page) < 100:
                     break
         return found
+
+    def newest(self) -> list[tuple[str, str]]:
+        """Return the newest run of each Dag that a person has started."""
+        return list({run.dag_id: (run.dag_id, run.run_id) for run in self.started}.values())
+
+    def clear_at_last(self) -> list[tuple[str, str]]:
+        """Clear what failed, and what a person has disturbed; then the newest runs, which shall have the last
+        word. Wait until all is done, and return what was cleared.
+        """
+        touched = self.people.touched if self.people is not None else set()
+        chosen = [
+            (dag_id, run_id)
+            for dag_id, run_id, state in self.runs()
+            if state == "failed" or (dag_id, run_id) in touched
+        ]
+        newest = [one for one in self.newest() if {dag_id for dag_id, _ in chosen} & {one[0]}]
+        for several in ([one for one in chosen if one not in newest], newest):
+            for dag_id, run_id in several:
+                self.clear(dag_id, run_id)
+            self.drain()
+        return chosen
 
     def retried(self) -> int:
         """Return how many tasks needed Airflow's own retries."""
@@ -465,6 +496,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--at-once", type=int, default=3, help="so many Dags run at once (default: %(default)s)"
     )
+    parser.add_argument(
+        "--seed", type=int, default=int(time.time()), help="of what people do (default: the time)"
+    )
     asked = parser.parse_args(arguments)
     # Told to end, clean up first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -496,12 +530,13 @@ def main(arguments: list[str] | None = None) -> int:
                 httpx.Client(base_url=emulator.url, timeout=30, trust_env=False) as adobe,
                 airflow_standalone(dags, connections={"adobe_default": connection}, env=env) as airflow,
             ):
-                soak = Soak(airflow, adobe, folder, say)
+                people = People(airflow, airflow.server.process.pid, say, asked.seed)
+                soak = Soak(airflow, adobe, folder, say, people=people)
                 soak.prepare()
                 numbers = {name: install(adobe, rule) for name, rule in rules(asked.share).items()}
                 say(
                     f"{len(FAULTS)} kinds of faults strike {asked.share:.0%} of the requests; "
-                    f"{asked.minutes:g} minutes begin"
+                    f"{asked.minutes:g} minutes begin, with seed {asked.seed}"
                 )
                 samples = disturb(
                     soak, asked.minutes * 60, asked.at_once, emulator.process.pid, airflow.server.process.pid
@@ -512,11 +547,10 @@ def main(arguments: list[str] | None = None) -> int:
                 adobe.delete("/_emulator/faults").raise_for_status()
                 failed = [(dag_id, run_id) for dag_id, run_id, state in soak.runs() if state == "failed"]
                 retried = soak.retried()
-                say(f"the faults are lifted; {len(failed)} runs failed and are cleared once")
+                say(f"the faults are lifted; {len(failed)} runs failed, {len(people.touched)} were disturbed")
                 for dag_id, run_id in failed:
                     say(airflow.report(dag_id, run_id))
-                    soak.clear(dag_id, run_id)
-                soak.drain()
+                say(f"{len(soak.clear_at_last())} runs were cleared once")
                 problems = soak.wrong_in_the_end()
                 runs = soak.runs()
                 requests = max(rule["matched"] for rule in counted.values())
@@ -532,7 +566,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(table([("Dag", "runs", "successful in the end"), *tally(runs)]))
     print("\nMemory (resident) and open files, medians of the early and the last sixth of the time:\n")
-    print(table(growth(samples, asked.minutes * 60)), flush=True)
+    print(table(growth(samples, asked.minutes * 60)))
+    print(f"\nWhat people did (seed {asked.seed}):\n")
+    print(table([("act", "times"), *sorted(people.acts.items())]))
+    print("\nHow memory moves, with the standard error of the slope:\n")
+    print(table(slopes(samples)), flush=True)
     for title, found in (("Noted when a run had just ended", soak.noted), ("Not as it should be", problems)):
         if found:
             print(f"\n{title}:\n" + "\n".join(f"  {one}" for one in found), flush=True)
@@ -575,6 +613,8 @@ def disturb(
             except httpx.HTTPError as error:
                 soak.say(f"{idle[0]} was not started: {error}")
             turn = (DAGS.index(idle[0]) + 1) % len(DAGS)
+        if soak.people is not None:
+            soak.people.act(now, soak.newest())
         time.sleep(2)
     samples.append((seconds, sample(emulator, airflow)))
     return samples

@@ -9,6 +9,7 @@ import asyncio  # noqa: F401
 import contextlib
 import gc
 import importlib
+import pkgutil
 
 import httpx  # noqa: F401
 import pyarrow.parquet  # noqa: F401
@@ -26,6 +27,22 @@ for _module in (
 ):  # where connections are looked up in 3.x
     with contextlib.suppress(ImportError):
         importlib.import_module(_module)
+# The package imports most of itself inside functions.
+for _part in (
+    "adobe",
+    "audiences",
+    "batches",
+    "groups",
+    "hooks",
+    "profiles",
+    "rotation",
+    "tasks",
+    "triggers",
+):
+    _package = importlib.import_module(f"airflow_provider_adobe_audiences.{_part}")
+    for _found in pkgutil.walk_packages(_package.__path__, f"{_package.__name__}."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(_found.name)
 DAG("preload", schedule=None).get_template_env()
 # The first file and the first asset have Airflow load the file systems and the assets of all providers.
 with ObjectStoragePath(__file__).open() as _file:

@@ -15,7 +15,7 @@ from tests.faults.flows import FLOW, FLOW_ACTS, FlowRequest, undisturbed
 from tests.faults.harness import World
 from tests.faults.known import KNOWN
 
-pytestmark = pytest.mark.people
+pytestmark = [pytest.mark.people, pytest.mark.timeout(1800)]
 
 _requests: list[FlowRequest] = []
 
@@ -61,6 +61,7 @@ def test_right_data_or_a_clear_failure(
             "possible": possible,
             "tried": len(places),
             "survived": len(places) - len(wrong),
+            "wrong": wrong,
         },
     )
     assert not wrong, "\n".join([*wrong, "", "The log of the first of them:", log])

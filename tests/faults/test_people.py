@@ -19,7 +19,7 @@ from tests.faults.harness import Request, World, undisturbed
 from tests.faults.known import KNOWN
 from tests.faults.rows import ROWS, ROWS_OF_PEOPLE, find
 
-pytestmark = pytest.mark.people
+pytestmark = [pytest.mark.people, pytest.mark.timeout(1800)]
 
 _requests: dict[str, list[Request]] = {}
 
@@ -84,6 +84,7 @@ def test_right_data_or_a_clear_failure(
             "possible": possible,
             "tried": len(places),
             "survived": len(places) - len(wrong),
+            "wrong": wrong,
         },
     )
     assert not wrong, "\n".join([*wrong, "", "The log of the first of them:", log])

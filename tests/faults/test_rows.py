@@ -11,8 +11,12 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_adobe_audiences import operators, sensors
+from tests.faults import people_table
+from tests.faults.acts import ACTS
+from tests.faults.editors import EDITS, NOT_EDITED
 from tests.faults.faults import FAULTS
-from tests.faults.rows import ROWS
+from tests.faults.rows import ROWS, find
+from tests.faults.sources import NO_SOURCE_CHANGES, SOURCES
 from tests.faults.table import PAGE, counts_of_page, page
 
 PACKAGE = "airflow_provider_adobe_audiences."
@@ -65,6 +69,34 @@ def test_a_new_operator_without_a_row_is_noticed(monkeypatch: pytest.MonkeyPatch
     assert without_a_row(operators_of_the_package()) == {"AdobeNewOperator"}
 
 
+def test_each_row_meets_each_act_of_people_or_a_reason_is_given() -> None:
+    assert set(EDITS) | set(NOT_EDITED) == set(ROWS)
+    assert not set(EDITS) & set(NOT_EDITED)
+    for row in ROWS:
+        assert {act.group for act in ACTS.values() if act.can_happen_to(row) or row in act.not_with} >= {
+            "clear",
+            "mark",
+            "delete the run",
+            "backfill",
+            "two deployments",
+            "zombie",
+        }
+    with_a_source = {row.operator for row in ROWS.values() if reads_a_source(row.operator)}
+    tried = {find(name).operator for name in SOURCES}
+    assert with_a_source - tried == set(NO_SOURCE_CHANGES)
+
+
+def reads_a_source(name: str) -> bool:
+    kinds = [
+        kind
+        for package in (operators, sensors)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        for kind in vars(importlib.import_module(module.name)).values()
+        if isinstance(kind, type) and kind.__name__ == name
+    ]
+    return any({"source", "desired", "files"} & set(getattr(kind, "template_fields", ())) for kind in kinds)
+
+
 def test_what_is_not_tried_is_a_fault_that_there_is_with_a_reason() -> None:
     for row in ROWS.values():
         assert set(row.not_with) <= set(FAULTS)
@@ -73,6 +105,6 @@ def test_what_is_not_tried_is_a_fault_that_there_is_with_a_reason() -> None:
 
 def test_the_page_on_reliability_has_the_rows_the_faults_and_the_gaps_of_the_matrix() -> None:
     text = PAGE.read_text()
-    assert page(text, counts_of_page(text)) == text, (
+    assert page(text, counts_of_page(text), people_table.counts_of_page(text)) == text, (
         "run python -m tests.faults.table, or make faults for new counts"
     )

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people do during ``make soak``: once a minute somebody clears, marks or kills something at random."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+
+from scripts.local_airflow import LocalAirflow
+
+#: Seconds between two acts.
+EVERY = 60.0
+WARM_UP = 600.0
+
+
+@dataclass
+class People:
+    """Disturbs the newest run of a Dag, so that no older one is repeated after it.
+
+    :ivar touched: Dag and run id of all runs that are not to be judged by how they end by themselves.
+    """
+
+    airflow: LocalAirflow
+    server: int
+    say: Callable[[str], None]
+    seed: int
+    touched: set[tuple[str, str]] = field(default_factory=set)
+    acts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)
+        self._next = EVERY
+
+    def act(self, now: float, newest: Sequence[tuple[str, str]]) -> None:
+        """Do something if it is time.
+
+        :param now: seconds since the beginning.
+        :param newest: Dag and run id of the newest run of each Dag.
+        """
+        if now < self._next or not newest:
+            return
+        self._next += EVERY
+        dag_id, run_id = self._chance.choice(newest)
+        kinds = [self.clear_run, self.clear_task, self.mark_failed, self.mark_success, self.kill]
+        try:
+            what = self._chance.choice(kinds)(dag_id, run_id)
+        except httpx.HTTPError as error:
+            what = f"could do nothing with {dag_id}: {error}"
+        self.say(f"somebody {what}")
+
+    def _one_task(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+        tasks = [task for task in self.airflow.task_instances(dag_id, run_id) if task["state"] is not None]
+        active = [task for task in tasks if task["state"] in ("running", "deferred", "up_for_retry")]
+        return self._chance.choice(active or tasks) if tasks else None
+
+    def clear_run(self, dag_id: str, run_id: str) -> str:
+        body = {"dry_run": False, "only_failed": False}
+        self.airflow.api.post(f"/dags/{dag_id}/dagRuns/{run_id}/clear", json=body).raise_for_status()
+        self._note("clear a run", dag_id, run_id)
+        return f"clears {dag_id}, {run_id}"
+
+    def clear_task(self, dag_id: str, run_id: str) -> str:
+        task = self._one_task(dag_id, run_id)
+        if task is None:
+            return f"finds nothing to clear in {dag_id}"
+        body = {
+            "dry_run": False,
+            "only_failed": False,
+            "dag_run_id": run_id,
+            "task_ids": [task["task_id"]],
+            "include_downstream": True,
+            "reset_dag_runs": True,
+        }
+        self.airflow.api.post(f"/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+        self._note(f"clear a task, {task['state']}", dag_id, run_id)
+        return f"clears {task['task_id']} ({task['state']}) with downstream in {dag_id}, {run_id}"
+
+    def mark_failed(self, dag_id: str, run_id: str) -> str:
+        return self._mark(dag_id, run_id, "failed")
+
+    def mark_success(self, dag_id: str, run_id: str) -> str:
+        return self._mark(dag_id, run_id, "success")
+
+    def _mark(self, dag_id: str, run_id: str, state: str) -> str:
+        task = self._one_task(dag_id, run_id)
+        if task is None:
+            return f"finds nothing to mark in {dag_id}"
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}"
+        if task["map_index"] >= 0:
+            path += f"/{task['map_index']}"
+        self.airflow.api.patch(path, json={"new_state": state}).raise_for_status()
+        self._note(f"mark {state}, {task['state']}", dag_id, run_id)
+        return f"marks {task['task_id']} ({task['state']}) as {state} in {dag_id}, {run_id}"
+
+    def kill(self, dag_id: str, run_id: str) -> str:
+        """SIGKILL to the process of a task, whichever it is."""
+        victims = [one for one in psutil.Process(self.server).children(recursive=True) if is_task(one)]
+        if not victims:
+            return "finds no task to kill"
+        victim = self._chance.choice(victims)
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            return "comes too late to kill a task"
+        self.acts["kill a task"] += 1
+        return f"kills the task process {victim.pid}"
+
+    def _note(self, what: str, dag_id: str, run_id: str) -> None:
+        self.touched.add((dag_id, run_id))
+        self.acts[what] += 1
+
+
+def is_task(process: Any) -> bool:
+    """Whether it runs a task, as its title says."""
+    title = _title(process)
+    return "airflow worker -- " in title and "LocalExecutor" not in title
+
+
+def is_worker(process: Any) -> bool:
+    """Whether it is a worker of the executor, which lives as long as Airflow does."""
+    return "LocalExecutor" in _title(process)
+
+
+def _title(process: Any) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Fit a straight line; return its slope and the standard error of that, per hour.
+
+    :param points: seconds and values.
+    """
+    count = len(points)
+    if count < 3:
+        return None
+    mean_x = sum(x for x, _ in points) / count
+    mean_y = sum(y for _, y in points) / count
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    if not spread:
+        return None
+    rise = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    rest = sum((y - mean_y - rise * (x - mean_x)) ** 2 for x, y in points)
+    return rise * 3600, math.sqrt(rest / (count - 2) / spread) * 3600
+
+
+def slopes(samples: Sequence[tuple[float, dict[str, tuple[float, int]]]]) -> list[tuple[str, ...]]:
+    """Return lines of a table: how memory moves after the first ten minutes, or after the first third of a
+    shorter soak.
+    """
+    warm_up = min(WARM_UP, samples[-1][0] / 3) if samples else WARM_UP
+    lines: list[tuple[str, ...]] = [
+        (f"process, after {warm_up / 60:.0f} minutes", "samples", "MB/h", "error")
+    ]
+    for name in sorted({name for _, one in samples for name in one}):
+        points = [(at, one[name][0]) for at, one in samples if at >= warm_up and name in one]
+        found = slope(points)
+        if found is not None:
+            lines.append((name, str(len(points)), f"{found[0]:+.1f}", f"{found[1]:.1f}"))
+    return lines
