@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample security lint format types imports demo ui registry bench soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample security release-check matrix matrix-short lint format types imports demo ui registry bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,15 @@ $(FOREIGN)/.installed: requirements/foreign.txt
 
 foreign: venv $(FOREIGN)/.installed ## clients that others wrote for Adobe, and a fuzzer on Adobe's files, against the emulator
 	$(PYTEST) tests/foreign $(PYTEST_ARGS)
+
+release-check: $(TOOLS)/.installed ## everything of a release but its publication: one version, two equal builds, twine, contents, SBOM
+	$(TOOLS)/bin/python scripts/release.py $(RELEASE_ARGS)
+
+matrix: venv ## the built wheel on every Airflow and Python, as a table; writes docs/compatibility.md (MATRIX_ARGS="--only 2.11")
+	$(BIN)/python -m scripts.matrix $(MATRIX_ARGS)
+
+matrix-short: venv ## the same with fewer tests and one Python for each Airflow, as in CI
+	$(BIN)/python -m scripts.matrix --short $(MATRIX_ARGS)
 
 lint: venv ## ruff: style, security, heavy imports
 	$(BIN)/ruff check .
