@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample security release-check matrix matrix-short lint format types imports demo ui registry bench soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample security release-check matrix matrix-short lint format types imports demo ui registry api bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,7 +65,7 @@ security: $(TOOLS)/.installed ## secret scan, bandit, zizmor: no finding
 # Their own environment: what they pin is none of Airflow's business.
 $(FOREIGN)/.installed: requirements/foreign.txt
 	@$(BIN)/python -m venv --without-pip $(FOREIGN)
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(FOREIGN)/bin/python -r requirements/foreign.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --python $(FOREIGN)/bin/python -r requirements/foreign.txt
 	@if command -v npm > /dev/null; then npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix $(FOREIGN) @adobe/aio-lib-ims@8.1.2; \
 	else echo "npm was not found: @adobe/aio-lib-ims is left out"; fi
 	@touch $@
@@ -105,6 +105,9 @@ ui: venv ## the same, left running for you to click through until Ctrl-C
 registry: venv ## write .airflow-registry.yaml from the classes
 	@$(BIN)/python -m scripts.registry
 
+api: venv ## record the public API and what is stored of triggers (tests/contract)
+	@$(BIN)/python -m scripts.api
+
 bench: venv ## benchmarks, as ratios to peers in the same run
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
 	$(BIN)/python -m benchmarks
@@ -119,8 +122,6 @@ ci: ## everything that CI runs
 locks: ## resolve the pinned sets anew
 	@$(MAKE) --no-print-directory venv
 	bash requirements/resolve $(BIN)/uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --group foreign --output-file requirements/foreign.txt > /dev/null
 
 clean: ## remove what make and the tests have made
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
