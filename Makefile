@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample security lint format types imports demo ui registry bench soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample security release-check matrix matrix-short lint format types imports demo ui registry api bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,15 @@ $(FOREIGN)/.installed: requirements/foreign.txt
 foreign: venv $(FOREIGN)/.installed ## clients that others wrote for Adobe, and a fuzzer on Adobe's files, against the emulator
 	$(PYTEST) tests/foreign tests/emulator/test_malformed.py -m foreign $(PYTEST_ARGS)
 
+release-check: $(TOOLS)/.installed ## everything of a release but its publication: one version, two equal builds, twine, contents, SBOM
+	$(TOOLS)/bin/python scripts/release.py $(RELEASE_ARGS)
+
+matrix: venv ## the built wheel on every Airflow and Python, as a table; writes docs/compatibility.md (MATRIX_ARGS="--only 2.11")
+	$(BIN)/python -m scripts.matrix $(MATRIX_ARGS)
+
+matrix-short: venv ## the same with fewer tests and one Python for each Airflow, as in CI
+	$(BIN)/python -m scripts.matrix --short $(MATRIX_ARGS)
+
 lint: venv ## ruff: style, security, heavy imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -106,6 +115,9 @@ ui: venv ## the same, left running for you to click through until Ctrl-C
 registry: venv ## write .airflow-registry.yaml from the classes
 	@$(BIN)/python -m scripts.registry
 
+api: venv ## record the public API and what is stored of triggers (tests/contract)
+	@$(BIN)/python -m scripts.api
+
 bench: venv ## benchmarks, as ratios to peers in the same run
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
 	$(BIN)/python -m benchmarks
@@ -120,8 +132,6 @@ ci: ## everything that CI runs
 locks: ## resolve the pinned sets anew
 	@$(MAKE) --no-print-directory venv
 	bash requirements/resolve $(BIN)/uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --generate-hashes --group foreign --output-file requirements/foreign.txt > /dev/null
 
 clean: ## remove what make and the tests have made
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -373,3 +373,36 @@ def airflow_standalone(
         api.close()
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
+
+
+COMPONENTS_OF_AIRFLOW_2 = """
+airflow db migrate || exit
+airflow scheduler --skip-serve-logs &
+airflow triggerer --skip-serve-logs &
+wait
+"""
+
+
+@contextmanager
+def airflow_2(dags_folder: Path, *, connections: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
+    """Run scheduler and triggerer of Airflow 2, which need no API server, and yield their home.
+
+    :param dags_folder: where the DAGs are; none of them is paused.
+    :param connections: Airflow connections by their id.
+    """
+    home = Path(tempfile.mkdtemp(prefix="adobe-airflow-"))
+    environment = _clean_environment() | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder.resolve()),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()},
+    }
+    server = _start("airflow", "", ["sh", "-c", COMPONENTS_OF_AIRFLOW_2], environment, home)
+    try:
+        yield home
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)

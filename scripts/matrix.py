@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make matrix``: the built wheel on every supported Airflow and Python, each in an environment of its own.
+
+Prints versions x suites and writes the table into docs/compatibility.md. ``--short``, for CI, takes one
+Python for each Airflow, a quarter of the tests that run Dags (another one on each version), and writes
+nothing. Both also run with the lowest version of everything that the package asks for, and with the newest
+that there is today. A suite in which nothing passed counts as failed. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+PACKAGE = "airflow_provider_adobe_audiences"
+DOCUMENT = REPO / "docs" / "compatibility.md"
+BEGIN, END = "<!-- written by make matrix -->", "<!-- end -->"
+PYTHONS = ("3.11", "3.12", "3.13")
+# The first Airflow with this Python is 3.1.
+FIRST_WITH = {"3.13": (3, 1)}
+SUITES = ("install", "tests", "scheduler", "faults")
+OLDEST, NEWEST = "2.11", "3.3"
+WITH_SCHEDULER = (OLDEST, "3.0", NEWEST)
+
+
+@dataclass
+class Cell:
+    """One environment.
+
+    :ivar name: ``2.11`` to ``3.3``, ``lowest`` or ``newest``.
+    :ivar python: such as ``3.12``.
+    :ivar results: what each suite said, by its name.
+    """
+
+    name: str
+    python: str
+    results: dict[str, str] = field(default_factory=dict)
+    airflow: str = ""
+    failed: bool = False
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        suites = ["install", "tests"]
+        suites += ["scheduler"] * (self.name in WITH_SCHEDULER and self.python == self.first_python)
+        suites += ["faults"] * (self.name in (OLDEST, NEWEST) and self.python == self.first_python)
+        return tuple(suites)
+
+    first_python: str = PYTHONS[0]
+
+
+def pythons() -> dict[str, str]:
+    """Return the interpreters of this machine, by version: uv's, pyenv's, those in the path."""
+    found = {}
+    for version in PYTHONS:
+        pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+        for candidate in (*map(str, pyenv), shutil.which(f"python{version}"), sys.executable):
+            command = [candidate or "", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            try:
+                said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+            except (OSError, subprocess.CalledProcessError):
+                continue
+            if said == version:
+                found[version] = str(candidate)
+                break
+    return found
+
+
+def cells(short: bool, available: dict[str, str]) -> Iterator[Cell]:
+    """Yield every supported pair; in short form one Python for each Airflow, in turns."""
+    turn = 0
+    for lock in sorted((REPO / "requirements").glob("airflow-*.txt"), key=lambda file: _numbers(file.stem)):
+        name = lock.stem.removeprefix("airflow-")
+        fitting = [python for python in available if FIRST_WITH.get(python, (0,)) <= _numbers(name)]
+        if short:
+            if name == NEWEST:
+                continue  # in full, by the rest of CI
+            fitting = [fitting[turn % len(fitting)]]
+            turn += 1
+        for python in fitting:
+            yield Cell(name, python, first_python=fitting[0])
+    yield Cell("lowest", next(iter(available)))
+    yield Cell("newest", list(available)[-1])
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text))
+
+
+class Matrix:
+    """The wheel, a copy of the tests without the package next to them, and what came of it."""
+
+    def __init__(self, folder: Path, short: bool) -> None:
+        self.folder = folder
+        self.short = short
+        self.uv = str(Path(sys.executable).with_name("uv"))
+        self.wheel = self._build()
+        self.checkout = folder / "checkout"
+        skipped = shutil.ignore_patterns(".git", ".venv*", "*cache*__", ".*_cache", PACKAGE, "build", "dist")
+        shutil.copytree(REPO, self.checkout, ignore=skipped)
+
+    def _build(self) -> Path:
+        command = [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            str(self.folder / "dist"),
+        ]
+        subprocess.run([*command, str(REPO)], check=True, stdout=subprocess.DEVNULL)
+        (wheel,) = (self.folder / "dist").glob("*.whl")
+        return wheel
+
+    def run(self, cell: Cell, interpreter: str) -> None:
+        """Run the suites of one environment, and note what came of each."""
+        for suite in cell.suites:
+            began = time.monotonic()
+            print(f"--- {cell.name}, Python {cell.python}: {suite}", flush=True)
+            try:
+                said = getattr(self, suite)(cell, interpreter)
+            except (subprocess.CalledProcessError, Failed) as error:
+                print(error, flush=True)
+                said, cell.failed = "FAILED", True
+            cell.results[suite] = f"{said} ({time.monotonic() - began:.0f} s)"
+            print(cell.results[suite], flush=True)
+            if suite == "install" and cell.failed:
+                return
+
+    def _python(self, cell: Cell) -> Path:
+        return REPO / f".venv-matrix-{cell.name}-{cell.python}" / "bin" / "python"
+
+    def install(self, cell: Cell, interpreter: str) -> str:
+        """Make the environment, or take the one of the same pinned set, and put the wheel into it."""
+        python = self._python(cell)
+        home = python.parent.parent
+        lock = REPO / "requirements" / f"{'airflow-' * (cell.name[0].isdigit())}{cell.name}.txt"
+        pip = [self.uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+        mark = home / ".made-of"
+        wanted = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else ""
+        if not wanted or not mark.exists() or mark.read_text() != wanted:
+            _call(self.uv, "venv", "--quiet", "--clear", "--python", interpreter, str(home))
+            if wanted:
+                _call(*pip, "--require-hashes", "-r", str(lock))
+            else:
+                groups = [f"--group={REPO / 'pyproject.toml'}:{group}" for group in ("dev", "stores")]
+                _call(*pip, *groups, f"{self.wheel}[emulator]")
+            mark.write_text(wanted)
+        _call(*pip, "--no-deps", "--reinstall-package", "airflow-provider-adobe-audiences", str(self.wheel))
+        _call(self.uv, "pip", "check", "--quiet", "--python", str(python))
+        # Tests that read the source find what the wheel has installed.
+        (installed,) = home.glob(f"lib/python*/site-packages/{PACKAGE}")
+        link = self.checkout / PACKAGE
+        link.unlink(missing_ok=True)
+        link.symlink_to(installed)
+        _call(str(python), str(self.checkout / "scripts" / "smoke.py"), path=python.parent, cwd=self.folder)
+        code = "from importlib.metadata import version; print(version('apache-airflow'))"
+        cell.airflow = subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        return "ok"
+
+    def tests(self, cell: Cell, _: str) -> str:
+        """Unit tests, contracts and the tests that run Dags."""
+        share = ["--one-in", "4"] if self.short else []
+        return self._pytest(cell, "tests/unit", "tests/contract", "tests/airflow", "-n", "2", *share)
+
+    def scheduler(self, cell: Cell, _: str) -> str:
+        """The example Dags on a running Airflow."""
+        return self._pytest(cell, "tests/system/test_any_airflow.py", "-m", "system")
+
+    def faults(self, cell: Cell, _: str) -> str:
+        """A sample of the fault matrix."""
+        share = ["--one-in", "10" if self.short else "2"]
+        return self._pytest(cell, "tests/faults", "-m", "faults", "-n", "2", *share)
+
+    def _pytest(self, cell: Cell, *arguments: str) -> str:
+        report = self.folder / "report.xml"
+        report.unlink(missing_ok=True)
+        python = self._python(cell)
+        command = [
+            str(python),
+            "-m",
+            "pytest",
+            "-q",
+            "--color=no",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:warnings",
+        ]
+        present = [
+            item for item in arguments if not item.startswith("tests/") or (self.checkout / item).exists()
+        ]
+        options = ["--dist", "worksteal"] if "-n" in present else []
+        code = subprocess.run(
+            [*command, f"--junitxml={report}", *options, *present],
+            cwd=self.checkout,
+            env=_environment(python.parent),
+            check=False,
+        ).returncode
+        text = report.read_text() if report.exists() else ""
+        count = {
+            name: sum(map(int, re.findall(rf'<testsuite [^>]*\b{name}="(\d+)"', text)))
+            for name in ("tests", "failures", "errors", "skipped")
+        }
+        passed = count["tests"] - count["failures"] - count["errors"] - count["skipped"]
+        if code or not passed:
+            raise Failed(f"pytest ended with {code}, {passed} passed")
+        return f"{passed} passed, {count['skipped']} skipped"
+
+
+class Failed(Exception):
+    """A suite failed, or nothing in it passed."""
+
+
+def _environment(path: Path) -> dict[str, str]:
+    import os
+
+    shared = os.environ.get("ADOBE_SHARED") or str(REPO.parent / "shared")
+    return os.environ | {"PATH": f"{path}{os.pathsep}{os.environ.get('PATH', '')}", "ADOBE_SHARED": shared}
+
+
+def _call(*command: str, path: Path | None = None, cwd: Path | None = None) -> None:
+    environment = _environment(path) if path else None
+    process = subprocess.run(command, env=environment, cwd=cwd, check=False, capture_output=True, text=True)
+    if process.returncode:
+        raise Failed(f"{' '.join(command)}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}")
+
+
+def table(done: list[Cell], missing: list[str]) -> str:
+    """Return versions x suites, in Markdown."""
+    lines = [
+        "| Airflow | Python | installed, `pip check`, smoke test | unit tests, contracts, Dag runs, examples "
+        "| scheduler and triggerer | fault sample |",
+        "|---|---|---|---|---|---|",
+    ]
+    for cell in done:
+        name = cell.airflow if cell.name[0].isdigit() else f"{cell.airflow} ({cell.name} of everything)"
+        results = " | ".join(cell.results.get(suite, "") for suite in SUITES)
+        lines.append(f"| {name or cell.name} | {cell.python} | {results} |")
+    lines += [f"\nPython {version} is missing on the machine that made this table." for version in missing]
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Put the table into the document, with the date."""
+    document = DOCUMENT.read_text()
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    today = date.today().isoformat()  # noqa: DTZ011  the day where it was made
+    DOCUMENT.write_text(f"{before}{BEGIN}\nAs of {today}, made by `make matrix`:\n\n{text}\n{END}{after}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="one Python for each Airflow, fewer tests")
+    parser.add_argument("--only", help="only this Airflow, `lowest` or `newest`; writes nothing")
+    options = parser.parse_args()
+    available = pythons()
+    missing = [version for version in PYTHONS if version not in available]
+    chosen = [cell for cell in cells(options.short, available) if options.only in (None, cell.name)]
+    with tempfile.TemporaryDirectory(prefix="adobe-matrix-") as folder:
+        matrix = Matrix(Path(folder), options.short)
+        for cell in chosen:
+            matrix.run(cell, available[cell.python])
+    text = table(chosen, missing)
+    print(f"\n{text}", flush=True)
+    skipped = {"lowest", "newest"} - {cell.name for cell in chosen if "tests" in cell.results}
+    if not options.only and skipped:
+        print(f"not run: {', '.join(sorted(skipped))}")
+        return 1
+    if not options.short and not options.only:
+        write(text)
+    return 1 if any(cell.failed for cell in chosen) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
