@@ -68,8 +68,8 @@ def catalogue() -> str:
             "| 3xx | `AdobeResponseError` |",
             "| other 4xx | `AdobeValidationError` |",
             "| 5xx | `AdobeServerError`; `AdobeUnknownOutcomeError` when the call creates something |",
-            "| no answer | `AdobeTransportError`; `AdobeUnknownOutcomeError` when the call creates something "
-            "and may have arrived |",
+            "| no response | `AdobeTransportError`; `AdobeUnknownOutcomeError` when the call creates "
+            "something and may have arrived |",
             "",
         ]
     )

@@ -6,13 +6,16 @@ each.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import io
+import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe import audience_manager, experience_platform, target
+from airflow_provider_adobe_audiences import adobe
+from airflow_provider_adobe_audiences.adobe import audience_manager
 from airflow_provider_adobe_audiences.adobe.client import ims
 from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Content
@@ -20,15 +23,11 @@ from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.errors import AdobeError
 
-MODULES = (
-    experience_platform.audiences,
-    experience_platform.batches,
-    experience_platform.catalog,
-    experience_platform.data_access,
-    audience_manager,
-    target.admin,
-    target.profiles,
-    ims,
+# All of them, so that no call of a new module is forgotten.
+MODULES = tuple(
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(adobe.__path__, f"{adobe.__name__}.")
+    if ".client." not in module.name or module.name == ims.__name__
 )
 ORG = "0123456789ABCDEF01234567@AdobeOrg"
 MARK = "harmless7"
