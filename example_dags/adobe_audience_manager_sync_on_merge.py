@@ -32,6 +32,8 @@ with DAG(
         "groups": Param(
             str(GROUPS),
             type="string",
+            # A path is read with the rights of the worker: nothing but lists of groups.
+            pattern=r"\.(ya?ml|json)$",
             description="File or URL with the declared groups, such as s3://conn@bucket/x.yaml",
         )
     },
