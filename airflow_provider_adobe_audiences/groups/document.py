@@ -132,6 +132,8 @@ class _Builder:
             problem = " ".join(part for part in (error.context, error.problem) if part)
             if "\\t" in problem or "tab" in problem or (mark and _has_tab(text, mark.line)):
                 problem = "a tab is used for indentation; YAML wants spaces"
+            elif "nesting depth" in problem:  # PyYAML's own limit, from 6.0.4 on
+                problem = f"nested too deeply (more than {MAX_DEPTH} levels)"
             raise self.error(
                 mark.line + 1 if mark else None, f"not valid YAML: {_QUOTED.sub('…', problem)}"
             ) from None
