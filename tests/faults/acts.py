@@ -274,7 +274,6 @@ def _two_processes(case: Case, *, told: bool, goes_on: bool, cleared: bool = Fal
 
 def backfilled(case: Case) -> None:
     """A backfill of the same Dag runs while this run waits for this request."""
-    case.rule(phase=phase_of(case), hold=True)
     run = case.run()
     others = [
         case.run(
@@ -282,6 +281,8 @@ def backfilled(case: Case) -> None:
         )
         for day in range(1, BACKFILLED + 1)
     ]
+
+    case.rule(phase=phase_of(case), hold=True)
 
     def backfill(_: Run, held: dict[str, Any]) -> None:
         for other in others:

@@ -227,13 +227,15 @@ def group_id_was_gone(note: Edited, group_id: int) -> bool:
     )
 
 
-def spares(group: str, *, planned_before: bool) -> Callable[[Edited, Run], None]:
+def spares(group: str, *, planned_before: bool, by_members: bool = False) -> Callable[[Edited, Run], None]:
     """A group that has changed since it was planned to be deleted is still there."""
 
     def right(note: Edited, run: Run) -> None:
         group_id = run.facts["ids"][group]
         if group_id in live(note.world) or run.facts.get("options"):  # a person has allowed it since
             return
+        if not by_members and sum(ended.phase == "execute" for ended in run.history) > 1:
+            return  # a later try has planned it anew, or a person has, and the plan shows the change
         entries = note.world.emulator.journal.entries
         gone = [entry for entry in entries if entry.committed and _writes_to(group_id)(entry)]
         if gone and gone[0].sequence <= note.before and gone[0].sequence != note.on_its_way:
@@ -283,7 +285,7 @@ def both(*rights: Callable[[Edited, Run], None]) -> Callable[[Edited, Run], None
 def of_a_sync(*, planned_before: bool) -> list[Edit]:
     spared = {name: spares(name, planned_before=planned_before) for name in ("old", "older")}
     # Whoever joins protects a group, whether or not that was planned.
-    protected = spares("old", planned_before=True)
+    protected = spares("old", planned_before=True, by_members=True)
     return [
         Edit(
             "describes a group",

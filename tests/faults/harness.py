@@ -53,6 +53,7 @@ class World:
     :ivar environment: more environment variables, likewise.
     :ivar fault: what goes wrong here, by name.
     :ivar runs_after: the ``run_after`` of each Dag run.
+    :ivar plans: the plan of groups that each Dag run has made.
     """
 
     def __init__(self, emulator: RunningEmulator, processes: Any) -> None:
@@ -64,6 +65,7 @@ class World:
         self.largest_file: int | None = None
         self.fault = ""
         self.runs_after: dict[str, str] = {}
+        self.plans: dict[str, Any] = {}
         self._clock = self.folder / "clock"
         self.jump(0)
         emulator.reset()
@@ -149,7 +151,8 @@ class Run:
         connection: dict[str, Any] | None = None,
         logical_date: str | None = None,
     ) -> None:
-        self.world, self.row, self.facts = world, row, facts
+        self.world, self.row = world, row
+        self.facts = row.for_run(world, facts, run_id) if row.for_run else facts
         self.run_id, self.map_index = run_id, map_index
         self.max_tries = retries
         self.try_number = 1

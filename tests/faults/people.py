@@ -144,7 +144,11 @@ def _allow(case: Case, run: Run) -> Run:
 
 def _plan_again(case: Case, run: Run) -> Run:
     planning = Run(
-        case.world, find("AdobePlanGroupsOperator"), run.facts, run_id=f"planning-{len(case.runs)}"
+        case.world,
+        find("AdobePlanGroupsOperator"),
+        run.facts,
+        run_id=run.run_id,
+        again=f".planning-{len(case.runs)}",
     )
     case.runs.append(planning)
     planning.to_the_end()

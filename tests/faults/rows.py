@@ -39,6 +39,8 @@ class Row:
     :param switches: of the emulator.
     :param needs_next_run: why it takes the Dag's next run to notice a write that Adobe processes when the
         task is over, if it does.
+    :param for_run: given the id of a Dag run, returns the facts for it, where they differ: what an earlier
+        task of the run has made.
     :param not_with: names of faults that say nothing about this operator, with the reason.
     """
 
@@ -50,6 +52,7 @@ class Row:
     check_ended: Callable[[World, list[Run]], None] = _nothing
     switches: dict[str, Any] = field(default_factory=dict)
     needs_next_run: str = ""
+    for_run: Callable[[World, Facts, str], Facts] | None = None
     not_with: dict[str, str] = field(default_factory=dict)
 
     @property

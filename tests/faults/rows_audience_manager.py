@@ -303,19 +303,28 @@ row(
 )
 
 
-def a_plan(world: World) -> Facts:
+def without_plan(facts: Facts) -> Facts:
+    return {name: value for name, value in facts.items() if name != "plan"}
+
+
+def with_the_plan_of_its_run(world: World, facts: Facts, run_id: str) -> Facts:
+    """A plan is applied in the Dag run that has made it."""
     from tests.faults.harness import Run
 
-    facts = some_groups(world)
-    planning = Run(world, ROWS["AdobePlanGroupsOperator"], facts, copy=True)  # of the same Dag run
-    assert planning.to_the_end() == "success"
-    return facts | {"plan": planning.result}
+    if run_id not in world.plans:
+        planning = Run(world, ROWS["AdobePlanGroupsOperator"], facts, run_id=run_id, again=".planning")
+        assert planning.to_the_end() == "success", planning.history
+        world.plans[run_id] = planning.result
+    return {"plan": world.plans[run_id], **facts}
 
 
 row(
     name="AdobeApplyGroupsPlanOperator",
     invariant=EQUAL,
-    prepare=a_plan,
+    prepare=lambda world: with_the_plan_of_its_run(world, some_groups(world), "run_1"),
+    for_run=lambda world, facts, run_id: (
+        with_the_plan_of_its_run(world, without_plan(facts), run_id) if run_id != "run_1" else facts
+    ),
     build=lambda facts: AdobeApplyGroupsPlanOperator(task_id="apply", plan=facts["plan"], concurrency=1),
     check=synced,
     not_with=late_creates
