@@ -47,10 +47,6 @@ def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
         return []
 
 
-@pytest.mark.xfail(
-    version("apache-airflow").startswith("3.0."),
-    reason="in the triggerer of Airflow 3.0 mask_secret cannot be called from the event loop",
-)
 def test_the_examples_run_from_their_schedule_and_from_their_asset(emulator: Any, tmp_path: Path) -> None:
     emulator.switches["batch_polls"] = 1
     dags = tmp_path / "dags"
