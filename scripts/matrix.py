@@ -197,8 +197,7 @@ class Matrix:
             "--color=no",
             "-p",
             "no:cacheprovider",
-            "-p",
-            "no:warnings",
+            "--disable-warnings",
         ]
         present = [
             item for item in arguments if not item.startswith("tests/") or (self.checkout / item).exists()
