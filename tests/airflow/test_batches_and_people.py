@@ -179,7 +179,9 @@ def test_an_upload_that_is_cleared_alone_after_the_abort_is_not_enough(mapped: M
 
     mapped.create()  # a person clears that upload: Airflow runs its set-up again
     mapped.upload(2)
-    with pytest.raises(AirflowFailException, match=r"map index 0, 1, 3 went .*Clear the task that creates"):
+    with pytest.raises(
+        AirflowFailException, match=r"(?s)map index 0, 1, 3 went .*Clear the task that creates"
+    ):
         mapped.complete()
     assert tasks.rows() == []
     mapped.abort()
@@ -222,7 +224,7 @@ def test_an_upload_that_is_missing_is_named(mapped: Mapped, tasks: Tasks) -> Non
     mapped.create()
     mapped.upload(0, 1, 3)
 
-    with pytest.raises(AirflowFailException, match=r"3 files with .* not 4 .*no upload with map index 2"):
+    with pytest.raises(AirflowFailException, match=r"(?s)3 files with .* not 4 .*no upload with map index 2"):
         mapped.complete()
 
     assert tasks.rows() == []
@@ -260,7 +262,7 @@ def test_a_file_rewritten_between_its_upload_and_that_of_others_is_found(
 
 @pytest.mark.parametrize("uploads", [None, [], "01H", [{"batch_id": "b"}], [7], {"files": 2, "bytes": 3}])
 def test_what_is_no_result_of_uploads_is_refused_before_any_request(tasks: Tasks, uploads: Any) -> None:
-    with pytest.raises(AirflowFailException, match=r"argument 'uploads'.*uploads=upload.output"):
+    with pytest.raises(AirflowFailException, match=r"(?s)argument 'uploads'.*uploads=upload.output"):
         tasks.run(AdobeCompleteBatchOperator(task_id="complete", batch_id="b", uploads=uploads))
     assert tasks.emulator.journal.entries == []
 
@@ -344,7 +346,7 @@ def test_a_corrected_value_of_equal_length_is_not_swallowed(tasks: Tasks) -> Non
     tasks.run(ingest(source))
     tasks.file("a.jsonl", [{"n": 2}])
 
-    with pytest.raises(AirflowFailException, match=r"other content now.*start a new Dag run"):
+    with pytest.raises(AirflowFailException, match=r"(?s)other content now.*start a new Dag run"):
         tasks.run(ingest(source))
 
     assert tasks.run(ingest(source, external_id="mine"))["status"] == "success"  # what the message says
@@ -478,7 +480,7 @@ def test_two_deployments_do_not_take_each_others_batch(tasks: Tasks, adobe_conne
     mine = tasks.run(ingest(tasks.file("a.jsonl", [{"n": 1}])))
     other = Tasks(tasks.emulator, tasks.folder)  # with the same Dag, run, and sandbox
     theirs = other.file("b.jsonl", [{"n": 2}])
-    with pytest.raises(AirflowFailException, match=r"although this is its first try.*'deployment'"):
+    with pytest.raises(AirflowFailException, match=r"(?s)although this is its first try.*'deployment'"):
         other.run(ingest(theirs))
 
     adobe_connection(deployment="airflow-b")  # what the message says
@@ -561,7 +563,7 @@ def test_nothing_to_send(tasks: Tasks) -> None:
     for name in ("_SUCCESS", ".part-0.jsonl.crc", "part-0.jsonl"):
         (folder / name).touch()
     source = f"{folder}/*"
-    with pytest.raises(AirflowFailException, match=r"names no file that is not empty.*if_empty='skip'"):
+    with pytest.raises(AirflowFailException, match=r"(?s)names no file that is not empty.*if_empty='skip'"):
         tasks.run(ingest(source))
     with pytest.raises(AirflowSkipException):
         tasks.run(ingest(source, if_empty="skip"))
