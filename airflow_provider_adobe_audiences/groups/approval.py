@@ -119,7 +119,10 @@ def check_origin(
 
 
 def digest_of(markdown: str) -> str:
-    """Return what :attr:`Signed.markdown` holds for a text."""
+    """Return what :attr:`Signed.markdown` holds for a text.
+
+    :param markdown: what a person was shown.
+    """
     return hashlib.sha256(markdown.encode("utf-8", "surrogatepass")).hexdigest()
 
 

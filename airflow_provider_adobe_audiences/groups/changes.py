@@ -43,14 +43,21 @@ class Model(BaseModel):
 
 
 class Attributes(Model):
-    """What a group's PUT replaces, as it came or as it goes: never a form made to compare."""
+    """What a group's PUT replaces, as it came or as it goes: never a form made to compare.
+
+    :param name: the name.
+    :param description: the description, ``None`` for none.
+    """
 
     name: str
     description: str | None
 
 
 class CreateGroup(Model):
-    """A group that does not exist."""
+    """A group that does not exist.
+
+    :param after: what it will be.
+    """
 
     kind: Literal["create"] = "create"
     after: Attributes
@@ -64,7 +71,11 @@ class CreateGroup(Model):
 class UpdateGroup(Model):
     """Name or description of a group that exists.
 
-    ``through`` is the name that it has in between, where groups exchange their names.
+    :param kind: ``rename`` when its name changes.
+    :param group_id: which group.
+    :param before: what it was when the plan was made.
+    :param after: what it will be.
+    :param through: the name that it has in between, where groups exchange their names.
     """
 
     kind: Literal["rename", "update"]
@@ -80,7 +91,13 @@ class UpdateGroup(Model):
 
 
 class SetPermissions(Model):
-    """All that a group may do. ``group_id`` is ``None`` for a group that has yet to be created."""
+    """All that a group may do.
+
+    :param name: name of the group afterwards.
+    :param group_id: which group; ``None`` for one that has yet to be created.
+    :param before: what it could do when the plan was made.
+    :param after: what it may do.
+    """
 
     kind: Literal["set_permissions"] = "set_permissions"
     name: str
@@ -95,7 +112,13 @@ class SetPermissions(Model):
 
 
 class DeleteGroup(Model):
-    """A group that is not declared. ``fingerprint`` is what :meth:`~.live.Live.fingerprint` was."""
+    """A group that is not declared.
+
+    :param name: its name.
+    :param group_id: which group.
+    :param membership_count: how many users it has.
+    :param fingerprint: what :meth:`~.live.Live.fingerprint` was.
+    """
 
     kind: Literal["delete"] = "delete"
     name: str
@@ -130,7 +153,13 @@ class Result:
 
 
 class Finding(Model):
-    """Something to know that is reported and never changed."""
+    """Something to know that is reported and never changed.
+
+    :param kind: what it is about.
+    :param name: name of the group, or of what was declared.
+    :param group_id: id of the group, if there is one.
+    :param message: for people.
+    """
 
     kind: Literal["wildcards", "users", "undeclared", "kept", "name", "scope", "notice"]
     name: str
@@ -144,7 +173,13 @@ class Finding(Model):
 
 
 class GuardResult(Model):
-    """What a guard says. ``parameter`` would allow what it stopped."""
+    """What a guard says.
+
+    :param guard: its name.
+    :param passed: whether the plan may go on.
+    :param parameter: what would allow what it stopped.
+    :param message: for people.
+    """
 
     guard: str
     passed: bool
@@ -216,17 +251,26 @@ class Plan(Model):
 
 
 def grants(rows: Iterable[Permission]) -> set[Grant]:
-    """Return one entry per permission on one object, which is how changes are shown and counted."""
+    """Return one entry per permission on one object, which is how changes are shown and counted.
+
+    :param rows: permissions on objects.
+    """
     return {(row.object_type, row.object_id, token) for row in rows for token in row.permissions}
 
 
 def takes_away(change: Change) -> bool:
-    """Return whether somebody has less after a change."""
+    """Return whether somebody has less after a change.
+
+    :param change: a planned change.
+    """
     return isinstance(change, DeleteGroup) or (isinstance(change, SetPermissions) and bool(change.removed))
 
 
 def title(change: Change) -> str:
-    """Return a change in a few words."""
+    """Return a change in a few words.
+
+    :param change: a planned change.
+    """
     group = (
         f" (groupId {change.group_id})"
         if not isinstance(change, CreateGroup) and change.group_id is not None

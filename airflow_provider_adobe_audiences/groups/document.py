@@ -45,6 +45,8 @@ class Document:
     def where(self, path: Path) -> str:
         """Return ``file:line`` of a part of the document, or of the nearest part around it that has a
         line.
+
+        :param path: keys and indexes that lead to the part.
         """
         for end in range(len(path), -1, -1):
             if path[:end] in self.lines:
@@ -53,7 +55,13 @@ class Document:
 
 
 def read(file: IO[bytes], source: str) -> Document:
-    """Read a document from an open file, at most :data:`MAX_BYTES` of it."""
+    """Read a document from an open file, at most :data:`MAX_BYTES` of it.
+
+    :param file: at its first byte.
+    :param source: where it is, for messages.
+    :returns: the document.
+    :raises DesiredStateError: when it is too large, or no YAML or JSON.
+    """
     content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DesiredStateError(
@@ -65,6 +73,9 @@ def read(file: IO[bytes], source: str) -> Document:
 def parse(content: bytes, source: str) -> Document:
     """Parse YAML or JSON.
 
+    :param content: all bytes of the file.
+    :param source: where it is, for messages.
+    :returns: the document.
     :raises DesiredStateError: with file and line of the first thing that is wrong.
     """
     try:
@@ -281,7 +292,10 @@ class _Builder:
 
 
 def shortened(text: str) -> str:
-    """Return at most :data:`MAX_SHOWN` characters, for a message about a file that anybody may have named."""
+    """Return at most :data:`MAX_SHOWN` characters, for a message about a file that anybody may have named.
+
+    :param text: any text.
+    """
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 

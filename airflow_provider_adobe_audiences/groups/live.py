@@ -158,7 +158,10 @@ class Scope:
         return self.managed_groups is not None and group_id in self.managed_groups
 
     def protects(self, name: str) -> bool:
-        """Return whether a name is protected, or cannot be told from one that is."""
+        """Return whether a name is protected, or cannot be told from one that is.
+
+        :param name: name of a group.
+        """
         return look_alike(name) in self._protected
 
     def without_effect(self, live: Live, declared: Iterable[str]) -> tuple[str | None, list[str]]:

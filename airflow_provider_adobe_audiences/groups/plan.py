@@ -46,6 +46,7 @@ def make(desired: DesiredState, live: Live, *, target: str, scope: Scope | None 
     :param live: what is true; with the permissions of :func:`permissions_to_read`.
     :param target: base URL of the service, to apply the plan nowhere else.
     :param scope: what else belongs to the desired state.
+    :returns: the plan, not guarded yet.
     :raises AmbiguousGroupsError: when it is not clear which groups are meant.
     """
     scope = scope or Scope()

@@ -114,6 +114,7 @@ def permissions_progress(
     :param change: a planned change.
     :param group_id: the group.
     :param permissions: what it may do now.
+    :returns: how far the change has come.
     """
     has = canonical_permissions(permissions)
     if has == change.after:

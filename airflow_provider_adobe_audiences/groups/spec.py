@@ -86,6 +86,7 @@ class PermissionRow(_Model):
         Id,
         Field(description="data source id for SEGMENT and TRAIT (not a sid), destination id for DESTINATION"),
     ]
+    #: Such as ``READ``. The docstring is a text of the JSON schema, so this stands here.
     permissions: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
 
     @field_validator("object_type")
@@ -123,6 +124,7 @@ class PermissionRow(_Model):
 
     @property
     def row(self) -> Permission:
+        """The row as Adobe has it."""
         return Permission(self.object_type, self.object_id, self.permissions)
 
 
@@ -163,6 +165,7 @@ class DesiredGroup(_Model):
 
     @property
     def manages_description(self) -> bool:
+        """Whether the description is declared, be it as none."""
         return "description" in self.model_fields_set
 
     @property
@@ -176,12 +179,15 @@ class DesiredGroup(_Model):
 class DesiredState(_Model):
     """Groups of Audience Manager as they should be."""
 
+    #: The declared groups.
     groups: tuple[DesiredGroup, ...]
 
 
 def load(source: Document) -> DesiredState:
     """Check a document and return the declared groups.
 
+    :param source: the document.
+    :returns: the declared groups.
     :raises DesiredStateError: listing what is wrong, each with its line and the rule that it breaks.
     """
     _check_shape(source)
@@ -218,6 +224,9 @@ def _check_shape(source: Document) -> None:
 def load_permissions(rows: Any, source: str = "permissions") -> tuple[Permission, ...]:
     """Check rows of permissions that are already in memory, and return them in canonical form.
 
+    :param rows: ``objectType``, ``objectId`` and ``permissions`` of each.
+    :param source: the argument, for messages.
+    :returns: the rows.
     :raises DesiredStateError: listing what is wrong.
     """
     if not isinstance(rows, Sequence) or isinstance(rows, str):
@@ -227,12 +236,23 @@ def load_permissions(rows: Any, source: str = "permissions") -> tuple[Permission
 
 
 def load_file(file: IO[bytes], source: str) -> DesiredState:
-    """Read and check an open file of YAML or JSON."""
+    """Read and check an open file of YAML or JSON.
+
+    :param file: at its first byte.
+    :param source: where it is, for messages.
+    :returns: the declared groups.
+    """
     return load(read(file, source))
 
 
 def load_value(value: Any, source: str = "desired") -> DesiredState:
-    """Check a value that is already in memory, such as the result of an upstream task."""
+    """Check a value that is already in memory, such as the result of an upstream task.
+
+    :param value: a mapping with the key ``groups``.
+    :param source: the argument, for messages.
+    :returns: the declared groups.
+    :raises DesiredStateError: listing what is wrong.
+    """
     if not isinstance(value, Mapping):
         raise DesiredStateError(
             f"{source} should be a mapping with the key 'groups', not {type(value).__name__}"

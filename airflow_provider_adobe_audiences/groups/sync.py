@@ -69,6 +69,7 @@ def read_all(
     :param send: sends a call; used by several threads at once.
     :param concurrency: most reads under way at the same time.
     :param chosen: tells whose permissions to read.
+    :returns: what is true.
     """
     groups = all_of(send, list_groups)
     ids = [group.group_id for group in groups if chosen(group)]
@@ -218,6 +219,7 @@ def apply(
     :param live: what was true when the changes were planned.
     :param concurrency: most reads under way at the same time.
     :param on_result: is told each result as it happens.
+    :returns: what became of each change, in order.
     :raises StalePlanError: when something to be overwritten has changed since it was read.
     :raises SideEffectError: when members, wildcards or permissions of a group moved although nobody asked for
         it.

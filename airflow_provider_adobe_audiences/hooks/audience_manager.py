@@ -46,6 +46,7 @@ class AdobeAudienceManagerHook(AdobeHook):
             raises.
         :returns: the group, and whether it was created.
         :raises AdobeConflictError: when it exists and ``if_exists`` is ``fail``, or several have the name.
+        :raises ValueError: when ``if_exists`` is something else.
         """
         if if_exists not in ("skip", "update", "fail"):
             raise ValueError(f"argument 'if_exists' is {if_exists!r}: must be 'skip', 'update' or 'fail'")

@@ -66,7 +66,8 @@ BulkDeleteMethod = Literal["DELETE", "POST"]
 class Send(Protocol):
     """How calls are sent: :meth:`~.transport.AdobeSession.send`."""
 
-    def __call__(self, call: Call[T], /) -> T: ...
+    def __call__(self, call: Call[T], /) -> T:
+        """Send a call, and return what it parses."""
 
 
 def _as_mapping(value: Any, what: str) -> Mapping[str, Any]:
@@ -196,7 +197,14 @@ def _paging(page: int | None, page_size: int | None) -> list[tuple[str, str]]:
 
 
 def create_group(name: str, description: str | None = None) -> Call[Group]:
-    """Create a group (``POST /groups/``)."""
+    """Create a group (``POST /groups/``).
+
+    Source: "Group Management API Methods".
+
+    :param name: its name, at most 255 characters.
+    :param description: its description, or ``None``.
+    :returns: the call.
+    """
     body = {"name": checked_name(name), "description": checked_description(description)}
     return _call(
         "create group",
@@ -214,6 +222,7 @@ def update_group(group_id: int, name: str, description: str | None) -> Call[Grou
     :param group_id: which group.
     :param name: sent as it is: a name that is not to be changed goes back as it came, whatever it holds.
     :param description: sent as it is.
+    :returns: the call.
     """
     return _call(
         "update group",
@@ -226,12 +235,23 @@ def update_group(group_id: int, name: str, description: str | None) -> Call[Grou
 
 
 def list_groups(page: int | None = None, page_size: int | None = None) -> Call[Page[Group]]:
-    """List groups (``GET /groups/``). Use :func:`all_of` to be sure to have all of them."""
+    """List groups (``GET /groups/``). Use :func:`all_of` to be sure to have all of them.
+
+    Source: "Group Management API Methods".
+
+    :param page: which page, from 0; the first without it.
+    :param page_size: groups on a page; Adobe's default without it.
+    :returns: the call.
+    """
     return _call("list groups", "GET", "/groups/", _page(_group), params=_paging(page, page_size))
 
 
 def get_group(group_id: int) -> Call[Group]:
-    """Read one group (``GET /groups/<groupId>``). Adobe does not document it: the path may not exist."""
+    """Read one group (``GET /groups/<groupId>``). Adobe does not document it: the path may not exist.
+
+    :param group_id: which group.
+    :returns: the call.
+    """
     return _call(
         "get group",
         "GET",
@@ -243,8 +263,11 @@ def get_group(group_id: int) -> Call[Group]:
 def delete_group(group_id: int) -> Call[bool]:
     """Delete a group and the membership of its users (``DELETE /groups/<groupId>``).
 
-    Returns ``False`` when there was no such group, which also is the answer when an earlier attempt has
-    deleted it.
+    Source: "Group Management API Methods".
+
+    :param group_id: which group.
+    :returns: the call; its result is ``False`` when there was no such group, also because an earlier attempt
+        has deleted it.
     """
     return _call(
         "delete group",
@@ -265,6 +288,8 @@ def bulk_delete_groups(group_ids: Sequence[int], method: BulkDeleteMethod = "DEL
 
     :param group_ids: what to delete; at least one.
     :param method: ``DELETE`` as Adobe's page says, or ``POST`` as for Adobe's other resources.
+    :returns: the call.
+    :raises ValueError: when nothing is to be deleted, or the method is another one.
     """
     if method not in ("DELETE", "POST"):
         raise ValueError(f"method must be 'DELETE' or 'POST', not {method!r}")
@@ -284,6 +309,9 @@ def bulk_delete_groups(group_ids: Sequence[int], method: BulkDeleteMethod = "DEL
 def list_group_permissions(group_id: int) -> Call[tuple[Permission, ...]]:
     """List what a group may do (``GET /groups/<groupId>/permissions``). Adobe answers 400 when the group is
     not accessible.
+
+    :param group_id: which group.
+    :returns: the call.
     """
     return _call(
         "list group permissions",
@@ -296,6 +324,12 @@ def list_group_permissions(group_id: int) -> Call[tuple[Permission, ...]]:
 def set_group_permissions(group_id: int, permissions: Iterable[Permission]) -> Call[tuple[Permission, ...]]:
     """Replace all that a group may do (``PUT /groups/<groupId>/permissions/``). Wildcards are not part of
     it.
+
+    Source: "Group Management API Methods".
+
+    :param group_id: which group.
+    :param permissions: all that it may do from now on.
+    :returns: the call; its result is what the group may do now.
     """
     return _call(
         "set group permissions",
@@ -310,24 +344,47 @@ def set_group_permissions(group_id: int, permissions: Iterable[Permission]) -> C
 def list_users(
     group_id: int | None = None, page: int | None = None, page_size: int | None = None
 ) -> Call[Page[User]]:
-    """List users (``GET /users/``), all of them or those of one group."""
+    """List users (``GET /users/``), all of them or those of one group.
+
+    Source: "User Management API Methods".
+
+    :param group_id: which group; all users without it.
+    :param page: which page, from 0; the first without it.
+    :param page_size: users on a page; Adobe's default without it.
+    :returns: the call.
+    """
     filters = [] if group_id is None else [("groupId", str(checked_id(group_id, "group_id")))]
     return _call("list users", "GET", "/users/", _page(_user), params=filters + _paging(page, page_size))
 
 
 def get_self() -> Call[User]:
-    """Read the calling user (``GET /users/self``). The first call of a technical account creates its user."""
+    """Read the calling user (``GET /users/self``). The first call of a technical account creates its user.
+
+    Source: "User Management API Methods".
+
+    :returns: the call.
+    """
     return _call("get self", "GET", "/users/self", lambda response: _user(response.json()))
 
 
 def list_permissionable_object_types() -> Call[tuple[str, ...]]:
-    """List the types that permissions exist for (``GET /permissionable-object-types/``)."""
+    """List the types that permissions exist for (``GET /permissionable-object-types/``).
+
+    Source: "User Permission API Methods".
+
+    :returns: the call.
+    """
     return _call("list permissionable object types", "GET", "/permissionable-object-types/", _array(str))
 
 
 def get_permissionable_object_type(object_type: str) -> Call[dict[str, tuple[str, ...]]]:
     """Read which permissions a type has (``GET /permissionable-object-types/<objectType>/``), as ``wildcard``
     and ``perObject``.
+
+    Source: "User Permission API Methods".
+
+    :param object_type: which type, such as ``SEGMENT``.
+    :returns: the call.
     """
 
     def parse(response: Response) -> dict[str, tuple[str, ...]]:

@@ -55,6 +55,7 @@ class AdobeCreateGroupOperator(GroupsOperator):
         """Create the group, or find it.
 
         :param context: the task's context.
+        :returns: the group, and whether it was created.
         """
         with fail_without_retry():
             self.check_arguments()
@@ -102,6 +103,7 @@ class AdobeUpdateGroupOperator(GroupsOperator):
         """Update the group.
 
         :param context: the task's context.
+        :returns: the group as it is now.
         """
         from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id, checked_name
 
@@ -143,6 +145,8 @@ class AdobeListGroupsOperator(GroupsOperator):
         """Read the groups.
 
         :param context: the task's context.
+        :returns: how many there are, and the groups.
+        :raises AirflowFailException: when they are more than ``max_groups``.
         """
         from airflow_provider_adobe_audiences.groups.live import name_pattern
         from airflow_provider_adobe_audiences.groups.names import canonical_name
@@ -189,6 +193,7 @@ class AdobeGetGroupOperator(GroupsOperator):
         """Read the group.
 
         :param context: the task's context.
+        :returns: the group.
         """
         from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
 
@@ -229,6 +234,7 @@ class AdobeDeleteGroupOperator(GroupsOperator):
         """Delete the group.
 
         :param context: the task's context.
+        :returns: the id, and whether there was such a group.
         """
         from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
 
@@ -274,6 +280,7 @@ class AdobeBulkDeleteGroupsOperator(GroupsOperator):
         """Delete the groups.
 
         :param context: the task's context.
+        :returns: which were deleted, and which were missing.
         """
         from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
 
@@ -312,6 +319,7 @@ class AdobeListGroupPermissionsOperator(GroupsOperator):
         """Read the permissions.
 
         :param context: the task's context.
+        :returns: the rows.
         """
         from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
 
@@ -354,6 +362,8 @@ class AdobeSetGroupPermissionsOperator(GroupsOperator):
         """Replace the permissions.
 
         :param context: the task's context.
+        :returns: the rows as Adobe has them now.
+        :raises GuardError: when it would take everything away, and may not.
         """
         from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
         from airflow_provider_adobe_audiences.groups.spec import load_permissions

@@ -144,6 +144,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         """Plan, and write what the plan says, if ``mode`` says so.
 
         :param context: the task's context.
+        :returns: the report.
         """
         from airflow_provider_adobe_audiences.groups import sync
         from airflow_provider_adobe_audiences.groups.guards import check
@@ -250,6 +251,8 @@ class AdobePlanGroupsOperator(_PlanningOperator):
         """Plan, and sign the plan.
 
         :param context: the task's context.
+        :returns: the plan, and the text to approve.
+        :raises AirflowSkipException: when nothing is to be changed and ``skip_if_unchanged`` says so.
         """
         from airflow_provider_adobe_audiences.groups.approval import Signed, digest_of, sign
         from airflow_provider_adobe_audiences.groups.guards import check
@@ -323,6 +326,7 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
         """Apply the plan.
 
         :param context: the task's context.
+        :returns: the report.
         """
         from airflow_provider_adobe_audiences.groups import sync
         from airflow_provider_adobe_audiences.groups.guards import check
@@ -368,6 +372,7 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
 def load_desired(desired: Desired) -> DesiredState:
     """Return the declared groups from a path, a URL or a value.
 
+    :param desired: which.
     :raises DesiredStateError: when it cannot be used.
     """
     from airflow_provider_adobe_audiences.groups.spec import load_file, load_value

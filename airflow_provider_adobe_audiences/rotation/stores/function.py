@@ -77,6 +77,10 @@ class CallableStore(SecretStore):
             self._write(self._read() or PLACEHOLDER)
 
     def reference(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """Return how to make this store again, if its functions are import paths.
+
+        :raises AdobeConfigurationError: when they are functions.
+        """
         if not all(function is None or isinstance(function, str) for function in self._functions.values()):
             raise AdobeConfigurationError(
                 f"{self} is made of functions, which cannot be handed to the triggerer",
