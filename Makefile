@@ -39,7 +39,7 @@ $(INSTALLED): $(LOCK) requirements/uv.txt pyproject.toml
 	@touch $@
 
 test: venv ## every test but the slow suites on a running Airflow (PYTEST_ARGS= for more options)
-	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults and not foreign" $(PYTEST_ARGS)
+	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults and not people and not chains and not foreign" $(PYTEST_ARGS)
 
 faults: venv ## kill, cut and stall everything everywhere: nothing lost, nothing doubled; counts into docs/reliability.md
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults --every-case --fault-results build/faults.jsonl $(PYTEST_ARGS)

@@ -202,7 +202,7 @@ def test_a_source_that_changed_after_its_batch_was_ingested_is_said(hook_run: Ru
         file.write('{"customerId": "late", "spent": 5000}\n')
     with pytest.raises(
         AirflowFailException,
-        match=r"other files or sizes now.*start a new Dag run, or pass another external_id",
+        match=r"(?s)other files or sizes now.*start a new Dag run, or pass another external_id",
     ):
         hook_run(operator, try_number=2)
 
@@ -299,7 +299,7 @@ def test_a_bad_ingestion_is_refused_before_any_request(
     if isinstance(arguments.get("source"), str):
         arguments = {**arguments, "source": arguments["source"].replace("{tmp}", str(tmp_path))}
     # What no template can change is refused when the Dag is parsed already.
-    with pytest.raises((AirflowFailException, AdobeConfigurationError), match=message):
+    with pytest.raises((AirflowFailException, AdobeConfigurationError), match=f"(?s){message}"):
         hook_run(
             AdobeIngestBatchOperator(
                 task_id="t", **{"dataset_id": "ds", "source": str(json_lines), **arguments}
@@ -331,7 +331,7 @@ BAD_AUDIENCES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", list(BAD_AUDIENCES))
 def test_a_bad_audience_is_refused_before_any_request(hook_run: Run, emulator: Any, name: str) -> None:
     arguments, message = BAD_AUDIENCES[name]
-    with pytest.raises((AirflowFailException, AdobeConfigurationError), match=message):
+    with pytest.raises((AirflowFailException, AdobeConfigurationError), match=f"(?s){message}"):
         hook_run(AdobeCreateAudienceMetadataOperator(task_id="t", **{**AUDIENCE, **arguments}))
     assert emulator.journal.entries == []
 
