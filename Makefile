@@ -52,7 +52,7 @@ people: venv ## clear, mark, delete, edit and run twice everywhere: right data o
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m "people or chains" --every-case --fault-results build/people.jsonl $(PYTEST_ARGS)
 	$(BIN)/python -m tests.faults.table build/people.jsonl
 
-people-sample: venv ## the same for a sample of the cases, and random chains, as in CI
+people-sample: venv ## the same for a sample of the cases, and random chains
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m "people or chains" $(PYTEST_ARGS)
 
 chaos: venv ## random chains of acts and faults without end, each with its seed (CHAOS_ARGS="--seed 7 --count 100")
