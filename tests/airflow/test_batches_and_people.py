@@ -90,7 +90,7 @@ class Tasks:
     def abort(self, batch_id: str) -> None:
         """What a person does at Adobe."""
         batches = self.emulator.platform.batches
-        batches.say(batches.batches[batch_id], "aborted")
+        batches.set_state(batches.batches[batch_id], "aborted")
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def test_a_batch_that_is_lost_while_it_is_waited_for_is_begun_anew_by_a_retry(
     batches = tasks.emulator.platform.batches
 
     def lose() -> None:
-        batches.say(batches.batches[tasks.pushed["batch_id"]], word)
+        batches.set_state(batches.batches[tasks.pushed["batch_id"]], word)
 
     with (
         while_held(tasks.emulator, lose, method="GET", path="/catalog/batches/", nth=2),
