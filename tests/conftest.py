@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -72,6 +73,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_masks_of_other_tests() -> Iterator[None]:
+    """Airflow masks what a process has learned, and compiles all of it anew with each secret: thousands of
+    tests in one process would wait for that.
+    """
+    yield
+    for name, module in list(sys.modules.items()):
+        if name.endswith(".secrets_masker") and hasattr(module, "_secrets_masker"):
+            masker = module._secrets_masker()
+            masker.patterns, masker.replacer = set(), None
 
 
 @pytest.fixture(scope="session")

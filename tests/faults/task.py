@@ -15,7 +15,6 @@ import json
 import logging
 import mmap
 import os
-import re
 import resource
 import signal
 import struct
@@ -120,25 +119,6 @@ class _OutletEvents:
         self._events.append(json.dumps([asset.uri, extra]))
 
 
-class _CompiledWhenUsed:
-    """A regular expression that is compiled at its first use."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self._arguments = arguments
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(re.compile(*self._arguments), name)
-
-
-def mask_in_no_time() -> None:
-    """Airflow compiles all that it masks anew with each form of each secret, half a second for every process
-    here. It shall do so when it masks.
-    """
-    for name, module in list(sys.modules.items()):
-        if name.endswith(".secrets_masker") and getattr(module, "re", None) is re:
-            module.re = SimpleNamespace(**{**vars(re), "compile": _CompiledWhenUsed})  # type: ignore[attr-defined]
-
-
 def hurry(clock: Path) -> None:
     """Make every pause short, and the wall clock one that jumps when the test says so."""
     from airflow_provider_adobe_audiences.adobe.client import limiter
@@ -164,7 +144,6 @@ def main(report: Connection, order: Order) -> None:
         os.dup2(output.fileno(), 2)
     logging.basicConfig(stream=sys.stderr, level=logging.DEBUG, force=True)
     os.environ.update(order.environment)
-    mask_in_no_time()
     hurry(order.folder / "clock")
     if order.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, resource.RLIM_INFINITY))

@@ -67,7 +67,8 @@ class Redactor:
     """Knows secrets, and takes them out of texts.
 
     :param secrets: those that are known from the beginning.
-    :param on_secret: is told all forms of each further secret, to mask them in logs.
+    :param on_secret: is told the :func:`written_forms` of each further secret, to mask them in logs. Not their
+        encodings: for each text Airflow's masker compiles all that it knows anew, and a token is long.
     """
 
     def __init__(
@@ -88,11 +89,10 @@ class Redactor:
         text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
         if not text or text in self._known:
             return
-        forms = all_forms(text)
         if self._on_secret:
-            self._on_secret(list(forms))
+            self._on_secret(list(written_forms(text)))
         # The longest first: a form that holds another one goes as a whole.
-        self._forms = tuple(sorted({*self._forms, *forms}, key=len, reverse=True))
+        self._forms = tuple(sorted({*self._forms, *all_forms(text)}, key=len, reverse=True))
         self._known.add(text)
 
     def text(self, text: str) -> str:
