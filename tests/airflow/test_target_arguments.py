@@ -95,13 +95,14 @@ def test_rows_are_in_no_rendered_field_log_or_xcom(
     emulator.switches["profile_batch_failed_rows"] = 1
     people = ["jane.roe.4711", "john.doe.4712"]
     with dag_of(request) as dag:
-        AdobeBulkProfileUpdateOperator(
+        update = AdobeBulkProfileUpdateOperator(
             task_id="update",
             rows=[{"thirdPartyId": one, "tier": "{{ params.days }}"} for one in people],
             poll_interval=0.1,
             max_failed_rows=None,
+            trigger_rule="all_done",
         )
-        AdobeBulkProfileUpdateOperator(
+        update << AdobeBulkProfileUpdateOperator(
             task_id="fails",
             rows=[{"thirdPartyId": one, "tier": "a"} for one in people],
             poll_interval=0.1,
