@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from . import audience_manager, control, experience_platform, ims, target
 from .core import Emulator
 from .gateway import missing_reason
+from .guard import ControlGuard
 from .responses import ErrorResponse, on_error_response, respond
 from .routing import methods_of
 from .wire import Wire
@@ -35,7 +36,7 @@ def create_app(emulator: Emulator) -> ASGIApp:
     api.add_exception_handler(HTTPException, _refusing(emulator))
     for package in (control, ims, experience_platform, audience_manager, target):
         api.include_router(package.routes)
-    return Wire(api, emulator)
+    return Wire(ControlGuard(api), emulator)
 
 
 def _refusing(emulator: Emulator) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -6,15 +6,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import re
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import regex
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 #: ``process`` goes on even when the client went away meanwhile: a request that arrives late.
 Then = Literal["continue", "drop", "process"]
+#: Seconds. An expression like ``(a|aa)+$`` takes years for some paths, and everybody else waits for it.
+MAX_MATCHING = 0.05
 
 
 class FaultRule(BaseModel):
@@ -25,7 +27,9 @@ class FaultRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str | None = Field(None, description="HTTP method; none: any")
-    path: str = Field("", description="regular expression, searched in the path with its query string")
+    path: str = Field(
+        "", max_length=500, description="regular expression, searched in the path with its query string"
+    )
     nth: int | list[int] | None = Field(
         None, description="only these matching requests, counted from 1 since the rule was added"
     )
@@ -62,8 +66,8 @@ class FaultRule(BaseModel):
     @classmethod
     def _compiles(cls, value: str) -> str:
         try:
-            re.compile(value)
-        except re.error as error:
+            regex.compile(value)
+        except regex.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
         return value
 
@@ -93,9 +97,12 @@ class FaultRule(BaseModel):
         return self.truncate is not None or self.drip is not None
 
     def matches(self, method: str, target: str) -> bool:
-        """Return whether the rule is about this request."""
-        return (self.method is None or self.method.upper() == method) and re.search(
-            self.path, target
+        """Return whether the rule is about this request.
+
+        :raises TimeoutError: when the expression takes longer than ``MAX_MATCHING`` to say so.
+        """
+        return (self.method is None or self.method.upper() == method) and regex.search(
+            self.path, target, timeout=MAX_MATCHING
         ) is not None
 
 
@@ -106,6 +113,14 @@ class _Counted:
     random: random.Random
     matched: int = 0
     applied: int = 0
+    timed_out: int = 0
+
+    def matches(self, method: str, target: str) -> bool:
+        try:
+            return self.rule.matches(method, target)
+        except TimeoutError:
+            self.timed_out += 1
+            return False
 
     def applies(self) -> bool:
         rule = self.rule
@@ -122,6 +137,7 @@ class _Counted:
             "id": self.id,
             "matched": self.matched,
             "applied": self.applied,
+            **({"timed_out": self.timed_out} if self.timed_out else {}),
             **self.rule.model_dump(exclude_defaults=True),
         }
 
@@ -162,7 +178,7 @@ class Faults:
         """Count the request in every rule that matches it; return the first rule to apply."""
         chosen: _Counted | None = None
         for counted in self._rules:
-            if counted.rule.matches(method, target) and counted.applies() and chosen is None:
+            if counted.matches(method, target) and counted.applies() and chosen is None:
                 chosen = counted
         if chosen is None:
             return None

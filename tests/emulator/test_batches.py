@@ -273,5 +273,9 @@ def test_preview(adobe: httpx.Client, create_batch: Any, upload: Upload) -> None
 
 
 def test_the_sink_counts_bytes_and_keeps_none(emulator: RunningEmulator) -> None:
-    answer = httpx.put(f"{emulator.url}/_emulator/sink/x", content=b"x" * 300_000)
+    answer = httpx.put(
+        f"{emulator.url}/_emulator/sink/x",
+        content=b"x" * 300_000,
+        headers={"content-type": "application/octet-stream"},
+    )
     assert answer.json() == {"name": "x", "bytes": 300_000}

@@ -67,8 +67,8 @@ class Redactor:
     """Knows secrets, and takes them out of texts.
 
     :param secrets: those that are known from the beginning.
-    :param on_secret: is told the :func:`written_forms` of each further secret, to mask them in logs. Not their
-        encodings: for each text Airflow's masker compiles all that it knows anew, and a token is long.
+    :param on_secret: is told the :func:`written_forms` of each further secret, to mask them in logs. Not
+        their encodings: for each text Airflow's masker compiles all that it knows anew, and a token is long.
     """
 
     def __init__(
