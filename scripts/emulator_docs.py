@@ -42,8 +42,8 @@ def _left_out(operations: Mapping[str, tuple[str, ...]]) -> str:
     """Return the table of the operations that answer 501."""
     lines = ["| path | methods |", "|---|---|"]
     for path, methods in operations.items():
-        shown = "all" if path.endswith(":path}") else ", ".join(methods)
-        lines.append(f"| `{path.replace('{rest:path}', '…')}` | {shown} |")
+        shown = "all" if path.endswith(":any}") else ", ".join(methods)
+        lines.append(f"| `{path.replace('{rest:any}', '…')}` | {shown} |")
     return "\n".join(lines) + "\n"
 
 

@@ -22,6 +22,11 @@ from .wire import Wire
 
 def create_app(emulator: Emulator) -> ASGIApp:
     """Return the application for this emulator."""
+    return Wire(ControlGuard(create_routes(emulator)), emulator)
+
+
+def create_routes(emulator: Emulator) -> FastAPI:
+    """Return the routes of this emulator, without what is around them."""
     api = FastAPI(
         title="Adobe audiences emulator",
         docs_url=None,
@@ -36,7 +41,7 @@ def create_app(emulator: Emulator) -> ASGIApp:
     api.add_exception_handler(HTTPException, _refusing(emulator))
     for package in (control, ims, experience_platform, audience_manager, target):
         api.include_router(package.routes)
-    return Wire(ControlGuard(api), emulator)
+    return api
 
 
 def _refusing(emulator: Emulator) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -44,7 +49,7 @@ def _refusing(emulator: Emulator) -> Callable[[Request, Exception], Awaitable[Re
 
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        path, status = request.url.path, error.status_code
+        path, status = request.scope["path"], error.status_code
         if status not in (404, 405):
             return respond(status, {"message": str(error.detail)})
         service = next((one for one in emulator.services.values() if one.paths.match(path)), None)

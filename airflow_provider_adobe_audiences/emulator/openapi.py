@@ -51,7 +51,7 @@ def document(api: FastAPI, left_out: Mapping[str, Iterable[str]], url: str) -> d
             operation.setdefault("parameters", []).extend(_headers(path))
             _hoist(operation, schemas)
     for template, methods in left_out.items():
-        path = template.replace(":path}", "}")
+        path = template.replace(":any}", "}")
         for method in methods:
             described["paths"].setdefault(path, {})[method.lower()] = _left_out(path, method)
     return described

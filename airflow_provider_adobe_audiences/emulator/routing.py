@@ -9,18 +9,38 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
 
 #: All of the control API is below this path; nothing of Adobe is.
 CONTROL = "/_emulator"
 
 
+class Anything(Convertor[str]):
+    """What is left of a path, slashes and line breaks included; Starlette's own ``path`` ends at a break."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", Anything())
+
+
 @cache
 def pattern_of(template: str) -> re.Pattern[str]:
-    """Return the expression for a path like ``/a/{id}``; ``{rest:path}`` takes what is left."""
+    """Return the expression for a path like ``/a/{id}``; ``{rest:any}`` takes what is left."""
     parts = re.split(r"(\{[^}]*\})", template)
     return re.compile(
         "".join(
-            re.escape(part) if not part.startswith("{") else ".*" if part.endswith(":path}") else "[^/]+"
+            re.escape(part)
+            if not part.startswith("{")
+            else Anything.regex
+            if part.endswith(":any}")
+            else "[^/]+"
             for part in parts
         )
     )

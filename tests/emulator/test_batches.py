@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -279,3 +279,13 @@ def test_the_sink_counts_bytes_and_keeps_none(emulator: RunningEmulator) -> None
         headers={"content-type": "application/octet-stream"},
     )
     assert answer.json() == {"name": "x", "bytes": 300_000}
+
+
+@pytest.mark.parametrize("name", ("a\nb.json", "a.json\n", "\n", "part=1/\r\n/x"))
+def test_the_name_of_a_file_is_whatever_is_left_of_the_path(
+    emulator: RunningEmulator, adobe: httpx.Client, create_batch: Any, name: str
+) -> None:
+    batch = create_batch()
+    url = f"{IMPORT}/batches/{batch}/datasets/ds/files/{quote(name, safe='/')}"
+    assert adobe.put(url, content=b"x", headers=OCTETS).status_code == 200
+    assert list(emulator.platform.batches.batches[batch].files) == [name]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from airflow_provider_adobe_audiences.emulator.app import create_app
+from airflow_provider_adobe_audiences.emulator.app import create_routes
 from airflow_provider_adobe_audiences.emulator.routing import CONTROL
 from airflow_provider_adobe_audiences.emulator.server import RunningEmulator, running_emulator
 
@@ -135,7 +135,7 @@ QUERIES = (
 
 def routes(emulator: RunningEmulator) -> list[tuple[str, str]]:
     """Return method and path of every route."""
-    found = [route for route in create_app(emulator).app.routes if isinstance(route, APIRoute)]
+    found = [route for route in create_routes(emulator).routes if isinstance(route, APIRoute)]
     return [
         (method, route.path_format)
         for route in found

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from airflow_provider_adobe_audiences.emulator.app import create_app
+from airflow_provider_adobe_audiences.emulator.app import create_routes
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.emulator.server import RunningEmulator
@@ -25,7 +25,7 @@ def described(emulator: RunningEmulator) -> dict[str, Any]:
 
 
 def test_every_route_is_in_it(emulator: RunningEmulator, described: dict[str, Any]) -> None:
-    routes = [route for route in create_app(emulator).app.routes if isinstance(route, APIRoute)]
+    routes = [route for route in create_routes(emulator).routes if isinstance(route, APIRoute)]
     assert len(routes) > 120
     for route in routes:
         for method in route.methods:

@@ -76,7 +76,6 @@ KNOWN = (
     Known("C-17", "POST /batches/.*/files/.*", "Received: 201", "guides: INITIALIZE and COMPLETE: 201"),
     Known("C-17", "(POST|PATCH) /batches/.*/files/.*", "media types are documented", "guides: no body"),
     Known("C-17", "(POST|PATCH) /batches/.*/files/.*", "must be valid JSON", "guides: no body"),
-    Known("4.3", "POST /batches/.*/files/.*", "Received: 405", "ids with a slash spell another path"),
     Known("4.8", r"POST /batches/\{batchId\}", "media types are documented", "guides: no body"),
     Known("4.8", r"POST /batches/\{batchId\}", "must be valid JSON", "guides: no body"),
     Known("C-02", "(POST|PUT|PATCH) /audiences.*", "Received: 200", "pages: 200; the file: 201"),

@@ -35,10 +35,10 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     f"{_UPS}/segment/jobs/bulk-get": CREATE,
     f"{_UPS}/segment/jobs/{{job_id}}": ("GET", "DELETE"),
     # Whole APIs.
-    "/data/core/activation/{rest:path}": ALL,
-    "/data/core/hygiene/{rest:path}": ALL,
-    "/data/foundation/flowservice/{rest:path}": ALL,
-    "/data/foundation/schemaregistry/{rest:path}": ALL,
-    "/data/foundation/sandbox-management/{rest:path}": ALL,
-    "/data/infrastructure/observability/{rest:path}": ALL,
+    "/data/core/activation/{rest:any}": ALL,
+    "/data/core/hygiene/{rest:any}": ALL,
+    "/data/foundation/flowservice/{rest:any}": ALL,
+    "/data/foundation/schemaregistry/{rest:any}": ALL,
+    "/data/foundation/sandbox-management/{rest:any}": ALL,
+    "/data/infrastructure/observability/{rest:any}": ALL,
 }

@@ -35,7 +35,7 @@ from .ingestion import find_batch
 
 CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})(?:/(?:\d+|\*))?")
 OCTETS = "application/octet-stream"
-FILE = "/batches/{batch_id}/datasets/{dataset_id}/files/{name:path}"
+FILE = "/batches/{batch_id}/datasets/{dataset_id}/files/{name:any}"
 
 routes = APIRouter(prefix="/data/foundation/import", tags=["Batch ingestion"])
 
