@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
 import signal
 import sys
 import tempfile
@@ -26,6 +27,7 @@ import httpx
 import yaml
 
 from scripts.local_airflow import (
+    ADMIN,
     REPO,
     LocalAirflow,
     NotReady,
@@ -326,7 +328,11 @@ def main(arguments: list[str] | None = None) -> int:
                 if finished.state != "success":
                     print(airflow.report(finished.dag_id, finished.run_id), flush=True)
             if asked.keep:
-                print(f"Airflow:  {airflow.url}   (no password; everybody is an admin)")
+                print(f"Airflow:  {airflow.url}   (user {ADMIN}, password {airflow.password})")
+                if os.geteuid() == 0:
+                    print(
+                        "          You are root, and so are the Dags that run here. Better be somebody else."
+                    )
                 print(
                     f"Emulator: {emulator.url}/_emulator/state   (also /_emulator/journal, "
                     "/_emulator/switches)"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -179,6 +180,7 @@ class LocalAirflow:
     server: Server
     home: Path
     api: httpx.Client = field(repr=False)
+    password: str = field(repr=False)
 
     @property
     def url(self) -> str:
@@ -197,9 +199,12 @@ class LocalAirflow:
             for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")
         }
 
-    def log_in(self) -> None:
-        token = self.api.get(f"{self.url}/auth/token").raise_for_status().json()["access_token"]
+    def log_in(self) -> str:
+        """Let the client of the REST API be the admin, and return the token that says so."""
+        login = {"username": ADMIN, "password": self.password}
+        token = self.api.post(f"{self.url}/auth/token", json=login).raise_for_status().json()["access_token"]
         self.api.headers["Authorization"] = f"Bearer {token}"
+        return str(token)
 
     def import_errors(self) -> dict[str, str]:
         """Return the stack trace of each file that could not be loaded."""
@@ -308,6 +313,7 @@ def _readable(line: str) -> str:
 
 # What `airflow standalone` runs. That would also serve the logs of scheduler and triggerer, on all network
 # interfaces.
+ADMIN = "admin"
 COMPONENTS = """
 airflow db migrate || exit
 airflow scheduler --skip-serve-logs &
@@ -326,8 +332,8 @@ def airflow_standalone(
     env: Mapping[str, str] | None = None,
     parallelism: int = 2,
 ) -> Iterator[LocalAirflow]:
-    """Run scheduler, triggerer, DAG processor and API server, on a new sqlite database and on loopback only,
-    everybody an admin.
+    """Run scheduler, triggerer, DAG processor and API server, on a new sqlite database and on loopback only.
+    Whoever wants to use it needs the password that is generated: all users of the machine reach its port.
 
     :param dags_folder: where the DAGs are.
     :param connections: Airflow connections by their id.
@@ -348,7 +354,7 @@ def airflow_standalone(
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": str(parallelism),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         # On a busy machine sqlite's five seconds are too short: the scheduler ends with "database is locked"
@@ -361,10 +367,13 @@ def airflow_standalone(
         },
         **(env or {}),
     }
+    password = secrets.token_urlsafe(12)
+    # The home is private (mkdtemp). Airflow takes this file for the passwords that it would generate.
+    (home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps({ADMIN: password}))
     server = _start("airflow", url, ["sh", "-c", COMPONENTS], environment, home)
     # trust_env: a proxy of the machine has no business with the loopback address.
-    api = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
-    airflow = LocalAirflow(server, home, api)
+    api = httpx.Client(base_url=f"{url}/api/v2", timeout=120, trust_env=False)
+    airflow = LocalAirflow(server, home, api, password)
     try:
         server.wait_until(lambda: set(airflow.components().values()) == {"healthy"}, 120)
         airflow.log_in()

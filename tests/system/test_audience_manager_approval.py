@@ -113,6 +113,7 @@ def wait_until_asked(airflow: LocalAirflow, run_id: str, tries: int = 0) -> int:
 def open_plan(airflow: LocalAirflow, page: Any, run_id: str) -> str:
     """Open the required action in the browser, and return what the person reads there."""
     wait_until_asked(airflow, run_id)
+    page.context.add_cookies([{"name": "_token", "value": airflow.log_in(), "url": airflow.url}])
     page.goto(f"{airflow.url}/dags/{DAG_ID}/runs/{run_id}/tasks/approve/required_actions")
     page.get_by_role("button", name="Approve").wait_for()
     page.get_by_text("EMEA Interns").first.wait_for()

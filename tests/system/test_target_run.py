@@ -83,7 +83,7 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
             host, _, port = airflow.url.rpartition(":")
             for name, secret in (
                 ("airflow_api", {"password": airflow.api.headers["Authorization"].removeprefix("Bearer ")}),
-                ("airflow_api_login", {"login": "admin", "password": password_of_admin(airflow.home)}),
+                ("airflow_api_login", {"login": "admin", "password": airflow.password}),
             ):
                 body = {"connection_id": name, "conn_type": "http", "host": host, "port": int(port), **secret}
                 airflow.api.post("/connections", json=body).raise_for_status()
@@ -143,13 +143,6 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
     finally:
         over.set()
         watcher.join()
-
-
-def password_of_admin(home: Path) -> str:
-    import json
-
-    file = home / "simple_auth_manager_passwords.json.generated"
-    return str(json.loads(file.read_text())["admin"]) if file.exists() else "admin"
 
 
 def logs(home: Path) -> list[str]:
