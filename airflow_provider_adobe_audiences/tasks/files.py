@@ -185,7 +185,7 @@ def _expand(
         raise AdobeConfigurationError(f"source contains {_shown(item)}, which is not a path")
     path = item if isinstance(item, ObjectStoragePath) else ObjectStoragePath(fspath(item))
     root = _before_wildcards(path.path)
-    _check_allowed(path, root, allowed_sources)
+    check_allowed(path, root, allowed_sources)
     if root == path.path or path.exists():  # a file may have such a character in its name
         return [(path, False)]
     matches = [
@@ -202,7 +202,7 @@ def _expand(
     prefix = f"{path.protocol}://" if path.protocol else ""
     found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in sorted(matches)]
     for match in found:
-        _check_allowed(match, match.path, allowed_sources)
+        check_allowed(match, match.path, allowed_sources)
     return [(match, True) for match in found]
 
 
@@ -237,7 +237,17 @@ def _endpoint(path: ObjectStoragePath) -> str:
     return "" if _is_local(path) else str(getattr(path.fs, "endpoint_url", None) or "")
 
 
-def _check_allowed(path: ObjectStoragePath, name: str, allowed_sources: Sequence[str] | None) -> None:
+def check_allowed(
+    path: ObjectStoragePath, name: str, allowed_sources: Sequence[str] | None, argument: str = "source"
+) -> None:
+    """Refuse what lies outside of the folders that a Dag's author allows. Links are followed first.
+
+    :param path: whose storage it is.
+    :param name: the place in that storage.
+    :param allowed_sources: folders, local or ``s3://bucket/prefix``; none: everything is allowed.
+    :param argument: where the path was given.
+    :raises AdobeConfigurationError: when it lies in none of them.
+    """
     if allowed_sources is None:
         return
     place = _identity(path, name)
@@ -246,7 +256,7 @@ def _check_allowed(path: ObjectStoragePath, name: str, allowed_sources: Sequence
         if place == root or place.startswith(f"{root}/"):
             return
     raise AdobeConfigurationError(
-        f"source {_shown(str(path))} is outside of allowed_sources",
+        f"{argument} {_shown(str(path))} is outside of allowed_sources",
         hint="Give a path below one of the folders that allowed_sources names.",
     )
 

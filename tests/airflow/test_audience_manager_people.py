@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -416,3 +417,24 @@ def test_an_empty_duplicate_that_somebody_begins_to_use_is_not_removed(emulator,
     assert meddled.wait(10)
     assert "has 1 members now, not 0" in capsys.readouterr().err
     assert second.group_id in aam.groups
+
+
+@pytest.mark.parametrize("path", ("{d}/../secret.yaml", "{d}/out.yaml", "/etc/shadow", "file:///etc/shadow"))
+@pytest.mark.parametrize("operator", (AdobePlanGroupsOperator, AdobeSyncGroupsOperator))
+def test_groups_outside_of_the_allowed_folders_are_not_read(
+    emulator: Any, tmp_path: Path, operator: Any, path: str
+) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for file in (tmp_path / "secret.yaml", folder / "in.yaml"):
+        file.write_text("groups: []")
+    (folder / "out.yaml").symlink_to(tmp_path / "secret.yaml")
+    more = {"mode": "plan"} if operator is AdobeSyncGroupsOperator else {"skip_if_unchanged": False}
+
+    def task(desired: str) -> Any:
+        return operator(task_id="t", desired=desired, allowed_sources=[str(folder)], **more)
+
+    with pytest.raises(AirflowFailException, match="is outside of allowed_sources"):
+        execute(task(path.format(d=folder)))
+    assert emulator.journal.entries == [], "before any request"
+    assert execute(task(f"{folder}/in.yaml"))["counts"]["create"] == 0

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Context
 from pydantic import Field
 
-from airflow_provider_adobe_audiences.errors import DesiredStateError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.groups.limits import DEFAULT_CONCURRENCY, Limits
 from airflow_provider_adobe_audiences.operators.audience_manager.base import GroupsOperator
 from airflow_provider_adobe_audiences.operators.audience_manager.calls import GroupId
+from airflow_provider_adobe_audiences.operators.audience_manager.desired import Desired, load_desired
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.validation import Count, PositiveDuration, Ratio, Template, Text
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.groups.approval import Origin
     from airflow_provider_adobe_audiences.groups.changes import Plan
     from airflow_provider_adobe_audiences.groups.live import Live
-    from airflow_provider_adobe_audiences.groups.spec import DesiredState
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
-Desired = str | Mapping[str, Any]
 Mode = Literal["apply", "plan", "check"]
 Concurrency = Annotated[int, Field(ge=1, le=64)]
 
@@ -38,6 +36,7 @@ class _PlanningOperator(GroupsOperator):
     desired: Any
     managed_groups: Any
     protected: Any
+    allowed_sources: Sequence[str] | None
     prune: bool
     concurrency: int
 
@@ -47,7 +46,7 @@ class _PlanningOperator(GroupsOperator):
         from airflow_provider_adobe_audiences.groups.live import Scope
 
         self.check_arguments()
-        desired = load_desired(self.desired)
+        desired = load_desired(self.desired, self.allowed_sources)
         scope = Scope(self.prune, self.managed_groups, self.protected)
         limits = Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
         hook = self.hook
@@ -78,6 +77,8 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
 
     :param desired: a path or URL that :class:`ObjectStoragePath` reads (YAML or JSON), or the value itself:
         ``{"groups": [...]}`` (templated).
+    :param allowed_sources: folders, local or ``s3://bucket/prefix``, that the path in ``desired`` may lie in;
+        by default any. A path that comes from a Param is read with the worker's rights.
     :param mode: ``apply`` writes. ``plan`` shows what would be written. ``check`` looks for drift. There is
         no default: whether a task writes is said in the Dag (templated).
     :param on_drift: with ``check``, what to do when something differs: ``fail``, ``skip`` or ``succeed``.
@@ -105,6 +106,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         self,
         *,
         desired: Desired | Template,
+        allowed_sources: Sequence[str] | None = None,
         mode: Mode | Template,
         on_drift: Literal["fail", "skip", "succeed"] = "fail",
         prune: bool = False,
@@ -125,6 +127,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         kwargs.setdefault("max_active_tis_per_dag", 1)
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.desired = desired
+        self.allowed_sources = allowed_sources
         self.mode: Any = mode
         self.on_drift: Any = on_drift
         self.prune = prune
@@ -192,6 +195,8 @@ class AdobePlanGroupsOperator(_PlanningOperator):
 
     :param desired: a path or URL that :class:`ObjectStoragePath` reads (YAML or JSON), or the value itself:
         ``{"groups": [...]}`` (templated).
+    :param allowed_sources: folders, local or ``s3://bucket/prefix``, that the path in ``desired`` may lie in;
+        by default any. A path that comes from a Param is read with the worker's rights.
     :param skip_if_unchanged: whether to skip the task (and with it the approval) when there is nothing to
         change.
     :param prune: whether to delete groups of the managed scope that are not declared.
@@ -216,6 +221,7 @@ class AdobePlanGroupsOperator(_PlanningOperator):
         self,
         *,
         desired: Desired | Template,
+        allowed_sources: Sequence[str] | None = None,
         skip_if_unchanged: bool = True,
         prune: bool = False,
         managed_groups: str | Sequence[GroupId] | Template | None = None,
@@ -233,6 +239,7 @@ class AdobePlanGroupsOperator(_PlanningOperator):
     ) -> None:
         super().__init__(adobe_conn_id=adobe_conn_id, **kwargs)
         self.desired = desired
+        self.allowed_sources = allowed_sources
         self.skip_if_unchanged = skip_if_unchanged
         self.prune = prune
         self.managed_groups = managed_groups
@@ -367,45 +374,6 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
             max_age=self.max_age,
         )
         return signed.plan
-
-
-def load_desired(desired: Desired) -> DesiredState:
-    """Return the declared groups from a path, a URL or a value.
-
-    :param desired: which.
-    :raises DesiredStateError: when it cannot be used.
-    """
-    from airflow_provider_adobe_audiences.groups.spec import load_file, load_value
-
-    if isinstance(desired, Mapping):
-        return load_value(desired)
-    if not isinstance(desired, str) or not desired.strip():
-        raise DesiredStateError(
-            f"desired must be a path, a URL, or a mapping with the key 'groups', not {desired!r:.80}"
-        )
-    if desired.lstrip()[:1] in ("{", "[") or "\n" in desired:
-        raise DesiredStateError(
-            "desired is a text with the groups in it, where a path or a mapping is expected",
-            hint="Pass the value itself, as in desired=upstream.output; templates turn "
-            "values into text unless the DAG has "
-            "render_template_as_native_obj=True.",
-        )
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    try:
-        file = ObjectStoragePath(desired).open("rb")
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        why = {FileNotFoundError: "it does not exist", IsADirectoryError: "it is a folder"}.get(
-            type(error), "access is denied"
-        )
-        raise DesiredStateError(f"{desired} cannot be read: {why}") from None
-    except (ImportError, ValueError) as error:
-        # A scheme that no installed provider knows.
-        raise DesiredStateError(
-            f"{desired} cannot be read: {error}", hint="Install the provider of that storage."
-        ) from None
-    with file:
-        return load_file(file, desired)
 
 
 def target_of(settings: AdobeSettings) -> str:
