@@ -115,22 +115,25 @@ def written(value: Any, depth: int = 0) -> Iterator[str]:
         yield value if isinstance(value, str) else repr(value)
 
 
-def shown(error: BaseException) -> str:
-    """Return all that may be written of an error: texts, notes, attributes, locals of frames, a rich
-    traceback.
-    """
+def reported(error: BaseException) -> str:
+    """Return all that a crash reporter sends of an error: texts, notes, attributes, locals of frames."""
     texts = []
     for part in chain(error):
         texts += [str(part), repr(part), *getattr(part, "__notes__", ()), *written(vars(part))]
     for frame in frames(error):
         texts += written(dict(frame.f_locals))
+    return "\n".join(texts)
+
+
+def shown(error: BaseException) -> str:
+    """Return all that may be written of an error: what is reported, and a rich traceback."""
     sink = io.StringIO()
     rich = Traceback.from_exception(
         type(error), error, error.__traceback__, show_locals=True, locals_max_string=None,
         suppress=[__file__],
     )  # fmt: skip
     Console(file=sink, width=1000).print(rich if list(frames(error)) else "")
-    return "\n".join([*texts, sink.getvalue()])
+    return f"{reported(error)}\n{sink.getvalue()}"
 
 
 def check(error: BaseException) -> None:
