@@ -25,6 +25,7 @@ from airflow_provider_adobe_audiences.get_provider_info import (
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.poller import Subscription
     from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 
 T = TypeVar("T")
@@ -114,16 +115,31 @@ class AdobeHook(BaseHook):
 
         :returns: an async context manager that closes the session.
         """
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
         from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+
+        await self._look_up()
+        async with AsyncAdobeSession(self.settings, on_token=mask) as session:
+            yield session
+
+    @asynccontextmanager
+    async def subscription(self) -> AsyncIterator[Subscription]:
+        """Give a trigger its place at the poller that all triggers of this connection and sandbox share.
+
+        :returns: an async context manager that gives the place back; the last one closes the poller.
+        """
+        from airflow_provider_adobe_audiences.adobe.client.poller import subscribed
+
+        await self._look_up()
+        async with subscribed(self.settings, on_token=mask) as subscription:
+            yield subscription
+
+    async def _look_up(self) -> None:
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
         if "settings" not in self.__dict__:
             connection = await get_async_connection(self.adobe_conn_id)
             extra = await get_async_extra_dejson(connection)
             self.__dict__["settings"] = _settings(connection, extra, self.sandbox)
-        async with AsyncAdobeSession(self.settings, on_token=mask) as session:
-            yield session
 
     def test_connection(self) -> tuple[bool, str]:
         """Get an access token, then ask each service that the connection is set up for. Changes nothing at

@@ -126,13 +126,14 @@ class Polling:
             error.message,
         )
 
-    def pause(self, now: float) -> float | None:
+    def pause(self, now: float, pace: float = 1.0) -> float | None:
         """Return how many seconds to wait before the next poll; ``None`` when the time is over.
 
         :param now: seconds since the epoch.
+        :param pace: the share of the interval to wait, so that many do not poll in step.
         """
         left = self.deadline - now
-        return None if left <= 0 else min(self.poll_interval, left)
+        return None if left <= 0 else min(self.poll_interval * pace, left)
 
 
 def wait_for(
@@ -187,7 +188,7 @@ def defer_until(
 
     :param task: an operator or a sensor with ``adobe_conn_id`` and ``execute_complete``.
     :param context: the task's context.
-    :param trigger: a subclass of ``AdobePollTrigger``.
+    :param trigger: a subclass of ``AdobeWaitTrigger``.
     :param timeout: longest wait.
     :param poll_interval: seconds between two polls.
     :param arguments: further arguments of the trigger; never a secret.

@@ -17,13 +17,24 @@ from airflow_provider_adobe_audiences.tasks.waiting import MAX_CONSECUTIVE_ERROR
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.call import Listing
+    from airflow_provider_adobe_audiences.adobe.client.poller import Subscription
     from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 T = TypeVar("T")
 
+# Triggers that begin together, as after a restart, ask together.
+_GATHER_SECONDS = 1.0
+_GATHER_SHARE = 0.1
 
-class AdobePollTrigger(BaseTrigger):
-    """Polls until there is a result, a deadline has passed, or polling failed too often in a row.
+
+class AdobeWaitTrigger(BaseTrigger, Generic[T]):
+    """Waits for what a :class:`~airflow_provider_adobe_audiences.tasks.waiting.Waiter` waits for: polls until
+    there is a result, a deadline has passed, or polling failed too often in a row.
+
+    All triggers of one process with the same connection and sandbox share one
+    :class:`~airflow_provider_adobe_audiences.adobe.client.poller.Poller`. A subclass sets ``waiter`` in its
+    ``__init__``, has :meth:`ask`, and :meth:`listing` where Adobe tells the status of many at once.
 
     The event is ``{"status": "done", "result": …}``, ``{"status": "timeout"}``, ``{"status":
     "execution_timeout"}`` or ``{"status": "error", "error": …}`` with everything that the error knows.
@@ -31,13 +42,12 @@ class AdobePollTrigger(BaseTrigger):
     :param adobe_conn_id: connection of type ``adobe``.
     :param deadline: when to give up, in seconds since the epoch; a restarted triggerer keeps it.
     :param execution_deadline: when the task's ``execution_timeout`` is over, in seconds since the epoch.
-    :param poll_interval: seconds between two polls.
+    :param poll_interval: the most seconds between two polls.
     :param max_consecutive_errors: how many failed polls in a row end the waiting; each has its own
         retries before.
     """
 
-    #: What is waited for, in words, for logs.
-    what = "the job"
+    waiter: Waiter[T]
 
     def __init__(
         self,
@@ -71,71 +81,11 @@ class AdobePollTrigger(BaseTrigger):
             **self.arguments(),
         }
 
-    @abstractmethod
-    async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
-        """Poll once.
-
-        :param session: sends calls.
-        :returns: the result as JSON, or ``None`` to poll again later.
-        """
-
     def hook(self) -> AdobeHook:
-        """Return what opens the session of this trigger."""
+        """Return what knows the connection of this trigger."""
         from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
         return AdobeHook(self.adobe_conn_id)
-
-    def progress(self) -> str:
-        """Return how far everything is, in a few words; it is logged when it changes."""
-        return f"Waiting for {self.what}."
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until there is one event to fire.
-
-        :returns: an iterator of that event.
-        """
-        limits = {"timeout": self.deadline, "execution_timeout": self.execution_deadline or float("inf")}
-        ends_as = min(limits, key=lambda name: limits[name])
-        polling = Polling(
-            self.what,
-            deadline=limits[ends_as],
-            poll_interval=self.poll_interval,
-            log=self.log,
-            max_consecutive_errors=self.max_consecutive_errors,
-        )
-        try:
-            async with self.hook().async_session() as session:
-                while True:
-                    try:
-                        result = await self.poll(session)
-                        polling.polled(self.progress(), time.time())
-                    except AdobeError as error:
-                        polling.failed(error)
-                        result = None
-                    if result is not None:
-                        yield TriggerEvent({"status": "done", "result": result})
-                        return
-                    pause = polling.pause(time.time())
-                    if pause is None:
-                        yield TriggerEvent({"status": ends_as})
-                        return
-                    await asyncio.sleep(pause)
-        except AdobeError as error:
-            yield TriggerEvent({"status": "error", "error": error.as_json()})
-
-
-class AdobeWaitTrigger(AdobePollTrigger, Generic[T]):
-    """Waits for what a :class:`~airflow_provider_adobe_audiences.tasks.waiting.Waiter` waits for.
-
-    A subclass sets ``waiter`` in its ``__init__`` and has :meth:`ask`.
-    """
-
-    waiter: Waiter[T]
-
-    @property
-    def what(self) -> str:  # type: ignore[override]
-        """What is waited for, in words."""
-        return self.waiter.what
 
     @abstractmethod
     async def ask(self, session: AsyncAdobeSession, key: str) -> T:
@@ -145,16 +95,55 @@ class AdobeWaitTrigger(AdobePollTrigger, Generic[T]):
         :param key: one of ``waiter.pending()``.
         """
 
-    def progress(self) -> str:
-        """Return how far everything is, in a few words."""
-        return self.waiter.progress()
+    def listing(self) -> Listing[T] | None:
+        """Return how to ask for many jobs at once; ``None`` where Adobe has no such call."""
+        return None
 
-    async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
-        """Poll every job that is pending.
+    def result(self) -> dict[str, Any]:
+        """Return the result as JSON. Only when nothing is pending."""
+        return self.waiter.result()
 
-        :param session: sends calls.
-        :returns: the waiter's result, ``None`` while something is pending.
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until there is one event to fire.
+
+        :returns: an iterator of that event.
         """
+        try:
+            event = await self._wait()
+        except AdobeError as error:
+            event = {"status": "error", "error": error.as_json()}
+        yield TriggerEvent(event)
+
+    async def _wait(self) -> dict[str, Any]:
+        limits = {"timeout": self.deadline, "execution_timeout": self.execution_deadline or float("inf")}
+        ends_as = min(limits, key=lambda name: limits[name])
+        polling = Polling(
+            self.waiter.what,
+            deadline=limits[ends_as],
+            poll_interval=self.poll_interval,
+            log=self.log,
+            max_consecutive_errors=self.max_consecutive_errors,
+        )
+        async with self.hook().subscription() as subscription:
+            pause: float | None = min(_GATHER_SECONDS, self.poll_interval * _GATHER_SHARE)
+            while pause is not None:
+                # The last poll may take as long as one call.
+                left = max(0.0, limits[ends_as] - time.time()) + subscription.settings.total_timeout
+                try:
+                    async with asyncio.timeout(left):
+                        await self._poll(subscription, pause)
+                    polling.polled(self.waiter.progress(), time.time())
+                except AdobeError as error:
+                    polling.failed(error)
+                except TimeoutError:
+                    break
+                if not self.waiter.pending():
+                    return {"status": "done", "result": self.result()}
+                pause = polling.pause(time.time(), subscription.pace)
+        return {"status": ends_as}
+
+    async def _poll(self, subscription: Subscription, within: float) -> None:
         for key in self.waiter.pending():
-            self.waiter.note(key, await self.ask(session, key), time.time())
-        return None if self.waiter.pending() else self.waiter.result()
+            status = await subscription.status(key, self.ask, within=within, listing=self.listing())
+            self.waiter.note(key, status, time.time())
+            within = 0.0

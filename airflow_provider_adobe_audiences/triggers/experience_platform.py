@@ -9,6 +9,7 @@ from airflow_provider_adobe_audiences.triggers.base import AdobeWaitTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
+    from airflow_provider_adobe_audiences.adobe.client.call import Listing
     from airflow_provider_adobe_audiences.adobe.experience_platform import Batch
     from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
@@ -44,7 +45,7 @@ class AdobeBatchTrigger(AdobeWaitTrigger["Batch"]):
         self.waiter: BatchWaiter = BatchWaiter(batch_id, stalled_since)
 
     def hook(self) -> AdobeHook:
-        """Return what opens the session of this trigger."""
+        """Return what knows the connection of this trigger."""
         from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
         return AdobeHook(self.adobe_conn_id, sandbox=self.sandbox)
@@ -68,11 +69,12 @@ class AdobeBatchTrigger(AdobeWaitTrigger["Batch"]):
 
         return await session.send(get_batch(key))
 
-    async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
-        """Poll once.
+    def listing(self) -> Listing[Batch]:
+        """Return how to ask Catalog for many batches at once."""
+        from airflow_provider_adobe_audiences.adobe.experience_platform import BATCH_LISTING
 
-        :param session: sends the call.
-        :returns: the ended batch and what the task knew of its result, ``None`` while it is pending.
-        """
-        result = await super().poll(session)
-        return None if result is None else {**result, "sent": self.sent}
+        return BATCH_LISTING
+
+    def result(self) -> dict[str, Any]:
+        """Return the ended batch and what the task knew of its result."""
+        return {**super().result(), "sent": self.sent}

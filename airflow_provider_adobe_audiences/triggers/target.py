@@ -70,11 +70,6 @@ class AdobeBulkProfileUpdateTrigger(AdobeWaitTrigger["ProfileBatchStatus"]):
         """
         return await self.hook().get_profile_batch_status_async(session, key)
 
-    async def poll(self, session: AsyncAdobeSession) -> dict[str, Any] | None:
-        """Ask for every batch that has not ended.
-
-        :param session: sends calls.
-        :returns: what is known of all, ``None`` while one has not ended.
-        """
-        ended = await super().poll(session)
-        return None if ended is None else {**ended, "known": self.known}
+    def result(self) -> dict[str, Any]:
+        """Return what is known of all batches, and of the task's result."""
+        return {**super().result(), "known": self.known}

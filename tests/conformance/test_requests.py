@@ -100,6 +100,7 @@ def use_everything(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     batch = BatchIngestion(session, full).submit([source(rows)])
     session.send(platform.get_batch(batch.id))
+    session.send(platform.get_batches([batch.id, "another"]))
     for file in session.send(platform.list_failed_files(batch.id)):
         session.download(platform.get_failed_file(batch.id, file.name), io.BytesIO())
 

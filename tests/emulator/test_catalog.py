@@ -57,6 +57,16 @@ def test_filters(adobe: httpx.Client, three: list[str]) -> None:
     assert find(createdBefore=created) == [three[0]]
     assert find(tags="mine", property="externalId~^run-[01]") == three[1::-1]
     assert find(batch=three[0]) == [three[0]]
+    assert find(batch=f"{three[0]},{three[2]},nothing") == [three[2], three[0]]
+
+
+@pytest.mark.parametrize(("meaning", "places"), [("any_of", [2, 0]), ("one", []), ("ignored", [2, 1, 0])])
+def test_several_ids_in_the_filter_of_batches(
+    emulator: RunningEmulator, adobe: httpx.Client, three: list[str], meaning: str, places: list[int]
+) -> None:
+    emulator.switches["catalog_batch_filter"] = meaning
+    found = adobe.get(BATCHES, params={"batch": f"{three[0]},{three[2]}"}).json()
+    assert list(found) == [three[place] for place in places]
 
 
 def test_projection_and_bad_limits(adobe: httpx.Client, three: list[str]) -> None:

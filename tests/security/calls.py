@@ -54,6 +54,7 @@ _BY_TYPE: dict[str, Any] = {
     "Mapping[str, str]": {"name": "x"},
     "Mapping[str, Sequence[str]] | None": {"tag": ["x"]},
     "Sequence[int]": [7],
+    "Sequence[str]": [MARK],
     "Iterable[Permission]": [audience_manager.Permission("SEGMENT", 7, ("READ",))],
     "Literal[1, 2]": 2,
 }

@@ -146,6 +146,23 @@ class Call(Generic[T]):
         return f"{self.name} ({self.service}: {self.method} {self.path})"
 
 
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """How the status of many jobs is asked for at once.
+
+    :param call: makes the call for some keys; its result has the status of each that Adobe listed. Who is
+        left out asks alone, and meets whatever is wrong there.
+    :param takes: whether a key may be listed; one that a URL would have to encode may not.
+    :param max_keys: the most keys of one call.
+    :param max_characters: what they may fill of the URL, each with the ``%2C`` that parts it from the next.
+    """
+
+    call: Callable[[Sequence[str]], Call[Mapping[str, T]]]
+    takes: Callable[[str], bool]
+    max_keys: int
+    max_characters: int
+
+
 _UNSAFE_SEGMENT = re.compile(r"[\x00-\x1f\x7f/\\?#]|%2f|%5c|%00", re.IGNORECASE)
 
 

@@ -17,6 +17,17 @@ _contexts: dict[tuple[str | None, int], ssl.SSLContext] = {}
 _lock = threading.Lock()
 
 
+def bundle_changed_at(settings: AdobeSettings) -> int:
+    """Return when the CA bundle was changed last, in nanoseconds; 0 when there is none.
+
+    :param settings: ``ca_bundle`` of the connection.
+    """
+    try:
+        return os.stat(settings.ca_bundle).st_mtime_ns if settings.ca_bundle else 0
+    except OSError:
+        return 0
+
+
 def tls_context(settings: AdobeSettings) -> ssl.SSLContext | bool:
     """Return the context of these settings, to be shared; ``False`` to verify nothing, which is told in
     the log.
@@ -34,9 +45,8 @@ def tls_context(settings: AdobeSettings) -> ssl.SSLContext | bool:
         )
         return False
     try:
-        changed = os.stat(settings.ca_bundle).st_mtime_ns if settings.ca_bundle else 0
         with _lock:
-            key = (settings.ca_bundle, changed)
+            key = (settings.ca_bundle, bundle_changed_at(settings))
             if key not in _contexts:
                 _contexts[key] = ssl.create_default_context(cafile=settings.ca_bundle)
             return _contexts[key]

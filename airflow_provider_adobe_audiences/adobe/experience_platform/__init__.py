@@ -23,9 +23,12 @@ from airflow_provider_adobe_audiences.adobe.experience_platform.batches import (
     upload_part,
 )
 from airflow_provider_adobe_audiences.adobe.experience_platform.catalog import (
+    BATCH_LISTING,
+    MAX_LISTED_BATCHES,
     Batch,
     BatchState,
     get_batch,
+    get_batches,
     list_batches,
 )
 from airflow_provider_adobe_audiences.adobe.experience_platform.data_access import (
@@ -35,8 +38,10 @@ from airflow_provider_adobe_audiences.adobe.experience_platform.data_access impo
 )
 
 __all__ = [
+    "BATCH_LISTING",
     "EXTERNAL_AUDIENCES_V2",
     "MAX_FILES",
+    "MAX_LISTED_BATCHES",
     "MAX_PART_BYTES",
     "MAX_WHOLE_FILE_BYTES",
     "Audience",
@@ -50,6 +55,7 @@ __all__ = [
     "create_audience_metadata",
     "create_batch",
     "get_batch",
+    "get_batches",
     "get_failed_file",
     "get_received_bytes",
     "initialize_file",

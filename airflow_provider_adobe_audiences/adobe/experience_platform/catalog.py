@@ -6,15 +6,32 @@ Sources: "Batch ingestion troubleshooting guide" (statuses, metrics), and the Op
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service, path
+from airflow_provider_adobe_audiences.adobe.client.call import (
+    Call,
+    Idempotency,
+    Listing,
+    Response,
+    Service,
+    path,
+)
 from airflow_provider_adobe_audiences.text import one_line
 
 _CATALOG = "/data/foundation/catalog"
+# "The global limit for all other Catalog queries is 100 objects" (Adobe: "Filter Catalog data").
+MAX_LISTED_BATCHES = 100
+# Batch Ingestion refuses a URL of more than 2,000 characters; of Catalog nothing is said. 60 ids fit.
+_MAX_CHARACTERS = 1750
+# A comma, or an exclamation mark in front, means something in a filter.
+_LISTABLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# All that :func:`batch_from` reads but for the tags: those of our batches tell of every file.
+_PROPERTIES = "status,externalId,relatedObjects,recordCount,failedRecordCount,metrics,errors,updated"
 
 
 class BatchState(Enum):
@@ -205,3 +222,46 @@ def list_batches(*, external_id: str, limit: int = 100) -> Call[list[Batch]]:
         idempotency=Idempotency.READ,
         parse=_batches,
     )
+
+
+def get_batches(batch_ids: Sequence[str]) -> Call[Mapping[str, Batch]]:
+    """Ask Catalog for several batches, without their tags (Catalog API, ``/batches``, filter ``batch``;
+    several values: "Filter Catalog data", simple filters).
+
+    :param batch_ids: Adobe's ids, at most ``MAX_LISTED_BATCHES``.
+    :returns: the call; its result has those batches, by their ids, that Adobe listed in a readable way.
+    """
+
+    def parse(response: Response) -> dict[str, Batch]:
+        listed = response.json()
+        if not isinstance(listed, Mapping):
+            raise ValueError("it is no object")
+        found = {}
+        for identifier in batch_ids:
+            # Whoever asks for that one alone is told what is wrong with it.
+            with suppress(LookupError, ArithmeticError, TypeError, ValueError, AttributeError):
+                found[identifier] = batch_from(identifier, listed[identifier])
+        return found
+
+    return Call(
+        name="list batches",
+        service=Service.EXPERIENCE_PLATFORM,
+        method="GET",
+        path=f"{_CATALOG}/batches",
+        params=(
+            ("batch", ",".join(batch_ids)),
+            ("limit", str(MAX_LISTED_BATCHES)),
+            ("properties", _PROPERTIES),
+        ),
+        idempotency=Idempotency.READ,
+        parse=parse,
+    )
+
+
+#: How many batches are asked for at once.
+BATCH_LISTING: Listing[Batch] = Listing(
+    get_batches,
+    takes=lambda batch_id: _LISTABLE.fullmatch(batch_id) is not None,
+    max_keys=MAX_LISTED_BATCHES,
+    max_characters=_MAX_CHARACTERS,
+)

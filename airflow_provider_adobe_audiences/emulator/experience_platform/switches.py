@@ -219,3 +219,10 @@ class ExperiencePlatformSwitches(ServiceSwitches):
     catalog_limit: int = Field(
         20, gt=0, le=100, description="batches per list when `limit` is not given (Adobe does not say)"
     )
+    catalog_batch_filter: Literal["any_of", "one", "ignored"] = Field(
+        "any_of",
+        description=(
+            "the filter `batch` of a list takes several ids (as the guide has it for all filters), one (as "
+            "the specification describes it), or is ignored"
+        ),
+    )

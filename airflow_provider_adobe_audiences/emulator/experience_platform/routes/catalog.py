@@ -57,7 +57,7 @@ async def list_batches(request: Request, platform: Platform, caller: PlatformCal
     """List batches, filtered, sorted and in pages."""
     batches, query = platform.batches, request.query_params
     datasets = query["dataSet"].split(",") if "dataSet" in query else None
-    ids = query["batch"].split(",") if "batch" in query else None
+    ids = _batch_filter(query["batch"], platform.switches.catalog_batch_filter) if "batch" in query else None
     found = [
         (batch.id, describe(platform, batch, batches.status(batch)))
         for batch in batches.of(caller)
@@ -115,6 +115,11 @@ async def delete_batch(batch_id: str, platform: Platform, caller: PlatformCaller
     batch = _find(platform, caller, batch_id)
     platform.batches.set_state(batch, "deleted")
     return respond(200, [f"@/batches/{batch.id}"])
+
+
+def _batch_filter(text: str, meaning: str) -> set[str] | None:
+    """Return the ids that are asked for; None for all."""
+    return None if meaning == "ignored" else {text} if meaning == "one" else set(text.split(","))
 
 
 def _find(platform: ExperiencePlatform, caller: Caller, batch_id: str) -> Batch:
