@@ -197,7 +197,6 @@ class AdobeHook(BaseHook):
 
 
 def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | None) -> AdobeSettings:
-    from airflow_provider_adobe_audiences.adobe.client.redaction import all_forms
 
     where = f"connection {connection.conn_id!r}"
     if connection.conn_type != CONN_TYPE:
@@ -224,8 +223,18 @@ def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | N
         {**fields, "client_id": connection.login, "client_secret": connection.password}, where
     )
     for secret in settings.secrets():
-        mask(all_forms(secret))
+        mask_all_forms(secret)
     return settings
+
+
+def mask_all_forms(secret: str) -> None:
+    """Let Airflow mask a short secret in the log, in each form in which it may be written.
+
+    :param secret: in clear.
+    """
+    from airflow_provider_adobe_audiences.adobe.client.redaction import all_forms
+
+    mask(all_forms(secret))
 
 
 def mask(forms: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from airflow.providers.common.compat.sdk import mask_secret
 from pydantic import SecretStr
 
 from airflow_provider_adobe_audiences.adobe import target
@@ -22,7 +21,7 @@ from airflow_provider_adobe_audiences.adobe.target import (
 )
 from airflow_provider_adobe_audiences.errors import AdobeAuthenticationError, AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
+from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook, mask_all_forms
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.async_session import AsyncAdobeSession
@@ -59,7 +58,7 @@ class AdobeTargetHook(AdobeHook):
         """
         token = self._admin(target.get_profile_token(self.settings.tenant(), scope))
         if token is not None:
-            mask_secret(token.value)
+            mask_all_forms(token.value)
         return token
 
     def create_profile_token(self, scope: TokenScope = "profile_api") -> ProfileToken:
@@ -71,7 +70,7 @@ class AdobeTargetHook(AdobeHook):
         :raises AdobeUnknownOutcomeError: when it is not known whether it was created: read it and compare.
         """
         token = self._admin(target.create_profile_token(self.settings.tenant(), scope))
-        mask_secret(token.value)
+        mask_all_forms(token.value)
         return token
 
     def get_settings(self) -> dict[str, Any]:
@@ -244,7 +243,7 @@ class AdobeTargetHook(AdobeHook):
         token = SecretStr((self.store.read() if self.store is not None else None) or "")
         if not token.get_secret_value():
             return None
-        mask_secret(token.get_secret_value())
+        mask_all_forms(token.get_secret_value())
         return token
 
     def _check_refusal(

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
-from airflow.providers.common.compat.sdk import AssetAlias, Context, mask_secret
+from airflow.providers.common.compat.sdk import AssetAlias, Context
 
 from airflow_provider_adobe_audiences.assets import profile_token_asset
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeJobFailedError
@@ -140,6 +140,7 @@ class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
             return result
 
     def _rotate(self, intents: IntentLog) -> Rotation:
+        from airflow_provider_adobe_audiences.hooks.adobe import mask_all_forms
         from airflow_provider_adobe_audiences.rotation.outcome import told
         from airflow_provider_adobe_audiences.rotation.rotate import Rotator
 
@@ -154,7 +155,7 @@ class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
                 tenant=settings.tenant(),
                 client_code=settings.target_client_code,
                 key=next(iter(settings.secrets()), settings.client_id),
-                mask=mask_secret,
+                mask=mask_all_forms,
                 intents=intents,
                 mode=self.mode,
                 min_remaining=self.min_remaining,
