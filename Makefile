@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample security release-check matrix matrix-short lint format types imports demo ui registry api bench soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ $(FOREIGN)/.installed: requirements/foreign.txt
 
 foreign: venv $(FOREIGN)/.installed ## clients that others wrote for Adobe, and a fuzzer on Adobe's files, against the emulator
 	$(PYTEST) tests/foreign tests/emulator/test_malformed.py -m foreign $(PYTEST_ARGS)
+
+fuzz: venv ## a million hostile URLs and responses (FUZZ_ARGS="--count 1000 --seed 7")
+	$(BIN)/python -m scripts.fuzz $(FUZZ_ARGS)
 
 release-check: $(TOOLS)/.installed ## everything of a release but its publication: one version, two equal builds, twine, contents, SBOM
 	$(TOOLS)/bin/python scripts/release.py $(RELEASE_ARGS)
