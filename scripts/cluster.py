@@ -202,7 +202,7 @@ def _environment(
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{conn}",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
@@ -246,7 +246,7 @@ def cluster(
 ) -> Iterator[tuple[Cluster, LocalAirflow]]:
     """Run the cluster, with every part healthy and both workers ready.
 
-    :param dags: where the Dags are; none of them is paused.
+    :param dags: where the Dags are; all are paused.
     :param connections: Airflow connections by their id.
     """
     if not shutil.which("redis-server"):

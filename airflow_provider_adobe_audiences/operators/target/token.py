@@ -143,10 +143,7 @@ class AdobeRotateProfileTokenOperator(AdobeTargetOperator):
         """Whether an earlier try may have done it, for all that this Airflow remembers of it."""
         if self.mode == "check" or isinstance(intents, _StoredIntents) or context["ti"].try_number < 2:
             return False
-        self.log.info(
-            "Airflow before 3.3 does not remember what the earlier try did; consumers of the token are told, "
-            "perhaps again."
-        )
+        self.log.info("Consumers of the token are told, perhaps again: an earlier try may have stored it.")
         return True
 
     def _rotate(self, intents: IntentLog) -> Rotation:
