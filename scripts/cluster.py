@@ -29,6 +29,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 
 from scripts.local_airflow import (
+    ADMIN,
     LocalAirflow,
     NotReady,
     Server,
@@ -67,7 +68,7 @@ class Cluster:
                 (home / place).mkdir(parents=True, exist_ok=True, mode=0o700)
                 environment[variable] = str(home / place)
         number = self.starts[name] = self.starts.get(name, 0) + 1
-        part = start_server(f"{name}-{number}", "", self.commands[name], environment, self.folder)
+        part = start_server(f"{name}-{number}", "", self.commands[name], environment, self.folder / "private")
         self.parts[name] = part
 
     def processes(self, name: str) -> list[psutil.Process]:
@@ -151,28 +152,31 @@ def wait_for(ready: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[int]:
-    """Run a database of its own, and yield its port. It refuses to be run by root, so root gives it to the
-    user ``postgres``.
-    """
+def postgres(folder: Path, port: int, password: str) -> Iterator[None]:
+    """Run a database of its own. It refuses to be run by root, so root gives it to the user ``postgres``."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not found and not shutil.which("initdb"):
         raise NotReady(f"PostgreSQL was not found: {PACKAGES}")
     binaries = found[-1].parent if found else Path(str(shutil.which("initdb"))).parent
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    data, port = folder / "postgres", free_port()
-    data.mkdir(mode=0o700)
+    home, secret = folder / "postgres", folder / "postgres" / "password"
+    data = home / "data"
+    home.mkdir(mode=0o700)
+    secret.write_text(password)
     if as_user:
-        shutil.chown(data, "postgres")
-    _run(*as_user, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "airflow", "--no-sync")
+        shutil.chown(home, "postgres")
+        shutil.chown(secret, "postgres")
+    users = ["-A", "scram-sha-256", "-U", "airflow", "--pwfile", str(secret)]
+    _run(*as_user, str(binaries / "initdb"), "-D", str(data), "--no-sync", *users)
     control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
     options = (
-        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c max_connections=200"
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c max_connections=200"
     )
-    _run(*control, "-l", str(data / "log"), "-o", options, "start")
+    _run(*control, "-l", str(home / "log"), "-o", options, "start")
     try:
-        _run(str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "airflow", "airflow")
-        yield port
+        create = [str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "airflow", "airflow"]
+        _run(*create, PGPASSWORD=password)
+        yield
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=False, stdout=subprocess.DEVNULL, cwd="/")
 
@@ -186,19 +190,23 @@ def _run(*command: str, **environment: str) -> None:
 
 
 def _environment(
-    folder: Path, dags: Path, database: int, broker: int, api: int, connections: Mapping[str, Any]
+    folder: Path,
+    dags: Path,
+    ports: Mapping[str, int],
+    password: str,
+    connections: Mapping[str, Any],
 ) -> dict[str, str]:
-    url = f"http://127.0.0.1:{api}"
-    conn = f"postgresql+psycopg2://airflow@127.0.0.1:{database}/airflow"
+    url = f"http://127.0.0.1:{ports['api']}"
+    conn = f"postgresql+psycopg2://airflow:{password}@127.0.0.1:{ports['postgres']}/airflow"
     return clean_environment() | {
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(api),
+        "AIRFLOW__API__PORT": str(ports["api"]),
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
-        "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{broker}/0",
+        "AIRFLOW__CELERY__BROKER_URL": f"redis://:{password}@127.0.0.1:{ports['redis']}/0",
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{conn}",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
@@ -208,7 +216,7 @@ def _environment(
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": conn,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
@@ -221,19 +229,21 @@ def _environment(
     }
 
 
-def _commands(broker: int, folder: Path) -> dict[str, list[str]]:
+def _commands(folder: Path, port: int, password: str) -> dict[str, list[str]]:
     airflow = [sys.executable, "-m", "airflow"]
+    broker = folder / "private" / "redis.conf"
+    # What it has accepted survives a kill, as on any broker that production relies on.
+    broker.write_text(
+        f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {broker.parent}\nsave ""\n'
+        "appendonly yes\nappendfsync always\n"
+    )
     commands = {
-        # What it has accepted survives a kill, as on any broker that production relies on.
-        "redis": [
-            "redis-server", "--port", str(broker), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
-            "--appendonly", "yes", "--appendfsync", "always",
-        ],
+        "redis": ["redis-server", str(broker)],
         "api": [*airflow, "api-server"],
         "scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
         "dag-processor": [*airflow, "dag-processor"],
         "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],
-    }  # fmt: skip
+    }
     for name in WORKERS:
         options = ["--celery-hostname", f"{name}@%h", "--skip-serve-logs"]
         commands[name] = [*airflow, "celery", "worker", *options]
@@ -252,21 +262,28 @@ def cluster(
     if not shutil.which("redis-server"):
         raise NotReady(f"Redis was not found: {PACKAGES}")
     folder = Path(tempfile.mkdtemp(prefix="adobe-cluster-"))
-    folder.chmod(0o755)  # Postgres' user has to find its own folder below
-    broker, api_port = free_port(), free_port()
+    folder.chmod(0o711)  # Postgres' user has to find its own folder below
+    for name in ("airflow", "hosts", "logs", "private"):
+        (folder / name).mkdir(mode=0o700)
+    ports = {name: free_port() for name in ("postgres", "redis", "api")}
+    # Other users of the machine reach the ports.
+    password = secrets.token_hex(16)
     try:
-        with postgres(folder) as database:
-            environment = _environment(folder, dags, database, broker, api_port, connections)
-            parts = Cluster(folder, _commands(broker, folder), environment)
-            api = httpx.Client(base_url=f"http://127.0.0.1:{api_port}/api/v2", timeout=30, trust_env=False)
+        with postgres(folder, ports["postgres"], password):
+            environment = _environment(folder, dags, ports, password, connections)
+            parts = Cluster(folder, _commands(folder, ports["redis"], password), environment)
+            users = folder / "airflow" / "simple_auth_manager_passwords.json.generated"
+            users.write_text(json.dumps({ADMIN: password}))
+            url = f"http://127.0.0.1:{ports['api']}"
+            api = httpx.Client(base_url=f"{url}/api/v2", timeout=120, trust_env=False)
             try:
                 parts.start("redis")
                 _run(sys.executable, "-m", "airflow", "db", "migrate", **environment)
                 for name in ("api", "scheduler", "dag-processor", *HOSTS):
                     parts.start(name)
                 server = parts.parts["api"]
-                server.url = f"http://127.0.0.1:{api_port}"
-                airflow = LocalAirflow(server, folder / "airflow", api)
+                server.url = url
+                airflow = LocalAirflow(server, folder / "airflow", api, password)
                 server.wait_until(lambda: set(airflow.components().values()) == {"healthy"}, 180)
                 for name in WORKERS:
                     wait_for(partial(parts.has_said, name, "ready."), 120, f"{name} is ready")
