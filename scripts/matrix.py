@@ -231,6 +231,7 @@ class Matrix:
             "-p",
             "no:cacheprovider",
             "--disable-warnings",
+            "--durations=12",
         ]
         present = [
             item for item in arguments if not item.startswith("tests/") or (self.checkout / item).exists()
