@@ -128,6 +128,7 @@ registry: venv ## write .airflow-registry.yaml from the classes
 
 api: venv ## record the public API and what is stored of triggers (tests/contract)
 	@$(BIN)/python -m scripts.api
+	$(PYTEST) -q tests/faults/test_xcom.py -k recorded_one --record-shapes
 
 bench: venv ## benchmarks, as ratios to peers in the same run
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
