@@ -294,7 +294,9 @@ def table(done: list[Cell], missing: list[str]) -> str:
     ]
     for cell in done:
         name = cell.airflow if cell.name[0].isdigit() else f"{cell.airflow} ({cell.name} of everything)"
-        results = " | ".join(cell.results.get(suite, "") for suite in SUITES)
+        results = (
+            " | ".join(cell.results.get(suite, "") for suite in SUITES) if cell.results else "not run | | |"
+        )
         lines.append(f"| {name or cell.name} | {cell.python} | {results} |")
     lines += [f"\nPython {version} is missing on the machine that made this table." for version in missing]
     for lock in _locks():
@@ -310,7 +312,7 @@ def write(done: list[Cell], missing: list[str]) -> None:
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     today = date.today().isoformat()  # noqa: DTZ011  the day where it was made
-    commits = ", ".join(dict.fromkeys(cell.commit for cell in done))
+    commits = ", ".join(dict.fromkeys(cell.commit for cell in done if cell.commit))
     took = f"{sum(cell.seconds for cell in done) / 60:.0f} minutes"
     used = f"{sum(cell.cpu_seconds for cell in done) / 60:.0f} minutes of processor time"
     head = f"As of {today}, made by `make matrix` of {commits} in {took} ({used})."
@@ -349,11 +351,9 @@ def main() -> int:
         absent += not_run(chosen)
     if absent:
         print(f"not run: {', '.join(dict.fromkeys(absent))}")
-    if absent or any(cell.failed for cell in chosen):
-        return 1
     if not options.short and not options.only:
         write(chosen, missing)
-    return 0
+    return 1 if absent or any(cell.failed for cell in chosen) else 0
 
 
 if __name__ == "__main__":
