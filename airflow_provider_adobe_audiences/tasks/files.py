@@ -277,7 +277,13 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
     try:
         info: Mapping[str, Any] = path.fs.info(path.path)
     except FileNotFoundError:
-        raise AdobeConfigurationError(f"source {str(path)!r} does not exist") from None
+        hint = "Correct the path; nothing was sent to Adobe."
+        if _is_local(path):
+            hint += (
+                " A file that another task has written must be in a folder that all workers reach, "
+                "such as s3://conn@bucket/prefix."
+            )
+        raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except PermissionError:
         raise AdobeConfigurationError(f"source {str(path)!r} may not be read by this worker") from None
     if info.get("type") == "directory":

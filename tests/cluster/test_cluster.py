@@ -90,18 +90,22 @@ def staged(folder: Path) -> Path:
     return folder / "profiles"
 
 
+def copy_dags(folder: Path) -> Path:
+    """Copy the example Dags; the bulk update stages its rows below ``folder``."""
+    dags = folder / "dags"
+    dags.mkdir()
+    for name in DAGS:
+        text = (REPO / "example_dags" / f"{name}.py").read_text()
+        (dags / f"{name}.py").write_text(text.replace("file:///tmp/adobe-audiences", staged(folder).as_uri()))
+    shutil.copytree(REPO / "example_dags" / "data", dags / "data")
+    return dags
+
+
 @pytest.fixture
 def running(emulator: Any, tmp_path: Path) -> Iterator[tuple[Cluster, LocalAirflow]]:
     # Adobe is not done before the triggerer was killed.
     emulator.switches.update({"batch_polls": 10**6, "profile_batch_polls": 10**6})
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    for name in DAGS:
-        text = (REPO / "example_dags" / f"{name}.py").read_text()
-        (dags / f"{name}.py").write_text(
-            text.replace("file:///tmp/adobe-audiences", staged(tmp_path).as_uri())
-        )
-    shutil.copytree(REPO / "example_dags" / "data", dags / "data")
+    dags = copy_dags(tmp_path)
     connection = connection_to(emulator.url, session_cache=True)
     with cluster(dags, {"adobe_default": connection}) as (parts, airflow):
         for dag_id in DAGS:
