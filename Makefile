@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ $(INSTALLED): $(LOCK) requirements/uv.txt pyproject.toml
 	@touch $@
 
 test: venv ## every test but the slow suites on a running Airflow (PYTEST_ARGS= for more options)
-	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults and not people and not chains and not foreign" $(PYTEST_ARGS)
+	$(PYTEST) -n 2 --dist worksteal -m "not system and not faults and not people and not chains and not foreign and not cluster" $(PYTEST_ARGS)
 
 faults: venv ## kill, cut and stall everything everywhere: nothing lost, nothing doubled; counts into docs/reliability.md
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m faults --every-case --fault-results build/faults.jsonl $(PYTEST_ARGS)
@@ -60,6 +60,17 @@ chaos: venv ## random chains of acts and faults without end, each with its seed 
 
 system: venv ## tests on a running Airflow with scheduler, triggerer and API server
 	$(PYTEST) tests/system -m system $(PYTEST_ARGS)
+
+CLUSTER := .venv-cluster
+
+$(CLUSTER)/.installed: requirements/cluster.txt $(INSTALLED)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(CLUSTER)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --python $(CLUSTER)/bin/python -r $(LOCK) -r requirements/cluster.txt
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(CLUSTER)/bin/python -e .
+	@touch $@
+
+cluster: venv $(CLUSTER)/.installed ## Postgres, Redis, Celery: every part is killed while the examples run (needs postgresql, redis-server)
+	$(CLUSTER)/bin/python -m pytest tests/cluster -m cluster $(PYTEST_ARGS)
 
 TOOLS := .venv-tools
 
@@ -120,6 +131,7 @@ registry: venv ## write .airflow-registry.yaml from the classes
 
 api: venv ## record the public API and what is stored of triggers (tests/contract)
 	@$(BIN)/python -m scripts.api
+	$(PYTEST) -q tests/faults/test_xcom.py -k recorded_one --record-shapes
 
 bench: venv ## benchmarks, as ratios to peers in the same run
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt

@@ -18,6 +18,7 @@ import re
 import typing
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from scripts import registry
 from scripts.local_airflow import REPO
 
 FILE = REPO / "tests" / "contract" / "public_api.json"
+#: What each operator leaves in XCom, from a run of it: tests/faults/test_xcom.py records and compares.
+SHAPES = REPO / "tests" / "contract" / "xcom_shapes.json"
 TRIGGERS = REPO / "tests" / "contract" / "trigger_arguments.json"
 
 
@@ -145,9 +148,13 @@ def content() -> dict[str, Any]:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_adobe_audiences import assets, cli
+    from airflow_provider_adobe_audiences.emulator.core import Emulator
+    from airflow_provider_adobe_audiences.emulator.faults import FaultRule
     from airflow_provider_adobe_audiences.rotation import stores
     from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
 
+    with closing(Emulator()) as emulator:
+        switches = sorted(emulator.switches)
     info = get_provider_info()
     bases: tuple[type, ...] = (BaseHook, BaseOperator, BaseSensorOperator, BaseTrigger)
     named = {name: getattr(stores, name) for name in stores.__all__}
@@ -171,6 +178,8 @@ def content() -> dict[str, Any]:
         },
         "command line": dict(options(cli._parser())),
         "emulator": control_api(),
+        "emulator fault rules": sorted(FaultRule.model_fields),
+        "emulator switches": switches,
     }
 
 

@@ -121,7 +121,7 @@ class Server:
         return True
 
 
-def _start(name: str, url: str, command: Sequence[str], env: Mapping[str, str], folder: Path) -> Server:
+def start_server(name: str, url: str, command: Sequence[str], env: Mapping[str, str], folder: Path) -> Server:
     output = folder / f"{name}.log"
     stream: IO[bytes]
     with output.open("wb") as stream:
@@ -137,7 +137,7 @@ def _start(name: str, url: str, command: Sequence[str], env: Mapping[str, str], 
     return Server(name, url, process, output)
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return this process' environment without anything that is meant for another Airflow; `airflow` is this
     virtual environment's.
     """
@@ -164,7 +164,7 @@ def emulator_process(*arguments: str, port: int | None = None) -> Iterator[Serve
         str(port),
         *arguments,
     ]
-    server = _start("emulator", f"http://127.0.0.1:{port}", command, _clean_environment(), folder)
+    server = start_server("emulator", f"http://127.0.0.1:{port}", command, clean_environment(), folder)
     try:
         server.wait_until(lambda: httpx.get(f"{server.url}/_emulator/health", trust_env=False).is_success, 30)
         yield server
@@ -343,7 +343,7 @@ def airflow_standalone(
     home = Path(tempfile.mkdtemp(prefix="adobe-airflow-"))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = _clean_environment() | {
+    environment = clean_environment() | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -370,7 +370,7 @@ def airflow_standalone(
     password = secrets.token_urlsafe(12)
     # The home is private (mkdtemp). Airflow takes this file for the passwords that it would generate.
     (home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps({ADMIN: password}))
-    server = _start("airflow", url, ["sh", "-c", COMPONENTS], environment, home)
+    server = start_server("airflow", url, ["sh", "-c", COMPONENTS], environment, home)
     # trust_env: a proxy of the machine has no business with the loopback address.
     api = httpx.Client(base_url=f"{url}/api/v2", timeout=120, trust_env=False)
     airflow = LocalAirflow(server, home, api, password)
@@ -400,7 +400,7 @@ def airflow_2(dags_folder: Path, *, connections: Mapping[str, Mapping[str, Any]]
     :param connections: Airflow connections by their id.
     """
     home = Path(tempfile.mkdtemp(prefix="adobe-airflow-"))
-    environment = _clean_environment() | {
+    environment = clean_environment() | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder.resolve()),
@@ -409,7 +409,7 @@ def airflow_2(dags_folder: Path, *, connections: Mapping[str, Mapping[str, Any]]
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()},
     }
-    server = _start("airflow", "", ["sh", "-c", COMPONENTS_OF_AIRFLOW_2], environment, home)
+    server = start_server("airflow", "", ["sh", "-c", COMPONENTS_OF_AIRFLOW_2], environment, home)
     try:
         yield home
     finally:

@@ -4,27 +4,31 @@
 Prints versions x suites and writes the table into docs/compatibility.md. ``--short``, for CI, takes one
 Python for each Airflow, a quarter of the tests that run Dags (another one on each version), and writes
 nothing. Both also run with the lowest version of everything that the package asks for, and with the newest
-that there is today. A suite in which nothing passed counts as failed. Standard library only.
+that there is today. A suite in which nothing passed counts as failed. ``--only`` runs a part; each part is
+noted below build/matrix, and ``--write`` writes the table when all parts are there. Standard library only.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 PACKAGE = "airflow_provider_adobe_audiences"
 DOCUMENT = REPO / "docs" / "compatibility.md"
+PARTS = REPO / "build" / "matrix"
 BEGIN, END = "<!-- written by make matrix -->", "<!-- end -->"
 PYTHONS = ("3.11", "3.12", "3.13")
 # The first Airflow with this Python is 3.1.
@@ -48,6 +52,10 @@ class Cell:
     results: dict[str, str] = field(default_factory=dict)
     airflow: str = ""
     failed: bool = False
+    first_python: str = PYTHONS[0]
+    commit: str = ""
+    seconds: float = 0
+    cpu_seconds: float = 0
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -56,7 +64,19 @@ class Cell:
         suites += ["faults"] * (self.name in (OLDEST, NEWEST) and self.python == self.first_python)
         return tuple(suites)
 
-    first_python: str = PYTHONS[0]
+    @property
+    def part(self) -> Path:
+        """Where the results of a full run are noted."""
+        return PARTS / f"{self.name}-{self.python}.json"
+
+    def note(self) -> None:
+        """Note the results."""
+        PARTS.mkdir(parents=True, exist_ok=True)
+        self.part.write_text(json.dumps(asdict(self), indent=1))
+
+    def noted(self) -> Cell | None:
+        """Return what was noted of this environment."""
+        return Cell(**json.loads(self.part.read_text())) if self.part.exists() else None
 
 
 def pythons() -> dict[str, str]:
@@ -64,7 +84,8 @@ def pythons() -> dict[str, str]:
     found = {}
     for version in PYTHONS:
         pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
-        for candidate in (*map(str, pyenv), shutil.which(f"python{version}"), sys.executable):
+        uv = sorted(Path.home().glob(f".local/share/uv/python/cpython-{version}.*/bin/python{version}"))
+        for candidate in (*map(str, (*uv, *pyenv)), shutil.which(f"python{version}"), sys.executable):
             command = [candidate or "", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
             try:
                 said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -79,18 +100,27 @@ def pythons() -> dict[str, str]:
 def cells(short: bool, available: dict[str, str]) -> Iterator[Cell]:
     """Yield every supported pair; in short form one Python for each Airflow, in turns."""
     turn = 0
-    for lock in sorted((REPO / "requirements").glob("airflow-*.txt"), key=lambda file: _numbers(file.stem)):
+    for lock in _locks():
         name = lock.stem.removeprefix("airflow-")
         fitting = [python for python in available if FIRST_WITH.get(python, (0,)) <= _numbers(name)]
-        if short:
-            if name == NEWEST:
-                continue  # in full, by the rest of CI
+        if short and name == NEWEST:
+            continue  # in full, by the rest of CI
+        if short and fitting:
             fitting = [fitting[turn % len(fitting)]]
             turn += 1
         for python in fitting:
             yield Cell(name, python, first_python=fitting[0])
-    yield Cell("lowest", next(iter(available)))
-    yield Cell("newest", list(available)[-1])
+    # The lowest Airflow has the lowest Pythons only.
+    for name, fitting in (
+        ("lowest", [python for python in available if python not in FIRST_WITH]),
+        ("newest", list(available)[::-1]),
+    ):
+        if fitting:
+            yield Cell(name, fitting[0], first_python=fitting[0])
+
+
+def _locks() -> list[Path]:
+    return sorted((REPO / "requirements").glob("airflow-*.txt"), key=lambda file: _numbers(file.stem))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -125,6 +155,8 @@ class Matrix:
 
     def run(self, cell: Cell, interpreter: str) -> None:
         """Run the suites of one environment, and note what came of each."""
+        cell.commit = _commit()
+        started, used = time.monotonic(), _cpu_seconds()
         for suite in cell.suites:
             began = time.monotonic()
             print(f"--- {cell.name}, Python {cell.python}: {suite}", flush=True)
@@ -136,7 +168,8 @@ class Matrix:
             cell.results[suite] = f"{said} ({time.monotonic() - began:.0f} s)"
             print(cell.results[suite], flush=True)
             if suite == "install" and cell.failed:
-                return
+                break
+        cell.seconds, cell.cpu_seconds = time.monotonic() - started, _cpu_seconds() - used
 
     def _python(self, cell: Cell) -> Path:
         return REPO / f".venv-matrix-{cell.name}-{cell.python}" / "bin" / "python"
@@ -182,7 +215,7 @@ class Matrix:
 
     def faults(self, cell: Cell, _: str) -> str:
         """A sample of the fault matrix."""
-        share = ["--one-in", "10" if self.short else "2"]
+        share = ["--one-in", "10" if self.short else "4"]
         return self._pytest(cell, "tests/faults", "-m", "faults", "-n", "2", *share)
 
     def _pytest(self, cell: Cell, *arguments: str) -> str:
@@ -198,6 +231,7 @@ class Matrix:
             "-p",
             "no:cacheprovider",
             "--disable-warnings",
+            "--durations=12",
         ]
         present = [
             item for item in arguments if not item.startswith("tests/") or (self.checkout / item).exists()
@@ -238,6 +272,19 @@ def _call(*command: str, path: Path | None = None, cwd: Path | None = None) -> N
         raise Failed(f"{' '.join(command)}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}")
 
 
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def table(done: list[Cell], missing: list[str]) -> str:
     """Return versions x suites, in Markdown."""
     lines = [
@@ -247,42 +294,66 @@ def table(done: list[Cell], missing: list[str]) -> str:
     ]
     for cell in done:
         name = cell.airflow if cell.name[0].isdigit() else f"{cell.airflow} ({cell.name} of everything)"
-        results = " | ".join(cell.results.get(suite, "") for suite in SUITES)
+        results = (
+            " | ".join(cell.results.get(suite, "") for suite in SUITES) if cell.results else "not run | | |"
+        )
         lines.append(f"| {name or cell.name} | {cell.python} | {results} |")
     lines += [f"\nPython {version} is missing on the machine that made this table." for version in missing]
+    for lock in _locks():
+        name = lock.stem.removeprefix("airflow-")
+        if all(python in missing for python in PYTHONS if FIRST_WITH.get(python, (0,)) <= _numbers(name)):
+            lines.append(f"\nNot tried here, for want of a Python: Airflow {name}.")
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
+def write(done: list[Cell], missing: list[str]) -> None:
     """Put the table into the document, with the date."""
     document = DOCUMENT.read_text()
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     today = date.today().isoformat()  # noqa: DTZ011  the day where it was made
-    DOCUMENT.write_text(f"{before}{BEGIN}\nAs of {today}, made by `make matrix`:\n\n{text}\n{END}{after}")
+    commits = ", ".join(dict.fromkeys(cell.commit for cell in done if cell.commit))
+    took = f"{sum(cell.seconds for cell in done) / 60:.0f} minutes"
+    used = f"{sum(cell.cpu_seconds for cell in done) / 60:.0f} minutes of processor time"
+    head = f"As of {today}, made by `make matrix` of {commits} in {took} ({used})."
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{head}\n\n{table(done, missing)}\n{END}{after}")
+
+
+def not_run(done: list[Cell]) -> list[str]:
+    """Return which of the two runs that prove the bounds of dependencies is not there."""
+    return sorted({"lowest", "newest"} - {cell.name for cell in done if "tests" in cell.results})
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="one Python for each Airflow, fewer tests")
-    parser.add_argument("--only", help="only this Airflow, `lowest` or `newest`; writes nothing")
+    parser.add_argument("--only", help="only this Airflow, `lowest` or `newest`, or `3.1/3.12` with a Python")
+    parser.add_argument("--write", action="store_true", help="run nothing, but write the table of the parts")
     options = parser.parse_args()
     available = pythons()
     missing = [version for version in PYTHONS if version not in available]
-    chosen = [cell for cell in cells(options.short, available) if options.only in (None, cell.name)]
-    with tempfile.TemporaryDirectory(prefix="adobe-matrix-") as folder:
-        matrix = Matrix(Path(folder), options.short)
-        for cell in chosen:
-            matrix.run(cell, available[cell.python])
-    text = table(chosen, missing)
-    print(f"\n{text}", flush=True)
-    skipped = {"lowest", "newest"} - {cell.name for cell in chosen if "tests" in cell.results}
-    if not options.only and skipped:
-        print(f"not run: {', '.join(sorted(skipped))}")
-        return 1
+    every = list(cells(options.short, available))
+    chosen = [cell for cell in every if options.only in (None, cell.name, f"{cell.name}/{cell.python}")]
+    if options.write:
+        chosen = [cell.noted() or cell for cell in every]
+    elif not chosen:
+        parser.error(f"there is nothing of the name {options.only}")
+    else:
+        with tempfile.TemporaryDirectory(prefix="adobe-matrix-") as folder:
+            matrix = Matrix(Path(folder), options.short)
+            for cell in chosen:
+                matrix.run(cell, available[cell.python])
+                if not options.short:
+                    cell.note()
+    print(f"\n{table(chosen, missing)}", flush=True)
+    absent = [f"{cell.name}/{cell.python}" for cell in chosen if not cell.results]
+    if not options.only:
+        absent += not_run(chosen)
+    if absent:
+        print(f"not run: {', '.join(dict.fromkeys(absent))}")
     if not options.short and not options.only:
-        write(text)
-    return 1 if any(cell.failed for cell in chosen) else 0
+        write(chosen, missing)
+    return 1 if absent or any(cell.failed for cell in chosen) else 0
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def main() -> None:
             text=True,
             check=True,
         ).stdout
-        names = {provider["package_name"] for provider in json.loads(listed[listed.index("[") :])}
+        names = {provider["package_name"] for provider in json.loads(listed[listed.index("[{") :])}
         check("airflow providers list shows it", NAME in names, names)
         shown = subprocess.run(
             ["airflow", "providers", "hooks", "-o", "json"],
@@ -60,7 +60,7 @@ def main() -> None:
             text=True,
             check=True,
         ).stdout
-        hooks = {hook["connection_type"]: hook for hook in json.loads(shown[shown.index("[") :])}
+        hooks = {hook["connection_type"]: hook for hook in json.loads(shown[shown.index("[{") :])}
         check(
             "airflow providers hooks shows the connection type",
             hooks.get("adobe", {}).get("package_name") == NAME,

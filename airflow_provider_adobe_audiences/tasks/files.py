@@ -60,6 +60,18 @@ _PLAIN_NAME = re.compile(r"[^\x00-\x1f\x7f/\\:]{1,255}")
 _PARQUET_MAGIC = b"PAR1"
 
 
+def storage_path(path: str | PathLike[str] | ObjectStoragePath) -> ObjectStoragePath:
+    """Return what a user's path names; a relative one is in the current folder.
+
+    :param path: local, or with a protocol. Airflow 2.11 would take a relative one for one below ``/``.
+    :returns: the path, absolute if it is local.
+    """
+    if isinstance(path, ObjectStoragePath):
+        return path
+    name = fspath(path)
+    return ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
+
+
 def resolve(
     source: Source,
     file_format: str,
@@ -183,7 +195,7 @@ def _expand(
         raise AdobeConfigurationError("source contains an empty path")
     if not isinstance(item, (str, PathLike, ObjectStoragePath)):
         raise AdobeConfigurationError(f"source contains {_shown(item)}, which is not a path")
-    path = item if isinstance(item, ObjectStoragePath) else ObjectStoragePath(fspath(item))
+    path = storage_path(item)
     root = _before_wildcards(path.path)
     check_allowed(path, root, allowed_sources)
     if root == path.path or path.exists():  # a file may have such a character in its name
@@ -252,7 +264,7 @@ def check_allowed(
         return
     place = _identity(path, name)
     for allowed in allowed_sources:
-        root = _identity(ObjectStoragePath(allowed)).rstrip("/")
+        root = _identity(storage_path(allowed)).rstrip("/")
         if place == root or place.startswith(f"{root}/"):
             return
     raise AdobeConfigurationError(
@@ -265,7 +277,13 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
     try:
         info: Mapping[str, Any] = path.fs.info(path.path)
     except FileNotFoundError:
-        raise AdobeConfigurationError(f"source {str(path)!r} does not exist") from None
+        hint = "Correct the path; nothing was sent to Adobe."
+        if _is_local(path):
+            hint += (
+                " A file that another task has written must be in a folder that all workers reach, "
+                "such as s3://conn@bucket/prefix."
+            )
+        raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except PermissionError:
         raise AdobeConfigurationError(f"source {str(path)!r} may not be read by this worker") from None
     if info.get("type") == "directory":

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Context
+
+log = logging.getLogger(__name__)
 
 
 class TaskRecord:
@@ -44,5 +48,26 @@ def task_record(context: Context, key: str) -> TaskRecord | None:
     :param key: under which the object is kept.
     :returns: the record; ``None`` before Airflow 3.3, which has none.
     """
-    states = context.get("task_state_store")
+    states = state_store(context)
     return None if states is None else TaskRecord(states, key)
+
+
+def state_store(context: Context) -> Any:
+    """Return where the tries of the task that runs leave word for each other; a retry without it says so.
+
+    :param context: the task's.
+    :returns: Airflow's task state store; ``None`` before Airflow 3.3, which has none.
+    """
+    states = context.get("task_state_store")
+    ti = context["ti"]
+    if states is None and int(ti.try_number) > 1:
+        _say_that_nothing_is_kept(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
+    return states
+
+
+@lru_cache(maxsize=64)
+def _say_that_nothing_is_kept(*_: object) -> None:
+    log.info(
+        "Airflow before 3.3 keeps nothing between the tries of a task: this one looks at what Adobe has, and "
+        "goes on from there."
+    )

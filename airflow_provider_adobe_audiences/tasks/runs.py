@@ -9,6 +9,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_adobe_audiences.tasks.record import state_store
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -66,7 +68,7 @@ class TaskMemory:
     """
 
     def __init__(self, context: Context) -> None:
-        self._store: Any = context.get("task_state_store")
+        self._store: Any = state_store(context)
         self._try_number = int(context["ti"].try_number)
 
     @property

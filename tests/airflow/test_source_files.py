@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from airflow_provider_adobe_audiences.batches.formats import contradiction
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.tasks import staging
-from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve
+from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve, storage_path
 
 ROW = b'{"a": 1}\n'
 
@@ -33,7 +33,7 @@ def memory() -> Iterator[Any]:
     try:
         from airflow.sdk.io import attach
     except ImportError:  # Airflow 2.11
-        from airflow.io.storage import attach
+        from airflow.io.store import attach
     storage = fsspec.filesystem("memory")
     for conn_id in (None, "conn"):
         attach("memory", conn_id=conn_id, fs=storage)
@@ -87,6 +87,18 @@ def test_the_name_of_a_file_is_that_of_its_object(data: Path, monkeypatch: pytes
 
     assert len(names) == 1
     assert names.pop().endswith("-a.json")
+
+
+def test_a_relative_path_is_in_the_current_folder(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+
+    for relative in ("a.json", "sub/../a.json", "a*.json"):
+        (found,) = resolve(relative, "json", allowed_sources=["."])
+        (expected,) = resolve(str(data / relative), "json")
+        assert (found.name, found.where) == (expected.name, expected.where)
+    assert storage_path("sub").path == str(data / "sub")
+    with pytest.raises(AdobeConfigurationError, match="outside of allowed_sources"):
+        resolve("a.json", "json", allowed_sources=["sub"])
 
 
 def test_an_object_storage_key_is_one_with_and_without_its_connection(memory: Any) -> None:

@@ -42,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="try every fault at every request, not a sample with a fixed seed",
     )
     parser.addoption(
+        "--record-shapes",
+        action="store_true",
+        help="write what each operator leaves in XCom into tests/contract (make api)",
+    )
+    parser.addoption(
         "--fault-results",
         metavar="FILE",
         help="one line of JSON for each row and fault, for python -m tests.faults.table",

@@ -37,12 +37,10 @@ def load_desired(desired: Desired, allowed_sources: Sequence[str] | None = None)
             "values into text unless the DAG has "
             "render_template_as_native_obj=True.",
         )
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    from airflow_provider_adobe_audiences.tasks.files import check_allowed
+    from airflow_provider_adobe_audiences.tasks.files import check_allowed, storage_path
 
     try:
-        path = ObjectStoragePath(desired)
+        path = storage_path(desired)
         check_allowed(path, path.path, allowed_sources, "desired")
         file = path.open("rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowSkipException, Context
 
 from airflow_provider_adobe_audiences.batches import FileFormat
 from airflow_provider_adobe_audiences.errors import (
@@ -20,6 +20,7 @@ from airflow_provider_adobe_audiences.tasks.files import (
     check_first_bytes,
     check_plain_name,
     resolve,
+    storage_path,
     write_to,
 )
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
@@ -372,7 +373,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
             files = [file for file in self.hook.list_failed_files(self.batch_id) if file.name != "_SUCCESS"]
             for file in files:
                 check_plain_name(file.name)
-            folder = ObjectStoragePath(self.target) / self.batch_id
+            folder = storage_path(self.target) / self.batch_id
             written = []
             for file in files:
                 with tempfile.TemporaryFile() as buffer:

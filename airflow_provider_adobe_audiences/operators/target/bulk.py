@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Context, ObjectStoragePath, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, Context, conf
 
 from airflow_provider_adobe_audiences.errors import (
     AdobeConfigurationError,
@@ -367,11 +367,12 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
     @contextmanager
     def _bad_rows(self) -> Iterator[BadRows]:
         from airflow_provider_adobe_audiences.profiles.parts import BadRows
+        from airflow_provider_adobe_audiences.tasks.files import storage_path
 
         if self.on_bad_row != "skip":
             yield BadRows()
             return
-        with ObjectStoragePath(self.bad_rows_path).open("w", encoding="utf-8") as file:
+        with storage_path(self.bad_rows_path).open("w", encoding="utf-8") as file:
             yield BadRows(self.max_bad_rows, file)
 
     def _tables(self) -> list[Table]:
