@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +22,9 @@ from airflow_provider_adobe_audiences.adobe import experience_platform as platfo
 from airflow_provider_adobe_audiences.adobe.client.call import segment
 from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, BatchState
 from airflow_provider_adobe_audiences.batches import FileFormat
-from airflow_provider_adobe_audiences.batches.source import Manifest, SourceFile
+from airflow_provider_adobe_audiences.batches.source import CREATED_BY_TAG, Manifest, SourceFile
 from airflow_provider_adobe_audiences.batches.upload import upload
+from airflow_provider_adobe_audiences.batches.wait import completed_by_somebody_else
 from airflow_provider_adobe_audiences.errors import (
     AdobeBatchLostError,
     AdobeConfigurationError,
@@ -90,6 +92,7 @@ class BatchIngestion:
     :param part_size: largest part, in bytes, in which a file above 256 MB is sent.
     :param on_batch: is told the batch as soon as it is known.
     :param on_filled: is told the batch when it holds all files, before it is completed.
+    :param is_filled: whether a try has sent all files into a batch; ``None`` if nobody knows.
     :param first_try: nobody can have worked under this ``external_id`` before; whoever has is somebody else.
     """
 
@@ -101,6 +104,7 @@ class BatchIngestion:
         part_size: int = platform.MAX_WHOLE_FILE_BYTES,
         on_batch: Callable[[Batch], None] = lambda batch: None,
         on_filled: Callable[[Batch], None] = lambda batch: None,
+        is_filled: Callable[[Batch], bool | None] = lambda batch: None,
         first_try: bool = False,
     ) -> None:
         self._session = session
@@ -108,6 +112,9 @@ class BatchIngestion:
         self._part_size = part_size
         self._on_batch = on_batch
         self._on_filled = on_filled
+        self._is_filled = is_filled
+        # Tells a batch that this try has created from one of somebody else with the same ``externalId``.
+        self._mark = uuid.uuid4().hex
         self._first_try = first_try
 
     def submit(self, files: Sequence[SourceFile]) -> Batch:
@@ -124,6 +131,7 @@ class BatchIngestion:
         for _ in range(_MAX_BEGINNINGS):
             batch = self.find_or_create(manifest)
             if batch.state is not BatchState.LOADING:
+                self._check_filled(batch)
                 log.info(
                     "Batch %s holds these files already and is %s; nothing is sent again.",
                     batch.id,
@@ -141,6 +149,7 @@ class BatchIngestion:
                 if current.state not in _ENDED:
                     # An earlier try's COMPLETE may have arrived after Catalog was read: then the batch takes
                     # no more files, rightly.
+                    self._check_filled(current)
                     return current
                 log.warning("Batch %s was %s while it was being filled.", batch.id, current.status)
         raise AdobeBatchLostError(
@@ -149,6 +158,10 @@ class BatchIngestion:
             batch_id=batch.id,
             external_id=batch.external_id,
         )
+
+    def _check_filled(self, batch: Batch) -> None:
+        if self._is_filled(batch) is False:
+            raise completed_by_somebody_else(batch, "less than its files")
 
     def find_or_create(self, manifest: Manifest | None = None) -> Batch:
         """Return this request's batch: the one of an earlier try unless that has ended without success,
@@ -226,7 +239,7 @@ class BatchIngestion:
             input_format=request.file_format,
             is_multi_line_json=request.is_multi_line_json,
             external_id=external_id,
-            tags=request.tags | (manifest.tags() if manifest else {}),
+            tags=request.tags | (manifest.tags() if manifest else {}) | {CREATED_BY_TAG: [self._mark]},
             enable_error_diagnostics=request.enable_error_diagnostics,
             partial_ingestion_percent=request.partial_ingestion_percent,
         )
@@ -260,6 +273,8 @@ class BatchIngestion:
         for pause in (0.0, *_LOOK_AGAIN) if patient else (0.0,):
             time.sleep(pause)
             if found := self._find(external_id):
+                if self._first_try and found.tags.get(CREATED_BY_TAG, [self._mark]) != [self._mark]:
+                    raise self._somebody_elses(found)
                 log.info(
                     "The batch was created although the response was: %s It is %s.", error.message, found.id
                 )

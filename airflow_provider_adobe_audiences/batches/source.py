@@ -21,6 +21,7 @@ MANIFEST_TAG = "airflow_source_manifest"
 CONTENT_TAG = "airflow_source_content"
 FILES_TAG = "airflow_source_files"
 BYTES_TAG = "airflow_source_bytes"
+CREATED_BY_TAG = "airflow_created_by"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_adobe_audiences.adobe.experience_platform.catalog import Batch, BatchState, get_batch
-from airflow_provider_adobe_audiences.errors import AdobeBatchLostError, AdobeJobFailedError, error_at
+from airflow_provider_adobe_audiences.batches.source import Manifest
+from airflow_provider_adobe_audiences.errors import (
+    AdobeBatchLostError,
+    AdobeJobFailedError,
+    error_at,
+)
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +65,14 @@ class BatchWaiter:
     def result(self) -> dict[str, Any]:
         """Return the ended batch as JSON; :func:`batch_of` makes the batch of it again."""
         assert self.batch is not None
-        return {**outcome(self.batch), "errors": list(self.batch.errors[:5])}
+        batch, held = self.batch, Manifest.from_tags(self.batch.tags)
+        return {
+            **outcome(batch),
+            "errors": list(batch.errors[:5]),
+            "files_in": batch.files_in,
+            "bytes_in": batch.bytes_in,
+            "tags": held.tags() if held else {},
+        }
 
 
 def batch_of(result: Mapping[str, Any]) -> Batch:
@@ -94,7 +106,8 @@ def check_outcome(batch: Batch, max_failed_rows: int | None) -> None:
     :param batch: a batch that has ended.
     :param max_failed_rows: how many rows Adobe may have rejected; ``None`` for any number.
     :raises AdobeBatchLostError: when somebody aborted it, or took it out of the dataset.
-    :raises AdobeJobFailedError: when it failed, or too many rows were rejected; with Adobe's own errors.
+    :raises AdobeJobFailedError: when it failed, when too many rows were rejected, with Adobe's own errors, or
+        when Adobe has read less than the batch was begun for.
     """
     errors = "; ".join(batch.errors[:5])
     call = get_batch(batch.id)
@@ -120,6 +133,11 @@ def check_outcome(batch: Batch, max_failed_rows: int | None) -> None:
             "batch, with everything downstream): a new batch follows the failed one. "
             "AdobeDownloadFailedRowsOperator fetches the rows that Adobe could not read.",
         )
+    held = Manifest.from_tags(batch.tags)
+    if held and _less(batch.files_in, held.files) and _less(batch.bytes_in, held.bytes):
+        raise completed_by_somebody_else(
+            batch, f"{batch.files_in} of {held.files} files with {batch.bytes_in} of {held.bytes} bytes"
+        )
     if batch.records_failed:
         log.warning(
             "Batch %s: %d of %s rows were rejected: %s",
@@ -140,6 +158,26 @@ def check_outcome(batch: Batch, max_failed_rows: int | None) -> None:
                 ),
             )
     log.info("%s", _summary(batch))
+
+
+def completed_by_somebody_else(batch: Batch, holds: str) -> AdobeJobFailedError:
+    """Return the error for a batch that was completed before all files were in it.
+
+    :param batch: the batch.
+    :param holds: how much of its files it holds, in words.
+    """
+    return AdobeJobFailedError(
+        f"batch {batch.id} ({batch.status}) holds {holds}: somebody else completed it before all were sent",
+        batch_id=batch.id,
+        external_id=batch.external_id,
+        hint="When it has ended, take its rows out of the dataset (Batch Ingestion API: "
+        f"POST /data/foundation/import/batches/{batch.id}?action=REVERT ), then clear the task that creates "
+        "the batch, with everything downstream: a new batch follows it.",
+    )
+
+
+def _less(found: int | None, expected: int) -> bool:
+    return found is not None and found < expected
 
 
 def _summary(batch: Batch) -> str:

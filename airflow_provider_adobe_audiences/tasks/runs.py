@@ -102,27 +102,29 @@ class TaskMemory:
         except Exception as error:  # noqa: BLE001  of Airflow's API server, of any kind
             log.warning("Airflow's task state store could not be written: %s", type(error).__name__)
 
-    def take(self, batch_id: str, *, is_filled: bool = False) -> None:
+    def take(self, batch_id: str, *, is_filled: bool | None) -> None:
         """Remember that this try works on a batch.
 
         :param batch_id: Adobe's id.
-        :param is_filled: the batch holds all its files; what an earlier try said of that stays true.
+        :param is_filled: whether the batch holds all its files, ``None`` if nobody knows; that it does stays
+            true.
         """
-        is_filled = is_filled or self.is_filled(batch_id)
+        is_filled = self.is_filled(batch_id) or is_filled
         self.set(
             "adobe_batch", {"batch_id": batch_id, "try_number": self._try_number, "is_filled": is_filled}
         )
 
-    def is_filled(self, batch_id: str) -> bool:
+    def is_filled(self, batch_id: str) -> bool | None:
         """Whether a try has sent all files of a batch.
 
         :param batch_id: Adobe's id.
-        :returns: so or not.
+        :returns: so or not; ``None`` if nobody knows.
         """
         known = self.get("adobe_batch")
-        return (
-            isinstance(known, dict) and known.get("batch_id") == batch_id and known.get("is_filled") is True
-        )
+        if not isinstance(known, dict) or known.get("batch_id") != batch_id:
+            return None
+        is_filled = known.get("is_filled")
+        return is_filled if isinstance(is_filled, bool) else None
 
     def is_taken_over(self, batch_id: str) -> bool:
         """Whether a later try works on the batch now.

@@ -227,7 +227,9 @@ def group_id_was_gone(note: Edited, group_id: int) -> bool:
     )
 
 
-def spares(group: str, *, planned_before: bool, by_members: bool = False) -> Callable[[Edited, Run], None]:
+def spares(
+    group: str, *, planned_before: bool, by_members: bool = False, by_permissions: bool = False
+) -> Callable[[Edited, Run], None]:
     """A group that has changed since it was planned to be deleted is still there."""
 
     def right(note: Edited, run: Run) -> None:
@@ -240,7 +242,8 @@ def spares(group: str, *, planned_before: bool, by_members: bool = False) -> Cal
         gone = [entry for entry in entries if entry.committed and _writes_to(group_id)(entry)]
         if gone and gone[0].sequence <= note.before and gone[0].sequence != note.on_its_way:
             return  # it was deleted before it was edited
-        looked = [entry for entry in entries if entry.method == "GET" and entry.path == GROUPS]
+        seen_in = f"{GROUPS}{group_id}/permissions" if by_permissions else GROUPS
+        looked = [entry for entry in entries if entry.method == "GET" and entry.path == seen_in]
         known = bool(looked) and looked[0].sequence > note.until
         if (known and not planned_before) or (
             looked and looked[0].sequence == note.on_its_way and not planned_before
@@ -284,6 +287,7 @@ def both(*rights: Callable[[Edited, Run], None]) -> Callable[[Edited, Run], None
 
 def of_a_sync(*, planned_before: bool) -> list[Edit]:
     spared = {name: spares(name, planned_before=planned_before) for name in ("old", "older")}
+    permitted = spares("old", planned_before=planned_before, by_permissions=True)
     # Whoever joins protects a group, whether or not that was planned.
     protected = spares("old", planned_before=True, by_members=True)
     return [
@@ -322,7 +326,7 @@ def of_a_sync(*, planned_before: bool) -> list[Edit]:
             puts("old", description=BY_HAND),
             both(declared, spared["old"]),
         ),
-        Edit("permits a group to be deleted", grants("old", [FOREIGN_ROW]), both(declared, spared["old"])),
+        Edit("permits a group to be deleted", grants("old", [FOREIGN_ROW]), both(declared, permitted)),
         Edit(
             "adds a wildcard to a group to be deleted",
             gets_a_wildcard("older"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.faults.faults import Case, clear
 from tests.faults.harness import Run, World
 from tests.faults.rows import Row, find
 from tests.faults.rows_audience_manager import NAMES_ARE_NOT_UNIQUE, live
-from tests.faults.rows_experience_platform import DATASET, batches, one_audience
+from tests.faults.rows_experience_platform import DATASET, adobe, batches, one_audience
 from tests.faults.rows_target import store_has_the_live_token
 
 Right = Callable[[World, list[Run]], None]
@@ -170,8 +171,25 @@ def _clear(case: Case, run: Run) -> Run:
     return run
 
 
+def _revert(case: Case, run: Run) -> Run:
+    """Take the rows of a batch that has ended out of the dataset, with the request that the error names."""
+    case.lift()
+    (path,) = re.findall(r"POST (\S+\?action=REVERT)", run.history[-1].details["error"])
+    batch_id = path.rpartition("/")[2].partition("?")[0]
+    with adobe(case.world) as client:
+        for _ in range(30):
+            status = client.get(f"/data/foundation/catalog/batches/{batch_id}").json()[batch_id]["status"]
+            if status in ("success", "failed"):
+                break
+            time.sleep(0.1)
+        if status == "success":
+            client.post(path).raise_for_status()
+    return _clear(case, run)
+
+
 #: How the advice of an error is followed, the first that matches.
 FOLLOWING: list[tuple[str, Callable[[Case, Run], Run]]] = [
+    (r"action=REVERT", _revert),
     (r"set the named parameters", _allow),
     (r"planning task again|plan again", _plan_again),
     (r"another run id|new (Dag )?run|another run of the Dag", _another_run),

@@ -30,8 +30,8 @@ MAX_LISTED_BATCHES = 100
 _MAX_CHARACTERS = 1750
 # A comma, or an exclamation mark in front, means something in a filter.
 _LISTABLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# All that :func:`batch_from` reads but for the tags: those of our batches tell of every file.
-_PROPERTIES = "status,externalId,relatedObjects,recordCount,failedRecordCount,metrics,errors,updated"
+# All that :func:`batch_from` reads.
+_PROPERTIES = "status,externalId,relatedObjects,recordCount,failedRecordCount,metrics,errors,tags,updated"
 
 
 class BatchState(Enum):
@@ -81,6 +81,8 @@ class Batch:
     :param records_in: rows that were read.
     :param records_ingested: rows that are in the dataset.
     :param records_failed: rows that Adobe rejected.
+    :param files_in: files that were read.
+    :param bytes_in: bytes that were read.
     :param errors: what Adobe says went wrong, one line each.
     :param tags: lists of texts by name.
     :param updated_at: when Catalog changed it last, in seconds since the epoch, by Adobe's clock.
@@ -93,6 +95,8 @@ class Batch:
     records_in: int | None = None
     records_ingested: int | None = None
     records_failed: int | None = None
+    files_in: int | None = None
+    bytes_in: int | None = None
     errors: tuple[str, ...] = ()
     tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     updated_at: float | None = None
@@ -151,6 +155,8 @@ def batch_from(identifier: str, body: Mapping[str, Any]) -> Batch:
         records_in=records_in,
         records_ingested=records_ingested,
         records_failed=records_failed,
+        files_in=_count(metrics.get("inputFileCount")),
+        bytes_in=_count(metrics.get("inputByteSize")),
         errors=tuple(_error_line(error) for error in body.get("errors") or [] if isinstance(error, Mapping)),
         tags=_tags(body.get("tags")),
         updated_at=_seconds(body.get("updated")),
@@ -225,7 +231,7 @@ def list_batches(*, external_id: str, limit: int = 100) -> Call[list[Batch]]:
 
 
 def get_batches(batch_ids: Sequence[str]) -> Call[Mapping[str, Batch]]:
-    """Ask Catalog for several batches, without their tags (Catalog API, ``/batches``, filter ``batch``;
+    """Ask Catalog for several batches (Catalog API, ``/batches``, filter ``batch``;
     several values: "Filter Catalog data", simple filters).
 
     :param batch_ids: Adobe's ids, at most ``MAX_LISTED_BATCHES``.

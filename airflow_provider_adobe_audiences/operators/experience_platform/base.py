@@ -122,11 +122,14 @@ class BatchOperator(AdobeExperiencePlatformOperator):
         return files
 
     def _note(self, context: Context) -> Callable[[Batch], None]:
+        from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState
+
         self._memory = memory = TaskMemory(context)
 
         def note(batch: Batch) -> None:
             self._batch_id = batch.id
-            memory.take(batch.id)
+            is_new_or_half = batch.state is BatchState.LOADING
+            memory.take(batch.id, is_filled=False if is_new_or_half else memory.is_filled(batch.id))
             push_ids(context, batch_id=batch.id, external_id=batch.external_id)
 
         return note
@@ -134,3 +137,6 @@ class BatchOperator(AdobeExperiencePlatformOperator):
     def _note_filled(self, batch: Batch) -> None:
         if self._memory is not None:
             self._memory.take(batch.id, is_filled=True)
+
+    def _is_filled(self, batch: Batch) -> bool | None:
+        return None if self._memory is None else self._memory.is_filled(batch.id)

@@ -156,6 +156,7 @@ class AdobeIngestBatchOperator(BatchOperator):
                     part_size=self.part_size,
                     on_batch=self._note(context),
                     on_filled=self._note_filled,
+                    is_filled=self._is_filled,
                     first_try=self._is_first_try(context),
                 )
                 with self._aborted_if_final(context, session):
@@ -210,7 +211,7 @@ class AdobeIngestBatchOperator(BatchOperator):
         if batch is None or batch.state in (BatchState.FAILED, BatchState.GONE):
             return None
         if batch.state is BatchState.LOADING:
-            if self._memory is None or not self._memory.is_filled(batch.id):
+            if not self._is_filled(batch):
                 return None
             complete(session, batch.id)
         self.log.info("Batch %s of an earlier try holds everything: no source is needed.", batch.id)
