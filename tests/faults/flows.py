@@ -105,7 +105,8 @@ class Flow:
             return {**batch, "dataset_id": DATASET, "source": self.source[name[1]]}
         if name == COMPLETE:
             return {**batch, "uploads": [self.tasks[other].result for other in self._upstream(COMPLETE)]}
-        return {**batch, "deferrable": True} if name == WAIT else batch
+        # Somebody may call a batch complete that is not: whoever waits for it, fails in the end.
+        return {**batch, "deferrable": True, "timeout": 30} if name == WAIT else batch
 
     # -- what people do
 
