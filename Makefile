@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-waits soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,11 @@ api: venv ## record the public API and what is stored of triggers (tests/contrac
 bench: venv ## benchmarks, as ratios to peers in the same run
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
 	$(BIN)/python -m benchmarks
+
+bench-waits: venv ## deferred waits: 1 to 5,000 in one event loop beside peers, and 1,000 in a real triggerer
+	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
+	$(BIN)/python -m benchmarks waits
+	$(BIN)/python -m benchmarks.real_waits 1000
 
 soak: venv ## the example DAGs for 30 minutes under faults, and people who clear, mark and kill (SOAK_ARGS="--minutes 3" for less)
 	$(BIN)/python -m scripts.soak $(SOAK_ARGS)

@@ -134,12 +134,8 @@ class AdobeHook(BaseHook):
             yield subscription
 
     async def _look_up(self) -> None:
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
         if "settings" not in self.__dict__:
-            connection = await get_async_connection(self.adobe_conn_id)
-            extra = await get_async_extra_dejson(connection)
-            self.__dict__["settings"] = _settings(connection, extra, self.sandbox)
+            self.__dict__["settings"] = await _looked_up(self.adobe_conn_id, self.sandbox)
 
     def test_connection(self) -> tuple[bool, str]:
         """Get an access token, then ask each service that the connection is set up for. Changes nothing at
@@ -194,6 +190,28 @@ class AdobeHook(BaseHook):
             "relabeling": UI_FIELD_BEHAVIOUR["relabeling"],
             "placeholders": UI_FIELD_BEHAVIOUR["placeholders"],
         }
+
+
+_look_ups: dict[tuple[asyncio.AbstractEventLoop, str, str | None], asyncio.Task[AdobeSettings]] = {}
+
+
+async def _looked_up(conn_id: str, sandbox: str | None) -> AdobeSettings:
+    """Return the settings of a connection; who asks while somebody else does shares the look-up, as thousands
+    of triggers do after a restart.
+    """
+    loop = asyncio.get_running_loop()
+    key = (loop, conn_id, sandbox)
+    if key not in _look_ups:
+        task = _look_ups[key] = loop.create_task(_look_up_anew(conn_id, sandbox))
+        task.add_done_callback(lambda _: _look_ups.pop(key))
+    return await asyncio.shield(_look_ups[key])
+
+
+async def _look_up_anew(conn_id: str, sandbox: str | None) -> AdobeSettings:
+    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+    connection = await get_async_connection(conn_id)
+    return _settings(connection, await get_async_extra_dejson(connection), sandbox)
 
 
 def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | None) -> AdobeSettings:

@@ -22,10 +22,12 @@ from airflow_provider_adobe_audiences.emulator.experience_platform.models.record
 from airflow_provider_adobe_audiences.emulator.gateway import Caller
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
+    AdobeConfigurationError,
     AdobeNotFoundError,
     AdobeServerError,
     from_json,
 )
+from airflow_provider_adobe_audiences.hooks import adobe
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
 from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
@@ -468,6 +470,42 @@ async def test_a_connection_that_cannot_work_is_told_through_the_event(
     for event in await asyncio.gather(*waiting(trigger(number) for number in ids)):
         assert event["error"]["error"] == "AdobeConfigurationError"
     await all_is_closed(emulator)
+
+
+async def test_triggers_that_start_together_look_their_connection_up_once(
+    emulator: Any, adobe_connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_ups = []
+    anew = adobe._look_up_anew
+
+    async def counted(*arguments: Any) -> Any:
+        look_ups.append(arguments)
+        return await anew(*arguments)
+
+    monkeypatch.setattr(adobe, "_look_up_anew", counted)
+    hooks = [AdobeHook() for _ in range(500)]
+    first = asyncio.create_task(settings_of(hooks[0]))
+    others = [asyncio.create_task(settings_of(hook)) for hook in (*hooks[1:], AdobeHook(sandbox="dev"))]
+    await asyncio.sleep(0)
+    first.cancel()  # who began it leaves, and disturbs nobody
+    found = await asyncio.gather(*others)
+    assert look_ups == [("adobe_default", None), ("adobe_default", "dev")]
+    assert {settings.sandbox for settings in found} == {"prod", "dev"}
+    assert len({id(settings) for settings in found}) == 2
+
+    adobe_connection(max_attempts=2)
+    assert (await settings_of(AdobeHook())).max_attempts == 2
+    adobe_connection(sandbox="Not A Name")
+    for failure in await asyncio.gather(
+        *(settings_of(AdobeHook()) for _ in range(3)), return_exceptions=True
+    ):
+        assert isinstance(failure, AdobeConfigurationError)
+    assert adobe._look_ups == {}
+
+
+async def settings_of(hook: AdobeHook) -> Any:
+    async with hook.subscription() as subscription:
+        return subscription.settings
 
 
 _TRIGGERER = """
