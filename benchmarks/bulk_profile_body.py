@@ -1,26 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory and speed of the body of a bulk profile update: 500,000 rows of Parquet become one upload, in
-constant memory.
+"""Memory and speed of the body of a bulk profile update: 500,000 rows of CSV and of Parquet become an upload.
 
     python -m benchmarks.bulk_profile_body [--rows 500000]
 
-Compares the body byte by byte with an encoder of its own, and the time with what a small script would do:
-pandas-like, all in memory.
+Peers: for CSV, the loop over ``csv.reader`` and ``quote`` that everybody writes; for Parquet, the same over
+the rows of pyarrow. Rounds alternate; a ratio is the median over the rounds, in processor time, as only one
+works. The body is compared byte by byte with an encoder that shares nothing with ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import multiprocessing
 import random
 import resource
+import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
+
+ROUNDS = 5
+SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 CITIES = ["Oslo", "São Paulo", "東京", "New York, NY", "100% Köln", "a+b", "", "Zürich"]
 COLUMNS = ("customer", "tier", "city", "score", "last_purchase", "opt_in", "note")
@@ -67,6 +73,22 @@ def write_parquet(file: Path, rows: int) -> None:
             )
 
 
+def write_csv(parquet: Path, file: Path, *, quoted: bool = False) -> None:
+    """Write the same rows as CSV."""
+    import pyarrow.parquet as pq
+
+    with file.open("w", newline="", encoding="utf-8") as target:
+        writer = csv.writer(target, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+        writer.writerow(COLUMNS)
+        for batch in pq.ParquetFile(parquet).iter_batches():
+            for row in batch.to_pylist():
+                writer.writerow([_text(row[name]) for name in COLUMNS])
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
 def independent(file: Path) -> str:
     """Return the SHA-256 of the body, by an encoder that shares nothing with ours: one byte at a time."""
     import pyarrow.parquet as pq
@@ -74,10 +96,7 @@ def independent(file: Path) -> str:
     table = {byte: chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in range(256)}
 
     def cell(value: Any) -> str:
-        text = (
-            "" if value is None else ("true" if value else "false") if isinstance(value, bool) else str(value)
-        )
-        return "".join(map(table.__getitem__, text.encode("utf-8")))
+        return "".join(map(table.__getitem__, _text(value).encode("utf-8")))
 
     digest = hashlib.sha256(("batch=thirdPartyId," + ",".join(COLUMNS[1:])).encode())
     for batch in pq.ParquetFile(file).iter_batches():
@@ -98,58 +117,116 @@ def ours(file: str) -> dict[str, Any]:
 
     path = Path(file)
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.perf_counter()
+    begun = time.process_time()
     with Parts(Columns("thirdPartyId", "customer")) as writer:
-        parts = writer.write([table_of_file(lambda: path.open("rb"), "parquet", path.name)])
-    seconds = time.perf_counter() - begun
+        file_format: Any = path.suffix.removeprefix(".")
+        parts = writer.write([table_of_file(lambda: path.open("rb"), file_format, path.name)])
+    seconds = time.process_time() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "uploads": [part.rows for part in parts],
         "bytes": [part.size for part in parts],
         "sha256": [part.sha256 for part in parts],
-        "seconds": round(seconds, 2),
+        "seconds": seconds,
         "rows_per_second": round(sum(part.rows for part in parts) / seconds),
         "megabytes_above_idle": round((peak - idle) / 1024, 1),
     }
 
 
-def naive(file: str) -> dict[str, Any]:
-    """What a script would do: the whole table as Python rows, one text, quoted cell by cell."""
+def loop(file: str) -> dict[str, Any]:
+    """What a script would do: each row read, quoted cell by cell, and written."""
     from urllib.parse import quote
 
     import pyarrow.parquet as pq
 
+    path = Path(file)
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.perf_counter()
-    rows = pq.read_table(file).to_pylist()
-    body = "batch=thirdPartyId," + ",".join(COLUMNS[1:]) + "\n"
-    body += "\n".join(
-        ",".join("" if row[name] is None else quote(str(row[name]), safe="") for name in COLUMNS)
-        for row in rows
-    )
-    seconds = time.perf_counter() - begun
+    begun = time.process_time()
+    rows = 0
+    with tempfile.TemporaryFile("w", encoding="ascii") as body:
+        body.write("batch=thirdPartyId," + ",".join(COLUMNS[1:]))
+        if path.suffix == ".csv":
+            with path.open(newline="", encoding="utf-8") as source:
+                reader = csv.reader(source)
+                next(reader)
+                for cells in reader:
+                    body.write("\n" + ",".join([quote(cell, safe="") for cell in cells]))
+                    rows += 1
+        else:
+            for batch in pq.ParquetFile(path).iter_batches():
+                for row in batch.to_pylist():
+                    body.write("\n" + ",".join([quote(_text(row[name]), safe="") for name in COLUMNS]))
+                    rows += 1
+    seconds = time.process_time() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "seconds": round(seconds, 2),
+        "seconds": seconds,
+        "rows_per_second": round(rows / seconds),
         "megabytes_above_idle": round((peak - idle) / 1024, 1),
-        "bytes": len(body),
     }
 
 
-def measure(rows: int) -> dict[str, Any]:
+def beside_the_loop(pool: Any, file: Path, rounds: int) -> dict[str, Any]:
+    """Measure both on one file, in turn."""
+    measured = [(pool.apply(ours, (str(file),)), pool.apply(loop, (str(file),))) for _ in range(rounds)]
+    found = {
+        "ours_rows_per_second": round(statistics.median(us["rows_per_second"] for us, _ in measured)),
+        "loop_rows_per_second": round(statistics.median(peer["rows_per_second"] for _, peer in measured)),
+        "times_the_loop": figures.ratio(
+            [peer["seconds"] for _, peer in measured], [us["seconds"] for us, _ in measured]
+        ),
+        "ours_megabytes_above_idle": max(us["megabytes_above_idle"] for us, _ in measured),
+        "loop_megabytes_above_idle": max(peer["megabytes_above_idle"] for _, peer in measured),
+    }
+    return found | {"uploads": measured[0][0]["uploads"], "sha256": measured[0][0]["sha256"]}
+
+
+def growth(pool: Any, folder: Path) -> dict[str, dict[int, float]]:
+    """Measure seconds for more and more rows."""
+    curves: dict[str, dict[int, float]] = {}
+    for rows in SIZES:
+        parquet, text = folder / f"{rows}.parquet", folder / f"{rows}.csv"
+        pool.apply(write_parquet, (parquet, rows))
+        pool.apply(write_csv, (parquet, text))
+        for label, measure_one, file in (
+            ("ours, CSV", ours, text),
+            ("csv + quote", loop, text),
+            ("ours, Parquet", ours, parquet),
+            ("pyarrow rows + quote", loop, parquet),
+        ):
+            seconds = [pool.apply(measure_one, (str(file),))["seconds"] for _ in range(3)]
+            curves.setdefault(label, {})[rows] = round(statistics.median(seconds), 6)
+    return curves
+
+
+def measure(rows: int, rounds: int = ROUNDS) -> dict[str, Any]:
     spawn = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, spawn.Pool(1, maxtasksperchild=1) as pool:
-        file = Path(folder) / "profiles.parquet"
-        pool.apply(write_parquet, (file, rows))
-        figures = {
-            "rows": rows,
-            "parquet_megabytes": round(file.stat().st_size / 1e6, 1),
-            "ours": pool.apply(ours, (str(file),)),
-        }
-        if len(figures["ours"]["uploads"]) == 1:
-            figures["byte_exact"] = pool.apply(independent, (file,)) == figures["ours"]["sha256"][0]
-        figures["naive"] = pool.apply(naive, (str(file),))
-    return figures
+    before = figures.load()
+    with tempfile.TemporaryDirectory() as name, spawn.Pool(1, maxtasksperchild=1) as pool:
+        folder = Path(name)
+        parquet = folder / "profiles.parquet"
+        pool.apply(write_parquet, (parquet, rows))
+        wanted = [pool.apply(independent, (parquet,))]
+        found: dict[str, Any] = {"machine": figures.machine(), "rows": rows}
+        for label, file, quoted in (
+            ("csv", folder / "profiles.csv", False),
+            ("csv_all_quoted", folder / "quoted.csv", True),
+            ("parquet", parquet, False),
+        ):
+            if file != parquet:
+                pool.apply(write_csv, (parquet, file), {"quoted": quoted})
+            one = beside_the_loop(pool, file, rounds)
+            one["byte_exact"] = one.pop("sha256") == wanted if one.pop("uploads") == [rows] else None
+            found[label] = one | {"megabytes": round(file.stat().st_size / 1e6, 1)}
+        found["growth_seconds"] = growth(pool, folder)
+    figures.plot(
+        "bulk-profile-body",
+        "Rows into the body of a bulk profile update",
+        "rows",
+        "seconds",
+        found["growth_seconds"],
+    )
+    return found | {"load_average": [before, figures.load()]}
 
 
 if __name__ == "__main__":
@@ -157,4 +234,6 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=500_000)
-    print(json.dumps(measure(parser.parse_args().rows), indent=2))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.rows, arguments.rounds), indent=2))

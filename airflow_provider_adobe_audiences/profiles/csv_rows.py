@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterable, Iterator
+from itertools import repeat
+from operator import contains, itemgetter
 from typing import IO, Any
 from urllib.parse import unquote
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.profiles.blocks import Row, block_of_texts, chunks
 from airflow_provider_adobe_audiences.profiles.encode import Columns, RowRejected
 from airflow_provider_adobe_audiences.profiles.options import Escape
 from airflow_provider_adobe_audiences.profiles.recognise import text_stream
@@ -21,20 +25,22 @@ _ESCAPED = re.compile(r'(\\\\|\\"|")')
 def csv_rows(
     file: IO[bytes], columns: Columns, name: str, delimiter: str, escape: Escape | None
 ) -> Iterator[Any]:
-    """Give the names of the attributes, then a tuple for each row, the key first, or why it cannot be sent.
+    """Give the names of the attributes, then the rows, in blocks where that is possible.
 
     :param file: at its first byte.
     :param columns: which columns become what.
     :param name: of the source, for messages.
     :param delimiter: between cells.
     :param escape: how a quote within quotes is written; ``None`` refuses a file that leaves it open.
-    :returns: an iterator of names, then rows.
+    :returns: an iterator of names, then blocks and rows.
     :raises AdobeConfigurationError: when it is no CSV, or needs an option.
     """
     with text_stream(file, "csv", name) as text:
-        lines = (
-            _without_backslashes(text) if escape == "\\" else _told(text, name) if escape is None else text
-        )
+        lines: Iterable[str] = text
+        if escape == "\\":
+            lines = _without_backslashes(text)
+        elif escape is None:
+            lines = itertools.chain.from_iterable(_told(text, name))
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             available = next(reader, None)
@@ -61,7 +67,19 @@ def _rows(available: list[str], reader: Iterable[list[str]], columns: Columns) -
     yield tuple(attribute for _, attribute in pairs)
     order = [available.index(columns.key_column), *(available.index(column) for column, _ in pairs)]
     width = len(available)
-    for row in reader:
+    in_order = order == list(range(width))
+    for rows in chunks(reader):
+        block = None
+        if set(map(len, rows)) == {width}:
+            block = block_of_texts(rows if in_order else list(map(itemgetter(*order), rows)))
+        if block is not None:
+            yield block
+        else:
+            yield from _each(rows, order, width)
+
+
+def _each(rows: Iterable[list[str]], order: list[int], width: int) -> Iterator[Row]:
+    for row in rows:
         if not row:
             continue  # an empty line is no row
         if len(row) > width:
@@ -87,16 +105,25 @@ def _ready_made(
     yield from _rows(names, ([unquote(cell) for cell in row] for row in reader), ready)
 
 
-def _told(lines: Iterable[str], name: str) -> Iterator[str]:
+def _told(lines: Iterable[str], name: str) -> Iterator[list[str]]:
     """Refuse a file in which a backslash before a quote may mean two things."""
-    for number, line in enumerate(lines, 1):
-        if '\\"' in line:
-            raise AdobeConfigurationError(
-                f"{name} has a backslash before a quote in its line {number}: by RFC 4180 the quote ends the "
-                "cell, but Spark writes quotes within a cell like this",
-                hint="Pass escape='\\\\' for a file that Spark wrote, or escape='\"' for one by RFC 4180.",
-            )
-        yield line
+    before = 0
+    for some in chunks(lines):
+        if any(map(contains, some, repeat("\\"))):
+            for number, line in enumerate(some):
+                if '\\"' in line:
+                    yield some[:number]
+                    raise _two_meanings(name, before + number + 1)
+        before += len(some)
+        yield some
+
+
+def _two_meanings(name: str, number: int) -> AdobeConfigurationError:
+    return AdobeConfigurationError(
+        f"{name} has a backslash before a quote in its line {number}: by RFC 4180 the quote ends the "
+        "cell, but Spark writes quotes within a cell like this",
+        hint="Pass escape='\\\\' for a file that Spark wrote, or escape='\"' for one by RFC 4180.",
+    )
 
 
 def _without_backslashes(lines: Iterable[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import re
+import string
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,10 @@ from airflow_provider_adobe_audiences.profiles.options import Key
 
 MAX_BYTES_PER_PROFILE = 64 * 1024
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+#: The characters that need no percent-encoding, by RFC 3986.
+UNRESERVED = string.ascii_letters + string.digits + "_.~-"
+
+_PLAIN = re.compile(f"[{UNRESERVED}]*").fullmatch
 # No number that anybody means has more.
 _MAX_DIGITS = 400
 _MAX_SHOWN = 60
@@ -145,17 +149,18 @@ class LineEncoder:
     def __init__(self, columns: Columns, attributes: Sequence[str]) -> None:
         self._columns = columns
         self._attributes = tuple(attributes)
-        self._name_bytes = sum(len(name.encode()) for name in attributes)
-        self._check_key = _third_party_id if columns.key == "thirdPartyId" else _pc_id
+        #: What the names of the attributes take of the size of a profile.
+        self.name_bytes = sum(len(name.encode()) for name in attributes)
+        self._refuse_key = _third_party_id if columns.key == "thirdPartyId" else _pc_id
 
-    def line(self, row: tuple[Any, ...]) -> tuple[bytes, bool]:
+    def line(self, row: Sequence[Any]) -> tuple[bytes, bool]:
         """Return a row as a line, and whether it sets anything.
 
         :param row: the key, then a value for each attribute.
         :raises RowRejected: when it cannot be sent.
         """
         cells = [
-            self._key(row[0]),
+            self.check_key(row[0]),
             *[
                 value if type(value) is str else _text_in(name, value)
                 for name, value in zip(self._attributes, row[1:], strict=True)
@@ -167,15 +172,20 @@ class LineEncoder:
         except UnicodeEncodeError:
             raise RowRejected("a value cannot be written in UTF-8") from None
         # Encoding never shortens, so only a long line needs to be measured.
-        if len(line) + self._name_bytes > MAX_BYTES_PER_PROFILE:
-            exact = self._name_bytes + sum(len(cell.encode()) for cell in cells[1:])
+        if len(line) + self.name_bytes > MAX_BYTES_PER_PROFILE:
+            exact = self.name_bytes + sum(len(cell.encode()) for cell in cells[1:])
             if exact > MAX_BYTES_PER_PROFILE:
                 raise RowRejected(
                     f"its attributes take {exact} bytes; Adobe keeps {MAX_BYTES_PER_PROFILE} per profile"
                 )
         return line.encode("ascii"), any(cells[1:])
 
-    def _key(self, value: Any) -> str:
+    def check_key(self, value: Any) -> str:
+        """Return the key of a row as a text.
+
+        :param value: of the key column.
+        :raises RowRejected: when Adobe does not take it.
+        """
         key = value if type(value) is str else _key_text(value)
         if not key.strip():
             raise RowRejected("the key is empty")
@@ -183,7 +193,7 @@ class LineEncoder:
             raise RowRejected("the key begins or ends with a blank")
         if not _PLAIN(key) and _begins_or_ends_unseen(key):
             raise RowRejected("the key begins or ends with a character that cannot be seen")
-        if reason := self._check_key(key):
+        if reason := self._refuse_key(key):
             shown = ""
             if self._columns.show_values:
                 shown = f" ({key if len(key) <= _MAX_SHOWN else f'{key[:_MAX_SHOWN]}…'!r})"

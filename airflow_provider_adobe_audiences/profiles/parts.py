@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from airflow_provider_adobe_audiences.adobe.client.call import Content
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.profiles.encode import Columns, LineEncoder, RowRejected, header_of
+from airflow_provider_adobe_audiences.profiles.blocks import Block, BlockEncoder, Lines, Row
+from airflow_provider_adobe_audiences.profiles.encode import Columns, RowRejected, header_of
 
 # Adobe writes "less than 50 MB"; the smaller reading of MB is kept.
 MAX_BYTES = 50_000_000
@@ -65,11 +66,11 @@ class Table:
 
     :param name: for messages.
     :param rows: first the names of the attributes; then for each row a tuple, the key first, or the
-        :class:`RowRejected` that says why not.
+        :class:`RowRejected` that says why not; or a :class:`Block` for many rows.
     """
 
     name: str
-    rows: Callable[[Columns], Iterator[tuple[Any, ...] | RowRejected]]
+    rows: Callable[[Columns], Iterator[Row | Block]]
 
 
 @dataclass(slots=True)
@@ -168,13 +169,16 @@ class Parts:
         for table in tables:
             lines, names = _lines(self._columns, table)
             header = header_of(self._columns.key, names)
-            for number, line in enumerate(lines, 1):
-                total += 1
-                if isinstance(line, RowRejected):
-                    bad_rows.take(number, table.name, line)
+            before = total
+            for some in lines:
+                first = total + 1
+                if isinstance(some, RowRejected):
+                    total += 1
+                    bad_rows.take(total - before, table.name, some)
                 else:
+                    total += some.rows
                     self._check_header(header, table.name)
-                    self._add(*line, total, f"row {number} of {table.name}")
+                    self._add(some, first, first - before, table.name)
         bad_rows.check()
         if self._current is not None:
             self._parts.append(self._current.close())
@@ -196,16 +200,24 @@ class Parts:
             )
         self._header = header
 
-    def _add(self, line: bytes, has_value: bool, number: int, what: str) -> None:
-        if self._current is not None and not self._current.has_room(line):
-            self._parts.append(self._current.close())
-            self._current = None
-        if self._current is None:
-            file = self._stack.enter_context(tempfile.TemporaryFile(buffering=1 << 20))  # noqa: SIM115
-            self._current = _Writer(file, self._header or b"", number, self._max_rows, self._max_bytes)
-            if not self._current.has_room(line):
-                raise AdobeConfigurationError(f"max_bytes is {self._max_bytes}: too small for {what}")
-        self._current.add(line, has_value)
+    def _add(self, lines: Lines, number: int, in_source: int, source: str) -> None:
+        if self._current is not None and self._current.has_room(lines):
+            self._current.add(lines)
+            return
+        for offset, line in enumerate(lines.each()):
+            if self._current is not None and not self._current.has_room(line):
+                self._parts.append(self._current.close())
+                self._current = None
+            if self._current is None:
+                self._current = self._writer(number + offset)
+                if not self._current.has_room(line):
+                    what = f"row {in_source + offset} of {source}"
+                    raise AdobeConfigurationError(f"max_bytes is {self._max_bytes}: too small for {what}")
+            self._current.add(line)
+
+    def _writer(self, first_row: int) -> _Writer:
+        file = self._stack.enter_context(tempfile.TemporaryFile(buffering=1 << 20))  # noqa: SIM115
+        return _Writer(file, self._header or b"", first_row, self._max_rows, self._max_bytes)
 
 
 class _Writer:
@@ -223,13 +235,16 @@ class _Writer:
         self._digest.update(data)
         self._size += len(data)
 
-    def has_room(self, line: bytes) -> bool:
-        return self._rows < self._max_rows and self._size + 1 + len(line) < self._max_bytes
+    def has_room(self, lines: Lines) -> bool:
+        return (
+            self._rows + lines.rows <= self._max_rows and self._size + 1 + len(lines.text) < self._max_bytes
+        )
 
-    def add(self, line: bytes, has_value: bool) -> None:
-        self._put(b"\n" + line)
-        self._rows += 1
-        self._values = self._values or has_value
+    def add(self, lines: Lines) -> None:
+        self._put(b"\n")
+        self._put(lines.text)
+        self._rows += lines.rows
+        self._values = self._values or lines.has_values
 
     def close(self) -> Part:
         self._file.flush()
@@ -238,7 +253,7 @@ class _Writer:
         )
 
 
-def _lines(columns: Columns, table: Table) -> tuple[Iterator[tuple[bytes, bool] | RowRejected], list[str]]:
+def _lines(columns: Columns, table: Table) -> tuple[Iterator[Lines | RowRejected], list[str]]:
     """Return the encoded rows, and the attributes in order."""
     rows = table.rows(columns)
     # The first item tells which attributes there are: only an open file knows its columns.
@@ -246,17 +261,4 @@ def _lines(columns: Columns, table: Table) -> tuple[Iterator[tuple[bytes, bool] 
     if names is None:
         return iter(()), []
     assert isinstance(names, tuple)
-    encoder = LineEncoder(columns, names)
-
-    def encoded() -> Iterator[tuple[bytes, bool] | RowRejected]:
-        for row in rows:
-            if isinstance(row, RowRejected):
-                yield row
-                continue
-            try:
-                yield encoder.line(row)
-            except RowRejected as rejected:
-                rejected.values = dict(zip((columns.key, *names), row, strict=True))
-                yield rejected.with_traceback(None)
-
-    return encoded(), list(names)
+    return BlockEncoder(columns, names).lines(rows), list(names)

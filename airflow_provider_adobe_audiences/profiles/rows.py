@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of an upstream task, of JSON lines and of Parquet files, for a bulk profile update."""
+"""Rows of an upstream task, of JSON lines and of other files, for a bulk profile update."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.profiles.csv_rows import csv_rows
 from airflow_provider_adobe_audiences.profiles.encode import Columns, RowRejected
 from airflow_provider_adobe_audiences.profiles.options import Escape, SourceFormat
+from airflow_provider_adobe_audiences.profiles.parquet_rows import parquet_rows
 from airflow_provider_adobe_audiences.profiles.parts import Table
-from airflow_provider_adobe_audiences.profiles.recognise import readable_parquet, text_stream
+from airflow_provider_adobe_audiences.profiles.recognise import text_stream
 
-_PARQUET_ROWS = 4096
 _MAX_LINE = 1 << 20
 _MAX_UNREADABLE = 100
 
@@ -100,7 +100,7 @@ def table_of_file(
                 case "json":
                     yield from table_of_rows(_json_lines(file, name), name).rows(columns)
                 case "parquet":
-                    yield from _parquet(file, columns, name)
+                    yield from parquet_rows(file, columns, name)
 
     return Table(name, read)
 
@@ -137,74 +137,3 @@ def _line(text: Any, name: str) -> str:
 
 def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
-
-
-def _parquet(file: IO[bytes], columns: Columns, name: str) -> Iterator[Any]:
-    with readable_parquet(file, name) as source:
-        schema = source.schema_arrow
-        pairs = columns.resolve(schema.names)
-        wanted = [columns.key_column, *(column for column, _ in pairs)]
-        targets = [_readable_type(schema.field(column), name) for column in wanted]
-        yield tuple(attribute for _, attribute in pairs)
-        for batch in source.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted, use_threads=False):
-            values = [
-                _values(batch.column(column), target) for column, target in zip(wanted, targets, strict=True)
-            ]
-            for row in zip(*values, strict=True):
-                unreadable = [
-                    f"column {column!r}: {value}"
-                    for column, value in zip(wanted, row, strict=True)
-                    if isinstance(value, RowRejected)
-                ]
-                yield RowRejected("; ".join(unreadable)) if unreadable else row
-
-
-def _values(array: Any, target: Any) -> list[Any]:
-    """Return the values of a column; a :class:`RowRejected` where Python has none."""
-    import pyarrow as pa
-
-    if pa.types.is_float16(array.type) or pa.types.is_float32(array.type):
-        # By their shortest text, so that 0.1 stays 0.1.
-        return [None if text is None else float(text) for text in array.cast(pa.string()).to_pylist()]
-    array = array if target is None else array.cast(target, safe=False)
-    try:
-        return list(array.to_pylist())
-    except (OverflowError, ValueError):
-        return [_value(scalar) for scalar in array]
-
-
-def _value(scalar: Any) -> Any:
-    try:
-        return scalar.as_py()
-    except (OverflowError, ValueError):
-        return RowRejected("it is a time outside the years 1 to 9999")
-
-
-def _readable_type(field: Any, name: str) -> Any:
-    """Return the type to cast a column to before its values become text, ``None`` for its own."""
-    import pyarrow as pa
-
-    kind = field.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            return kind
-    if pa.types.is_nested(kind) or any(
-        test(kind)
-        for test in (
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_fixed_size_binary,
-            pa.types.is_duration,
-            pa.types.is_interval,
-        )
-    ):
-        raise AdobeConfigurationError(
-            f"column {field.name!r} of {name} has the type {field.type}, which has no text",
-            hint="Leave it out with parameters, or write it as a text.",
-        )
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)  # nanoseconds would need pandas
-    if pa.types.is_time64(kind):
-        return pa.time64("us")
-    return kind if pa.types.is_dictionary(field.type) else None

@@ -238,10 +238,10 @@ def test_a_parquet_file_of_40_mb_is_one_upload_in_constant_memory(tmp_path: Path
         assert file.stat().st_size > 40_000_000
         assert figures["uploads"] == [500_000]
         assert figures["sha256"] == [pool.apply(bulk_profile_body.independent, (file,))]
-        assert figures["megabytes_above_idle"] < 200
+        assert figures["megabytes_above_idle"] < 60
     print(
-        f"500,000 rows of Parquet: {figures['megabytes_above_idle']} MB above idle, {figures['seconds']} s, "
-        "byte-exact"
+        f"500,000 rows of Parquet: {figures['megabytes_above_idle']} MB above idle, "
+        f"{figures['seconds']:.2f} s, byte-exact"
     )
 
 
