@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
 from airflow_provider_adobe_audiences.adobe.client.call import segment
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, BatchState
 from airflow_provider_adobe_audiences.batches import FileFormat
 from airflow_provider_adobe_audiences.batches.source import Manifest, SourceFile
-from airflow_provider_adobe_audiences.batches.upload import upload
+from airflow_provider_adobe_audiences.batches.upload import fill
 from airflow_provider_adobe_audiences.errors import (
     AdobeBatchLostError,
     AdobeConfigurationError,
@@ -88,6 +89,7 @@ class BatchIngestion:
     :param session: sends the calls.
     :param request: what the batch shall be.
     :param part_size: largest part, in bytes, in which a file above 256 MB is sent.
+    :param concurrency: most requests under way at the same time.
     :param on_batch: is told the batch as soon as it is known.
     :param on_filled: is told the batch when it holds all files, before it is completed.
     :param first_try: nobody can have worked under this ``external_id`` before; whoever has is somebody else.
@@ -99,6 +101,7 @@ class BatchIngestion:
         request: BatchRequest,
         *,
         part_size: int = platform.MAX_WHOLE_FILE_BYTES,
+        concurrency: int = DEFAULT_CONCURRENCY,
         on_batch: Callable[[Batch], None] = lambda batch: None,
         on_filled: Callable[[Batch], None] = lambda batch: None,
         first_try: bool = False,
@@ -106,6 +109,7 @@ class BatchIngestion:
         self._session = session
         self._request = request
         self._part_size = part_size
+        self._concurrency = concurrency
         self._on_batch = on_batch
         self._on_filled = on_filled
         self._first_try = first_try
@@ -131,7 +135,14 @@ class BatchIngestion:
                 )
                 return batch
             try:
-                fill(self._session, batch.id, self._request.dataset_id, files, part_size=self._part_size)
+                fill(
+                    self._session,
+                    batch.id,
+                    self._request.dataset_id,
+                    files,
+                    part_size=self._part_size,
+                    concurrency=self._concurrency,
+                )
                 self._on_filled(batch)
                 return complete(self._session, batch.id)
             except (AdobeValidationError, AdobeConflictError):
@@ -289,33 +300,6 @@ class BatchIngestion:
             hint="To ingest anew, trigger a run with another run id, or set the field 'deployment' of the "
             "connection to a name of this Airflow's own. To take over the batch, clear the task.",
         )
-
-
-def fill(
-    session: AdobeSession, batch_id: str, dataset_id: str, files: Sequence[SourceFile], *, part_size: int
-) -> None:
-    """Send files into a batch.
-
-    :param session: sends the calls.
-    :param batch_id: Adobe's id.
-    :param dataset_id: the batch's dataset.
-    :param files: what to send.
-    :param part_size: largest part, in bytes, in which a file above 256 MB is sent.
-    :raises AdobeSourceError: when one changed until the last was sent.
-    :raises AdobeError: when Adobe refuses.
-    """
-    for number, file in enumerate(files, 1):
-        log.info(
-            "Batch %s: sending file %d of %d, %s (%d bytes).",
-            batch_id,
-            number,
-            len(files),
-            file.name,
-            file.size,
-        )
-        upload(session, batch_id, dataset_id, file, part_size=part_size)
-    for file in files:
-        file.check_unchanged()
 
 
 def complete(session: AdobeSession, batch_id: str) -> Batch:
