@@ -17,9 +17,10 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
-from airflow_provider_adobe_audiences.groups.limits import DEFAULT_CONCURRENCY, Limits
+from airflow_provider_adobe_audiences.groups.limits import Limits
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.audience_manager import Group

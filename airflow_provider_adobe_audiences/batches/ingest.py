@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
 from airflow_provider_adobe_audiences.adobe.client.call import segment
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, BatchState
 from airflow_provider_adobe_audiences.batches import FileFormat
 from airflow_provider_adobe_audiences.batches.source import CREATED_BY_TAG, Manifest, SourceFile
-from airflow_provider_adobe_audiences.batches.upload import upload
+from airflow_provider_adobe_audiences.batches.upload import fill
 from airflow_provider_adobe_audiences.batches.wait import completed_by_somebody_else
 from airflow_provider_adobe_audiences.errors import (
     AdobeBatchLostError,
@@ -90,6 +91,7 @@ class BatchIngestion:
     :param session: sends the calls.
     :param request: what the batch shall be.
     :param part_size: largest part, in bytes, in which a file above 256 MB is sent.
+    :param concurrency: most requests under way at the same time.
     :param on_batch: is told the batch as soon as it is known.
     :param on_filled: is told the batch when it holds all files, before it is completed.
     :param is_filled: whether a try has sent all files into a batch; ``None`` if nobody knows.
@@ -102,6 +104,7 @@ class BatchIngestion:
         request: BatchRequest,
         *,
         part_size: int = platform.MAX_WHOLE_FILE_BYTES,
+        concurrency: int = DEFAULT_CONCURRENCY,
         on_batch: Callable[[Batch], None] = lambda batch: None,
         on_filled: Callable[[Batch], None] = lambda batch: None,
         is_filled: Callable[[Batch], bool | None] = lambda batch: None,
@@ -110,6 +113,7 @@ class BatchIngestion:
         self._session = session
         self._request = request
         self._part_size = part_size
+        self._concurrency = concurrency
         self._on_batch = on_batch
         self._on_filled = on_filled
         self._is_filled = is_filled
@@ -139,7 +143,14 @@ class BatchIngestion:
                 )
                 return batch
             try:
-                fill(self._session, batch.id, self._request.dataset_id, files, part_size=self._part_size)
+                fill(
+                    self._session,
+                    batch.id,
+                    self._request.dataset_id,
+                    files,
+                    part_size=self._part_size,
+                    concurrency=self._concurrency,
+                )
                 self._on_filled(batch)
                 return complete(self._session, batch.id)
             except (AdobeValidationError, AdobeConflictError):
@@ -304,33 +315,6 @@ class BatchIngestion:
             hint="To ingest anew, trigger a run with another run id, or set the field 'deployment' of the "
             "connection to a name of this Airflow's own. To take over the batch, clear the task.",
         )
-
-
-def fill(
-    session: AdobeSession, batch_id: str, dataset_id: str, files: Sequence[SourceFile], *, part_size: int
-) -> None:
-    """Send files into a batch.
-
-    :param session: sends the calls.
-    :param batch_id: Adobe's id.
-    :param dataset_id: the batch's dataset.
-    :param files: what to send.
-    :param part_size: largest part, in bytes, in which a file above 256 MB is sent.
-    :raises AdobeSourceError: when one changed until the last was sent.
-    :raises AdobeError: when Adobe refuses.
-    """
-    for number, file in enumerate(files, 1):
-        log.info(
-            "Batch %s: sending file %d of %d, %s (%d bytes).",
-            batch_id,
-            number,
-            len(files),
-            file.name,
-            file.size,
-        )
-        upload(session, batch_id, dataset_id, file, part_size=part_size)
-    for file in files:
-        file.check_unchanged()
 
 
 def complete(session: AdobeSession, batch_id: str) -> Batch:

@@ -18,6 +18,7 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import (
     list_groups,
     set_group_permissions,
 )
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY, in_parallel
 from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     AdobePermissionError,
@@ -40,10 +41,9 @@ from airflow_provider_adobe_audiences.groups.changes import (
     title,
 )
 from airflow_provider_adobe_audiences.groups.guards import guarded
-from airflow_provider_adobe_audiences.groups.limits import DEFAULT_CONCURRENCY, Limits
+from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.groups.live import Live, Scope
 from airflow_provider_adobe_audiences.groups.names import canonical_name, canonical_permissions
-from airflow_provider_adobe_audiences.groups.parallel import in_parallel
 from airflow_provider_adobe_audiences.groups.plan import make, permissions_to_read
 from airflow_provider_adobe_audiences.groups.progress import Progress, permissions_progress, progress
 from airflow_provider_adobe_audiences.groups.write import (

@@ -47,6 +47,8 @@ Template = Annotated[str, _TemplateMark] | XComArg
 Seconds = Annotated[float, Field(gt=0)]
 #: A whole number that is not negative.
 Count = Annotated[int, Field(ge=0)]
+#: How many requests may be under way at the same time.
+Concurrency = Annotated[int, Field(ge=1, le=64)]
 #: A share, from 0 to 1.
 Ratio = Annotated[float, Field(ge=0, le=1)]
 #: A text that is not empty.

@@ -275,7 +275,7 @@ def test_what_is_no_result_of_uploads_is_refused_before_any_request(tasks: Tasks
 def test_the_kill_of_an_earlier_try_does_not_hurt_a_later_one(tasks: Tasks, remembers: bool) -> None:
     source = [tasks.file("a.jsonl", numbers(0, 5)), tasks.file("b.jsonl", numbers(5, 10))]
     tasks.store = Store() if remembers else None
-    tasks.emulator.faults.add(method="PUT", status=503, times=6)
+    tasks.emulator.faults.add(method="PUT", path="a.jsonl", status=503, times=6)
     lost, second = ingest(source), ingest(source)
     with pytest.raises(Exception, match="503"):
         tasks.run(lost)

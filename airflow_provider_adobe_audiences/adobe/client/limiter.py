@@ -9,7 +9,8 @@ import threading
 import time
 from collections import deque
 
-_MAX_AT_ONCE = 32
+#: Requests of one process to one service that may be under way; the pool of connections has as many places.
+MAX_AT_ONCE = 32
 _SUCCESSES_TO_GROW = 8
 _LOOK_AGAIN = 0.02
 MAX_LOOK_AGAIN = 0.25
@@ -28,7 +29,7 @@ class Limiter:
         self._lock = threading.Lock()
         self._resume_at = 0.0
         self._under_way = 0
-        self._at_once = float(_MAX_AT_ONCE)
+        self._at_once = float(MAX_AT_ONCE)
         self._successes = 0
         self._begun: deque[float] = deque()
 
@@ -76,7 +77,7 @@ class Limiter:
                 self._resume_at = max(self._resume_at, now + (_DEFAULT_PAUSE if pause is None else pause))
                 return
             self._successes += 1
-            if self._successes >= _SUCCESSES_TO_GROW and self._at_once < _MAX_AT_ONCE:
+            if self._successes >= _SUCCESSES_TO_GROW and self._at_once < MAX_AT_ONCE:
                 self._at_once += 1
                 self._successes = 0
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 from urllib.parse import quote, quote_plus
@@ -74,6 +75,7 @@ class Redactor:
     def __init__(
         self, secrets: Iterable[str] = (), on_secret: Callable[[list[str]], None] | None = None
     ) -> None:
+        self._lock = threading.Lock()
         self._known: set[str] = set()
         self._forms: tuple[str, ...] = ()
         self._on_secret: Callable[[list[str]], None] | None = None
@@ -89,11 +91,12 @@ class Redactor:
         text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
         if not text or text in self._known:
             return
-        if self._on_secret:
-            self._on_secret(list(written_forms(text)))
-        # The longest first: a form that holds another one goes as a whole.
-        self._forms = tuple(sorted({*self._forms, *all_forms(text)}, key=len, reverse=True))
-        self._known.add(text)
+        with self._lock:
+            if self._on_secret:
+                self._on_secret(list(written_forms(text)))
+            # The longest first: a form that holds another one goes as a whole.
+            self._forms = tuple(sorted({*self._forms, *all_forms(text)}, key=len, reverse=True))
+            self._known.add(text)
 
     def text(self, text: str) -> str:
         """Return ``text`` without any secret. To be called before the text is shortened: half a secret is not

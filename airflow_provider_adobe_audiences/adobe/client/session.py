@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from airflow_provider_adobe_audiences.adobe.client.ims import (
     request_password_token,
     request_token,
 )
+from airflow_provider_adobe_audiences.adobe.client.limiter import MAX_AT_ONCE
 from airflow_provider_adobe_audiences.adobe.client.policy import NoResponse
 from airflow_provider_adobe_audiences.adobe.client.request import Request, user_agent
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
@@ -61,6 +63,7 @@ class AdobeSession:
         self.flow = Flow(settings, on_token)
         self._tokens = acquire_token_source(settings, self)
         self._http: requests.Session | None = None
+        self._http_lock = threading.Lock()
         self._looked_up: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -215,13 +218,17 @@ class AdobeSession:
         return self._looked_up[parts.netloc]
 
     def _client(self) -> requests.Session:
-        if self._http is None:
-            if self.settings.ca_bundle or not self.settings.verify_tls:
-                from airflow_provider_adobe_audiences.adobe.client.tls import tls_context
+        if self._http is not None:
+            return self._http
+        with self._http_lock:
+            if self._http is None:
+                if self.settings.ca_bundle or not self.settings.verify_tls:
+                    from airflow_provider_adobe_audiences.adobe.client.tls import tls_context
 
-                tls_context(self.settings)  # tells what is wrong with the bundle, or that nothing is verified
-            self._http = _new_client(self.settings.total_timeout)
-        return self._http
+                    # Tells what is wrong with the bundle, or that nothing is verified.
+                    tls_context(self.settings)
+                self._http = _new_client(self.settings.total_timeout)
+            return self._http
 
 
 def _new_client(total_timeout: float) -> requests.Session:
@@ -245,7 +252,7 @@ def _new_client(total_timeout: float) -> requests.Session:
     session.auth = _no_netrc
     session.headers["User-Agent"] = user_agent()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, Adapter(pool_connections=8, pool_maxsize=32))
+        session.mount(scheme, Adapter(pool_connections=8, pool_maxsize=MAX_AT_ONCE))
     return session
 
 

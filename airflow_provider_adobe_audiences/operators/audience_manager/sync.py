@@ -5,18 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Context
-from pydantic import Field
 
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.groups.limits import DEFAULT_CONCURRENCY, Limits
+from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.operators.audience_manager.base import GroupsOperator
 from airflow_provider_adobe_audiences.operators.audience_manager.calls import GroupId
 from airflow_provider_adobe_audiences.operators.audience_manager.desired import Desired, load_desired
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
-from airflow_provider_adobe_audiences.tasks.validation import Count, PositiveDuration, Ratio, Template, Text
+from airflow_provider_adobe_audiences.tasks.validation import (
+    Concurrency,
+    Count,
+    PositiveDuration,
+    Ratio,
+    Template,
+    Text,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 Mode = Literal["apply", "plan", "check"]
-Concurrency = Annotated[int, Field(ge=1, le=64)]
 
 
 class _PlanningOperator(GroupsOperator):

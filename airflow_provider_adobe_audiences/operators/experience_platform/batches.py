@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context
 
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.batches import FileFormat
 from airflow_provider_adobe_audiences.errors import (
     AdobeConflictError,
@@ -25,6 +26,7 @@ from airflow_provider_adobe_audiences.tasks.files import (
 )
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
 from airflow_provider_adobe_audiences.tasks.validation import (
+    Concurrency,
     IfEmpty,
     Template,
     Text,
@@ -140,6 +142,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
     :param if_empty: when there is nothing to send: ``fail``, ``skip`` the task, or ``succeed`` with no file.
     :param allowed_sources: folders, local or ``s3://bucket/prefix``; any other source is refused.
     :param part_size: bytes of a part, for files above 256 MB.
+    :param concurrency: most files, and parts of large files, that are sent at the same time, from 1 to 64.
     :param sandbox: another sandbox than the connection's (templated).
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
@@ -163,6 +166,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         if_empty: IfEmpty = "fail",
         allowed_sources: Sequence[str] | None = None,
         part_size: PartSize = DEFAULT_PART_SIZE,
+        concurrency: Concurrency = DEFAULT_CONCURRENCY,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
         **kwargs: Unpack[OperatorArguments],
@@ -176,6 +180,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         self.if_empty = if_empty
         self.allowed_sources = allowed_sources
         self.part_size = part_size
+        self.concurrency = concurrency
         self.check_constants()
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -187,7 +192,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         """
         from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
         from airflow_provider_adobe_audiences.batches.complete import upload_result
-        from airflow_provider_adobe_audiences.batches.ingest import fill
+        from airflow_provider_adobe_audiences.batches.upload import fill
 
         with fail_without_retry():
             self.check_arguments()
@@ -202,7 +207,14 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
             with self.hook.session() as session:
                 if self._takes_files(session.send(where)):
                     try:
-                        fill(session, self.batch_id, self.dataset_id, files, part_size=self.part_size)
+                        fill(
+                            session,
+                            self.batch_id,
+                            self.dataset_id,
+                            files,
+                            part_size=self.part_size,
+                            concurrency=self.concurrency,
+                        )
                     except (AdobeValidationError, AdobeConflictError):
                         if self._takes_files(session.send(where)):
                             raise

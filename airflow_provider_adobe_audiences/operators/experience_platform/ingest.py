@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, Context, conf
 
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.batches import FileFormat
 from airflow_provider_adobe_audiences.errors import (
     AdobeConfigurationError,
@@ -23,6 +24,7 @@ from airflow_provider_adobe_audiences.tasks.files import (
 )
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
 from airflow_provider_adobe_audiences.tasks.validation import (
+    Concurrency,
     Count,
     IfEmpty,
     PositiveDuration,
@@ -79,6 +81,7 @@ class AdobeIngestBatchOperator(BatchOperator):
     :param max_failed_rows: how many rejected rows are acceptable in a batch that succeeds; ``None`` for any
         number (templated).
     :param part_size: bytes of a part, for files above 256 MB; at most 512,000,000.
+    :param concurrency: most files, and parts of large files, that are sent at the same time, from 1 to 64.
     :param wait_for_completion: wait until Adobe has ingested the batch; otherwise return when it is handed
         over.
     :param deferrable: wait in the triggerer, without a worker slot.
@@ -107,6 +110,7 @@ class AdobeIngestBatchOperator(BatchOperator):
         partial_ingestion_percent: Percent | None = None,
         max_failed_rows: Count | Template | None = 0,
         part_size: PartSize = DEFAULT_PART_SIZE,
+        concurrency: Concurrency = DEFAULT_CONCURRENCY,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: Seconds = 30.0,
@@ -129,6 +133,7 @@ class AdobeIngestBatchOperator(BatchOperator):
         self.partial_ingestion_percent = partial_ingestion_percent
         self.max_failed_rows: Any = max_failed_rows
         self.part_size = part_size
+        self.concurrency = concurrency
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -154,6 +159,7 @@ class AdobeIngestBatchOperator(BatchOperator):
                     session,
                     request,
                     part_size=self.part_size,
+                    concurrency=self.concurrency,
                     on_batch=self._note(context),
                     on_filled=self._note_filled,
                     is_filled=self._is_filled,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several reads at the same time, which nobody waits for once the task has to stop."""
+"""Several calls at the same time, which nobody waits for once the task has to stop."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+#: Calls under way at the same time, where nobody says how many: beyond it, Python is busier than the network.
+DEFAULT_CONCURRENCY = 16
 
-def in_parallel(function: Callable[[T], R], items: Sequence[T], concurrency: int) -> list[R]:
+
+def in_parallel(
+    function: Callable[[T], R], items: Sequence[T], concurrency: int, stopped: threading.Event | None = None
+) -> list[R]:
     """Return the result of ``function`` for each item, in their order.
 
     Unlike with a pool of :mod:`concurrent.futures`, an exception in the waiting thread, such as Airflow's at
@@ -20,13 +25,15 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], concurrency: int
     them.
 
     :param function: called from several threads.
-    :param items: its arguments.
+    :param items: its arguments; they are begun in their order.
     :param concurrency: number of threads, at most.
+    :param stopped: is set when no result is wanted any more, so that ``function`` can stop in the middle.
+    :returns: the results.
     :raises BaseException: the first that ``function`` raised.
     """
     todo: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, R | None, BaseException | None]] = queue.SimpleQueue()
-    stopped = threading.Event()
+    stopped = stopped or threading.Event()
     for pair in enumerate(items):
         todo.put(pair)
 
@@ -42,7 +49,7 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], concurrency: int
                 done.put((number, None, error))
 
     for number in range(min(concurrency, len(items))):
-        threading.Thread(target=work, name=f"adobe-groups-{number}", daemon=True).start()
+        threading.Thread(target=work, name=f"adobe-{number}", daemon=True).start()
     results: dict[int, R] = {}
     try:
         while len(results) < len(items):
@@ -50,6 +57,7 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], concurrency: int
             if error is not None:
                 raise error
             results[number] = result  # type: ignore[assignment]
-    finally:
+    except BaseException:
         stopped.set()
+        raise
     return [results[number] for number in range(len(items))]
