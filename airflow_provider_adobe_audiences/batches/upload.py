@@ -194,6 +194,8 @@ class _LargeFile:
         """
         held = self._received()
         if held and held < self._file.size:
+            if may_begin_anew and self._is_uncertain:
+                return False
             # Nothing else would tell: Adobe does not know how large the file should be.
             raise error_at(
                 AdobeResponseError,

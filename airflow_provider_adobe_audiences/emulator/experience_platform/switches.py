@@ -150,6 +150,9 @@ class ExperiencePlatformSwitches(ServiceSwitches):
         413, description="status for a larger one (Adobe does not say)"
     )
     part_limit: int = Field(512_000_000, ge=0, description="maximum bytes of one part of a large file")
+    received_bytes: Literal["without a gap", "in all"] = Field(
+        "without a gap", description="what HEAD of a large file counts (Adobe does not say)"
+    )
     put_created_status: Literal[200, 201] = Field(
         200, description="status of the first PUT of a file (guides: 200; spec: 201)"
     )

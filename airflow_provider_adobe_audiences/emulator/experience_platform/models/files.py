@@ -34,6 +34,10 @@ class StoredFile:
             end = max(end, last + 1)
         return end
 
+    def received_in_all(self) -> int:
+        """Return how many bytes have come in, wherever they belong."""
+        return sum(last + 1 - first for first, last in set(self.parts))
+
     def gap_or_overlap(self) -> str | None:
         """Return what is wrong with the parts, if anything."""
         end = 0

@@ -170,5 +170,5 @@ def _response(
 
 
 def _range(file: StoredFile, switches: ExperiencePlatformSwitches) -> dict[str, str]:
-    end = file.received()
+    end = file.received() if switches.received_bytes == "without a gap" else file.received_in_all()
     return {"range": f"{switches.range_format}0-{end - 1}"} if end else {}
