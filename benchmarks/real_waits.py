@@ -114,8 +114,8 @@ def asked_for(control: httpx.Client) -> tuple[int, list[str]]:
 
 def in_state(airflow: LocalAirflow, run_id: str, state: str) -> int:
     where = {"state": state, "limit": 1, "task_display_name_pattern": "wait"}
-    answer = airflow.api.get(f"/dags/waits/dagRuns/{run_id}/taskInstances", params=where)
-    return int(answer.json()["total_entries"])
+    response = airflow.api.get(f"/dags/waits/dagRuns/{run_id}/taskInstances", params=where)
+    return int(response.json()["total_entries"])
 
 
 def until(holds: Any, seconds: float) -> float:

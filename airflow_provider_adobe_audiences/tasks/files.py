@@ -136,7 +136,8 @@ def check_first_bytes(
     :raises AdobeConfigurationError: when a file is something else, saying what.
     :raises AdobeSourceError: when it cannot be read.
     """
-    from airflow_provider_adobe_audiences.batches.formats import HEAD_BYTES, contradiction
+    from airflow_provider_adobe_audiences.batches.formats import contradiction
+    from airflow_provider_adobe_audiences.formats import HEAD_BYTES
 
     for file in files:
         try:

@@ -141,13 +141,13 @@ HEADS: dict[str, tuple[bytes, str, dict[str, Any], str | None]] = {
     "JSON as CSV": (ROW, "csv", {}, "file_format='json'"),
     "Parquet as CSV": (b"PAR1" + b"\x00" * 20, "csv", {}, "file_format='parquet'"),
     "CSV as Parquet": (b"a,b\n", "parquet", {}, "is not Parquet"),
-    "gzip": (gzip.compress(ROW), "json", {}, "packed with gzip"),
-    "gzip as CSV": (gzip.compress(b"a,b\n"), "csv", {}, "packed with gzip"),
+    "gzip": (gzip.compress(ROW), "json", {}, "compressed with gzip"),
+    "gzip as CSV": (gzip.compress(b"a,b\n"), "csv", {}, "compressed with gzip"),
     "UTF-16": ("a,b\n".encode("utf-16"), "csv", {}, "UTF-16"),
     "UTF-16 without mark": ("a,b\n".encode("utf-16-le"), "csv", {}, "UTF-16"),
     "byte order mark": ("a,b\n".encode("utf-8-sig"), "csv", {}, "byte order mark"),
     "byte order mark in JSON": (b"\xef\xbb\xbf" + ROW, "json", {}, "byte order mark"),
-    "Excel": (b"PK\x03\x04rest", "csv", {}, "zip"),
+    "Excel": (b"PK\x03\x04rest", "csv", {}, "ZIP"),
     "Avro": (b"Obj\x01", "json", {}, "Avro"),
 }
 
