@@ -60,7 +60,10 @@ class BatchWaiter:
 
     def progress(self) -> str:
         """Return the status in a few words."""
-        return f"Batch {self.batch_id} is {self.batch.status if self.batch else 'not known yet'}."
+        if self.batch is None:
+            return f"Batch {self.batch_id} is not known yet."
+        nobody = ", as nobody has completed it" if self.batch.state is BatchState.LOADING else ""
+        return f"Batch {self.batch_id} is {self.batch.status}{nobody}."
 
     def result(self) -> dict[str, Any]:
         """Return the ended batch as JSON; :func:`batch_of` makes the batch of it again."""

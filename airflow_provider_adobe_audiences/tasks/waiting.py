@@ -21,6 +21,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeTriggerError,
     from_json,
 )
+from airflow_provider_adobe_audiences.text import one_line
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -169,7 +170,7 @@ def wait_for(
             return waiter.result()
         pause = polling.pause(time.time())
         if pause is None:
-            raise timed_out(waiter.what, timeout)
+            raise timed_out(waiter.what, timeout, waiter.progress())
         time.sleep(pause)
 
 
@@ -212,13 +213,15 @@ def defer_until(
     raise AssertionError("defer() returned")
 
 
-def timed_out(what: str, timeout: timedelta) -> AdobeJobTimeoutError:
+def timed_out(what: str, timeout: timedelta, progress: str) -> AdobeJobTimeoutError:
     """Return the error for a job that did not end in time.
 
     :param what: the job in words.
     :param timeout: how long was waited.
+    :param progress: how far it had come, in words; may be empty.
     """
-    return AdobeJobTimeoutError(f"{what} was not finished within {timeout}")
+    message = f"{what} was not finished within {timeout}"
+    return AdobeJobTimeoutError(f"{message}: {progress.removesuffix('.')}" if progress else message)
 
 
 def result_of(event: Any, *, what: str, timeout: timedelta, sensor: bool = False) -> dict[str, Any]:
@@ -236,7 +239,7 @@ def result_of(event: Any, *, what: str, timeout: timedelta, sensor: bool = False
     if status == "done" and isinstance(event.get("result"), Mapping):
         return dict(event["result"])
     if status == "timeout":
-        error = timed_out(what, timeout)
+        error = timed_out(what, timeout, one_line(str(event.get("progress") or "")))
         raise AirflowSensorTimeout(str(error)) if sensor else error
     if status == "execution_timeout":
         raise AirflowTaskTimeout(f"execution_timeout is over while the task was deferred, waiting for {what}")

@@ -36,7 +36,7 @@ class AdobeWaitTrigger(BaseTrigger, Generic[T]):
     :class:`~airflow_provider_adobe_audiences.adobe.client.poller.Poller`. A subclass sets ``waiter`` in its
     ``__init__``, has :meth:`ask`, and :meth:`listing` where Adobe tells the status of many at once.
 
-    The event is ``{"status": "done", "result": …}``, ``{"status": "timeout"}``, ``{"status":
+    The event is ``{"status": "done", "result": …}``, ``{"status": "timeout", "progress": …}``, ``{"status":
     "execution_timeout"}`` or ``{"status": "error", "error": …}`` with everything that the error knows.
 
     :param adobe_conn_id: connection of type ``adobe``.
@@ -140,7 +140,7 @@ class AdobeWaitTrigger(BaseTrigger, Generic[T]):
                 if not self.waiter.pending():
                     return {"status": "done", "result": self.result()}
                 pause = polling.pause(time.time(), subscription.pace)
-        return {"status": ends_as}
+        return {"status": ends_as, "progress": self.waiter.progress()}
 
     async def _poll(self, subscription: Subscription, within: float) -> None:
         for key in self.waiter.pending():

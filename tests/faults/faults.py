@@ -87,7 +87,7 @@ class Case:
 def clear(details: dict[str, Any]) -> bool:
     """Whether an error tells what to do next."""
     return "What to do: " in details["error"] and any(
-        kind in ("AdobeError", "AirflowFailException") for kind in details["kind"]
+        kind in ("AdobeError", "AirflowFailException", "AirflowSensorTimeout") for kind in details["kind"]
     )
 
 

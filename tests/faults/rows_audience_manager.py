@@ -307,13 +307,22 @@ def without_plan(facts: Facts) -> Facts:
     return {name: value for name, value in facts.items() if name != "plan"}
 
 
+class NoPlan(AssertionError):
+    """The task that plans for a run has failed, so that there is nothing to apply."""
+
+    def __init__(self, planning: Run) -> None:
+        super().__init__(planning.history)
+        self.planning = planning
+
+
 def with_the_plan_of_its_run(world: World, facts: Facts, run_id: str) -> Facts:
     """A plan is applied in the Dag run that has made it."""
     from tests.faults.harness import Run
 
     if run_id not in world.plans:
         planning = Run(world, ROWS["AdobePlanGroupsOperator"], facts, run_id=run_id, again=".planning")
-        assert planning.to_the_end() == "success", planning.history
+        if planning.to_the_end() != "success":
+            raise NoPlan(planning)
         world.plans[run_id] = planning.result
     return {"plan": world.plans[run_id], **facts}
 
