@@ -31,6 +31,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks import figures
 from scripts.local_airflow import connection_to, emulator_process
 
 REPO = Path(__file__).parents[1]
@@ -150,7 +151,7 @@ async def measure(kind: str, ids: list[str], url: str) -> dict[str, Any]:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(waits.all_polled.wait(), MAX_SECONDS if ids else 0)
     await asyncio.sleep(INTERVALS * INTERVAL)
-    figures = {
+    measured = {
         "polled": len(waits.first),
         "all_polled_after_s": round(max(waits.first.values(), default=began) - began, 2),
         "rss_growth_mb": round((resident() - before) / _MEGABYTE, 1),
@@ -163,14 +164,14 @@ async def measure(kind: str, ids: list[str], url: str) -> dict[str, Any]:
             over = time.monotonic()
             await client.patch(f"{url}/_emulator/switches", json={"batch_abandon_seconds": 0.001})
             _, late = await asyncio.wait(tasks, timeout=3 * INTERVAL)
-            figures["never_noticed"] = len(late)
-            figures["all_noticed_after_s"] = round(max(ended, default=over) - over, 2)
+            measured["never_noticed"] = len(late)
+            measured["all_noticed_after_s"] = round(max(ended, default=over) - over, 2)
     sampler.cancel()
     for task in tasks:
         task.cancel()
-    quantiles = statistics.quantiles(lags, n=100)
+    quantiles = statistics.quantiles(lags, n=100, method="inclusive")
     return {
-        **figures,
+        **measured,
         "lag_p50_ms": round(1000 * quantiles[49], 2),
         "lag_p99_ms": round(1000 * quantiles[98], 2),
         "lag_max_ms": round(1000 * max(lags), 1),
@@ -251,8 +252,8 @@ def in_a_process(kind: str, ids: list[Any], url: str) -> dict[str, Any]:
     )
     if finished.returncode:
         raise SystemExit(finished.stderr)
-    figures: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
-    return figures
+    measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
 
 
 def one_round(kind: str, count: int) -> dict[str, Any]:
@@ -264,13 +265,13 @@ def one_round(kind: str, count: int) -> dict[str, Any]:
         control.patch("/_emulator/switches", json={"journal_bodies": 0})
         ids = new_batches(emulator.url, count)
         control.delete("/_emulator/journal")
-        figures = in_a_process(kind, ids, emulator.url)
+        measured = in_a_process(kind, ids, emulator.url)
         asked = control.get(
             "/_emulator/journal", params={"method": "GET", "path": "/catalog/batches"}, timeout=60
         ).json()
-        figures["requests"] = len(asked)
-        figures["polls_per_request"] = round((figures["polls"] + len(ids)) / max(1, len(asked)), 1)
-        return figures
+        measured["requests"] = len(asked)
+        measured["polls_per_request"] = round((measured["polls"] + len(ids)) / max(1, len(asked)), 1)
+        return measured
 
 
 def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -287,11 +288,11 @@ def run() -> dict[str, Any]:
     rounds: dict[tuple[str, int], list[dict[str, Any]]] = {pair: [] for pair in [("idle", 0), *kinds]}
     for _ in range(ROUNDS):
         for kind, count in rounds:
-            load = os.getloadavg()[0]
-            figures = one_round("one poller" if kind == "idle" else kind, count)
-            rounds[kind, count].append({**figures, "load": load})
-            print(f"  {kind} {count}: {figures}", file=sys.stderr, flush=True)
-    found: dict[str, Any] = {}
+            load = figures.load()
+            one = one_round("one poller" if kind == "idle" else kind, count)
+            rounds[kind, count].append({**one, "load": load})
+            print(f"  {kind} {count}: {one}", file=sys.stderr, flush=True)
+    found: dict[str, Any] = {"machine": figures.machine()}
     for (kind, count), measured in rounds.items():
         found.setdefault(kind, {})[str(count)] = medians(measured)
     ours = found["one poller"]
@@ -299,7 +300,22 @@ def run() -> dict[str, Any]:
         for count, theirs in found.get(kind, {}).items():
             for name in ("rss_growth_mb", "lag_p99_ms", "cpu_percent", "all_polled_after_s"):
                 theirs[f"{name}_ratio_to_ours"] = round(theirs[name] / max(ours[count][name], 0.01), 1)
+    draw(found)
     return found
+
+
+def draw(found: dict[str, Any]) -> None:
+    """Write the images of the page."""
+    kinds = [kind for kind in ("one poller", "one client each", "airbyte") if kind in found]
+    for name, title, figure, unit in (
+        ("waits-memory", "Memory of deferred waits", "rss_growth_mb", "MB above idle"),
+        ("waits-lag", "The longest time that the event loop stood still", "lag_max_ms", "milliseconds"),
+    ):
+        series = {
+            kind: {float(count): max(one[figure], 0.1) for count, one in found[kind].items()}
+            for kind in kinds
+        }
+        figures.plot(name, title, "waits", unit, series)
 
 
 def allow_descriptors() -> None:
