@@ -398,7 +398,9 @@ async def test_logs_tell_changes_not_polls(emulator: Any, caplog: pytest.LogCapt
         await asyncio.gather(*tasks)
     told = [record.getMessage() for record in caplog.records if record.name == "of.a.trigger"]
     assert sorted(told) == sorted(
-        f"Batch {number} is {status}." for number in ids for status in ("loading", "aborted")
+        f"Batch {number} is {status}."
+        for number in ids
+        for status in ("loading, as nobody has completed it", "aborted")
     )
 
 
