@@ -332,7 +332,7 @@ def main() -> None:
     load = Load(**vars(parser.parse_args()))
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="adobe-model-") as home:
-        os.environ["AIRFLOW_HOME"] = home
+        os.environ.update(AIRFLOW_HOME=home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
         text = table(load, measure(load))
     print(text)
     if load == Load():
