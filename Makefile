@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-waits soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-waits model soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -141,6 +141,9 @@ bench-waits: venv ## deferred waits: 1 to 5,000 in one event loop beside peers, 
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
 	$(BIN)/python -m benchmarks waits
 	$(BIN)/python -m benchmarks.real_waits 1000
+
+model: venv ## what 200 tenants cost: requests, tokens, memory; writes docs/performance.md
+	@$(BIN)/python -m scripts.model $(MODEL_ARGS)
 
 soak: venv ## the example DAGs for 30 minutes under faults, and people who clear, mark and kill (SOAK_ARGS="--minutes 3" for less)
 	$(BIN)/python -m scripts.soak $(SOAK_ARGS)
