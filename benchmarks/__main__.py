@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run all benchmarks, or those that are named; print a table and write ``build/benchmarks.json``.
 
-    python -m benchmarks [batch_upload] [bulk_profile_body] [groups_sync] [imports] [waits]
+    python -m benchmarks [bulk_profile_body] [groups_sync] [imports] [uploads] [waits]
 
 Every benchmark measures a peer in the same run: compare ratios, never seconds of two machines.
 """
@@ -18,13 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import batch_upload, bulk_profile_body, groups_sync, imports, waits
+from benchmarks import bulk_profile_body, groups_sync, imports, uploads, waits
 
 BENCHMARKS: dict[str, tuple[ModuleType, Callable[[], dict[str, Any]]]] = {
-    "batch_upload": (batch_upload, batch_upload.run),
     "bulk_profile_body": (bulk_profile_body, lambda: bulk_profile_body.measure(500_000)),
     "groups_sync": (groups_sync, groups_sync.run),
     "imports": (imports, imports.run),
+    "uploads": (uploads, uploads.run),
     "waits": (waits, waits.run),
 }
 RESULT = Path(__file__).parents[1] / "build" / "benchmarks.json"

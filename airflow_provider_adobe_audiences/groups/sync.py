@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -67,7 +69,7 @@ def read_all(
     """Read all groups, and the permissions of those that are chosen and accessible to the calling user.
 
     :param send: sends a call; used by several threads at once.
-    :param concurrency: most reads under way at the same time.
+    :param concurrency: most requests under way at the same time.
     :param chosen: tells whose permissions to read.
     :returns: what is true.
     """
@@ -119,7 +121,7 @@ def plan(
     :param target: base URL of the service.
     :param scope: what else belongs to the desired state.
     :param limits: how much may be taken away.
-    :param concurrency: most reads under way at the same time.
+    :param concurrency: most requests under way at the same time.
     :returns: the plan, and what it rests on.
     :raises AmbiguousGroupsError: when it is not clear which groups are meant.
     """
@@ -145,7 +147,7 @@ def still_to_do(
 
     :param send: sends a call; used by several threads at once.
     :param approved: the plan.
-    :param concurrency: most reads under way at the same time.
+    :param concurrency: most requests under way at the same time.
     :returns: the changes that are still to be made, the results of those that are true already (which is how
         a retry goes on from where it was), and what is true.
     :raises PlanRefusedError: when any change rests on something that is no longer true. Nothing was written.
@@ -208,7 +210,8 @@ def apply(
     concurrency: int = DEFAULT_CONCURRENCY,
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> tuple[Result, ...]:
-    """Make the changes, in order, one at a time, and verify by reading that they came true.
+    """Make the changes, in order, and verify by reading that they came true. Changes next to each other that
+    are each about one group alone (its description, its permissions) are made several at a time.
 
     A failure does not stop the changes next to it, but a failed creation stops the deletions. Each group is
     read again right before it is written to, and all groups before the first one is created. A creation whose
@@ -217,8 +220,8 @@ def apply(
     :param send: sends a call.
     :param changes: what to do: creations, renames and updates, permissions, deletions, in that order.
     :param live: what was true when the changes were planned.
-    :param concurrency: most reads under way at the same time.
-    :param on_result: is told each result as it happens.
+    :param concurrency: most requests under way at the same time.
+    :param on_result: is told each result as it happens, by one thread at a time.
     :returns: what became of each change, in order.
     :raises StalePlanError: when something to be overwritten has changed since it was read.
     :raises SideEffectError: when members, wildcards or permissions of a group moved although nobody asked for
@@ -229,8 +232,8 @@ def apply(
     for change in changes:
         if isinstance(change, UpdateGroup) and change.through is not None:
             run.step_aside(change, change.through)
-    for change in changes:
-        run.attempt(change)
+    for kind, some in itertools.groupby(changes, _independent_kind):
+        run.attempt(list(some), 1 if kind is None else concurrency)
     results = tuple(run.results)
     failed = [result for result in results if result.outcome in ("failed", "skipped")]
     if failed:
@@ -245,11 +248,20 @@ def apply(
     return results
 
 
+def _independent_kind(change: Change) -> str | None:
+    """Return the kind of a change that is about one group alone: no name that another may wait for, nothing
+    that is lost. ``None`` for any other. Each kind has its turn: what one does to a group, another looks at.
+    """
+    return None if change.kind in ("rename", "delete") else change.kind
+
+
 class _Run:
     """One pass over the changes."""
 
     def __init__(self, send: Send, live: Live, on_result: Callable[[Result], None]) -> None:
         self.send = send
+        self.lock = threading.Lock()
+        self.ended_by: AdobeError | None = None
         self.before = live.by_id
         self.on_result = on_result
         # In a retry, a group that the plan creates may be there already.
@@ -259,17 +271,31 @@ class _Run:
         self.retry_helps = False
         self.before_creations: Live | None = None
 
-    def attempt(self, change: Change) -> None:
+    def attempt(self, changes: Sequence[Change], concurrency: int) -> None:
+        """Make changes that do not depend on each other. What would end the task lets those finish that are
+        under way, and begins no other.
+        """
+        at_once = concurrency > 1
+        results = in_parallel(self.one, changes, concurrency) if at_once else list(map(self.one, changes))
+        self.results += [result for result in results if result is not None]
+        if self.ended_by is not None:
+            raise self.ended_by
+
+    def one(self, change: Change) -> Result | None:
+        if self.ended_by is not None:
+            return None
         try:
             result = self.make(change)
-        except (StalePlanError, SideEffectError):
-            raise
+        except (StalePlanError, SideEffectError) as error:
+            self.ended_by = self.ended_by or error
+            return None
         except AdobeError as error:
             self.failed_creation |= isinstance(change, CreateGroup)
             self.retry_helps |= error.transient
             result = Result(change, "failed", getattr(change, "group_id", None), error.request_id, str(error))
-        self.results.append(result)
-        self.on_result(result)
+        with self.lock:
+            self.on_result(result)
+        return result
 
     def make(self, change: Change) -> Result:
         match change:
@@ -283,8 +309,9 @@ class _Run:
                 return self.delete(change)
 
     def create(self, change: CreateGroup) -> Result:
-        if self.before_creations is None:
-            self.before_creations = Live(all_of(self.send, list_groups))
+        with self.lock:
+            if self.before_creations is None:
+                self.before_creations = Live(all_of(self.send, list_groups))
         found = self.still_pending(change, progress(change, self.before_creations))
         if found.state == "done":
             self.ids[canonical_name(change.name)] = found.group_id or 0
@@ -342,7 +369,9 @@ class _Run:
 
     def still_pending(self, change: Change, found: Progress) -> Progress:
         if found.state == "stale":
-            raise StalePlanError(f"{title(change)}: {found.reason}; this and all later changes were not made")
+            raise StalePlanError(
+                f"{title(change)}: {found.reason}; it was not made, and no other was begun after it"
+            )
         return found
 
 

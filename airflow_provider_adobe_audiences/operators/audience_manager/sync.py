@@ -102,7 +102,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
     :param allow_non_empty_delete: whether groups with members may be deleted.
     :param require_self: whether the groups of the calling user are spared from deletion and from loss of
         permissions.
-    :param concurrency: most reads under way at the same time, from 1 to 64.
+    :param concurrency: most requests under way at the same time, from 1 to 64.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
@@ -219,7 +219,7 @@ class AdobePlanGroupsOperator(_PlanningOperator):
     :param allow_non_empty_delete: whether groups with members may be deleted.
     :param require_self: whether the groups of the calling user are spared from deletion and from loss of
         permissions.
-    :param concurrency: most reads under way at the same time, from 1 to 64.
+    :param concurrency: most requests under way at the same time, from 1 to 64.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
@@ -312,7 +312,7 @@ class AdobeApplyGroupsPlanOperator(GroupsOperator):
     :param plan: the result of the planning task, as in ``plan=plan.output``, or what is below ``plan`` in it
         (templated).
     :param max_age: how old the plan may be, as a ``timedelta`` or in ISO 8601 (templated).
-    :param concurrency: most reads under way at the same time, from 1 to 64.
+    :param concurrency: most requests under way at the same time, from 1 to 64.
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
