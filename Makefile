@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-waits model soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-bulk bench-groups bench-uploads bench-waits model soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,15 @@ api: venv ## record the public API and what is stored of triggers (tests/contrac
 bench: venv ## benchmarks, as ratios to peers in the same run
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
 	$(BIN)/python -m benchmarks
+
+bench-uploads: venv ## files of 2 GB and 2,000 small ones, beside curl and requests one by one
+	$(BIN)/python -m benchmarks uploads
+
+bench-bulk: venv ## the body of a bulk profile update, beside csv + quote
+	$(BIN)/python -m benchmarks bulk_profile_body
+
+bench-groups: venv ## 300 changes in 10,000 groups, beside requests one by one
+	$(BIN)/python -m benchmarks groups_sync
 
 bench-waits: venv ## deferred waits: 1 to 5,000 in one event loop beside peers, and 1,000 in a real triggerer
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt

@@ -185,7 +185,7 @@ def _connection(command: argparse.ArgumentParser) -> None:
         choices=range(1, 65),
         metavar="1..64",
         default=DEFAULT_CONCURRENCY,
-        help="most reads under way at the same time",
+        help="most requests under way at the same time",
     )
 
 

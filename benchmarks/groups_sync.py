@@ -22,13 +22,17 @@ from typing import Any
 import httpx
 import requests
 
+from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
+from benchmarks import figures as shared
 from scripts.local_airflow import connection_to, emulator_process
 
 GROUPS = int(os.environ.get("BENCH_GROUPS", "10000"))
 CHANGES = int(os.environ.get("BENCH_CHANGES", "300"))
 LATENCY = float(os.environ.get("BENCH_LATENCY", "0.02"))
 SAMPLE = int(os.environ.get("BENCH_SAMPLE", "1000"))
-CONCURRENCIES = [int(number) for number in os.environ.get("BENCH_CONCURRENCY", "8,16,32").split(",")]
+CONCURRENCIES = [
+    int(number) for number in os.environ.get("BENCH_CONCURRENCY", f"8,{DEFAULT_CONCURRENCY},32").split(",")
+]
 OF_EACH = CHANGES // 3
 PREFIX = "/api/v1"
 
@@ -147,6 +151,7 @@ def run() -> dict[str, Any]:
     least = minimum()
     total = sum(least.values())
     figures: dict[str, Any] = {
+        "machine": shared.machine(),
         "groups": GROUPS,
         "changes": 3 * OF_EACH,
         "latency_ms": LATENCY * 1000,
@@ -193,7 +198,11 @@ def run() -> dict[str, Any]:
             {
                 "concurrency": measured["concurrency"],
                 "seconds": round(measured["seconds"], 1),
+                "is_default": measured["concurrency"] == DEFAULT_CONCURRENCY,
                 "times_faster_than_one_by_one": round(seconds / measured["seconds"], 1),
+                "times_latency_x_requests_by_concurrency": round(
+                    measured["seconds"] / (LATENCY * measured["requests"] / measured["concurrency"]), 2
+                ),
                 "requests": measured["requests"],
                 "requests_equal_minimum": measured["requests"] == total,
                 "writes": measured["writes"],

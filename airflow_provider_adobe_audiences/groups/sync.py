@@ -69,7 +69,7 @@ def read_all(
     """Read all groups, and the permissions of those that are chosen and accessible to the calling user.
 
     :param send: sends a call; used by several threads at once.
-    :param concurrency: most reads under way at the same time.
+    :param concurrency: most requests under way at the same time.
     :param chosen: tells whose permissions to read.
     :returns: what is true.
     """
@@ -121,7 +121,7 @@ def plan(
     :param target: base URL of the service.
     :param scope: what else belongs to the desired state.
     :param limits: how much may be taken away.
-    :param concurrency: most reads under way at the same time.
+    :param concurrency: most requests under way at the same time.
     :returns: the plan, and what it rests on.
     :raises AmbiguousGroupsError: when it is not clear which groups are meant.
     """
@@ -147,7 +147,7 @@ def still_to_do(
 
     :param send: sends a call; used by several threads at once.
     :param approved: the plan.
-    :param concurrency: most reads under way at the same time.
+    :param concurrency: most requests under way at the same time.
     :returns: the changes that are still to be made, the results of those that are true already (which is how
         a retry goes on from where it was), and what is true.
     :raises PlanRefusedError: when any change rests on something that is no longer true. Nothing was written.
