@@ -135,7 +135,7 @@ class BatchIngestion:
         for _ in range(_MAX_BEGINNINGS):
             batch = self.find_or_create(manifest)
             if batch.state is not BatchState.LOADING:
-                self._check_filled(batch)
+                self.check_filled(batch)
                 log.info(
                     "Batch %s holds these files already and is %s; nothing is sent again.",
                     batch.id,
@@ -160,7 +160,7 @@ class BatchIngestion:
                 if current.state not in _ENDED:
                     # An earlier try's COMPLETE may have arrived after Catalog was read: then the batch takes
                     # no more files, rightly.
-                    self._check_filled(current)
+                    self.check_filled(current)
                     return current
                 log.warning("Batch %s was %s while it was being filled.", batch.id, current.status)
         raise AdobeBatchLostError(
@@ -170,7 +170,12 @@ class BatchIngestion:
             external_id=batch.external_id,
         )
 
-    def _check_filled(self, batch: Batch) -> None:
+    def check_filled(self, batch: Batch) -> None:
+        """Return unless it is known that nobody has sent all files into a batch that was completed.
+
+        :param batch: a batch that is past loading.
+        :raises AdobeJobFailedError: when that is known.
+        """
         if self._is_filled(batch) is False:
             raise completed_by_somebody_else(batch, "less than its files")
 

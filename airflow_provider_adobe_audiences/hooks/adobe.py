@@ -228,6 +228,8 @@ def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | N
         raise AdobeConfigurationError(
             f"{where} has a host, port or schema; hosts are set by the URL fields (ims_url, platform_url, …)"
         )
+    if not isinstance(extra, Mapping):
+        raise AdobeConfigurationError(f"{where} has an extra that is no JSON object")
     # Forms of Airflow 2 may store a field under its long name.
     fields = {name.removeprefix(f"extra__{CONN_TYPE}__"): value for name, value in extra.items()}
     for name in ("client_id", "client_secret"):

@@ -102,7 +102,17 @@ def _ready_made(
             hint="Set key to the word after 'batch=' (pcId or thirdPartyId).",
         )
     ready = Columns(columns.key, columns.key, columns.parameters, columns.show_values)
-    yield from _rows(names, ([unquote(cell) for cell in row] for row in reader), ready)
+    yield from _rows(names, map(_unquoted, reader), ready)
+
+
+def _unquoted(row: list[str]) -> list[str]:
+    try:
+        return [unquote(cell, errors="strict") for cell in row]
+    except UnicodeDecodeError:
+        raise AdobeConfigurationError(
+            "a row of a file that is made for the bulk update is not UTF-8, once its percent signs are read",
+            hint="Write its texts as UTF-8 before they are percent-encoded.",
+        ) from None
 
 
 def _told(lines: Iterable[str], name: str) -> Iterator[list[str]]:

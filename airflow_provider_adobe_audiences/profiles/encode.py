@@ -29,6 +29,7 @@ UNRESERVED = string.ascii_letters + string.digits + "_.~-"
 _PLAIN = re.compile(f"[{UNRESERVED}]*").fullmatch
 # No number that anybody means has more.
 _MAX_DIGITS = 400
+_MAX_BITS = 1328
 _MAX_SHOWN = 60
 _ECID_LENGTH = 38
 # Letters by their category, and yet nothing to see: the fillers of Hangul, and the empty pattern of Braille.
@@ -255,8 +256,12 @@ def text_of(value: Any) -> str:
             raise RowRejected(f"{value} is no number that a profile can hold")
         return _plain(value)
     if isinstance(value, numbers.Integral):
+        if int(value).bit_length() > _MAX_BITS:
+            raise RowRejected(f"it is a number of more than {_MAX_DIGITS} digits")
         return str(int(value))
     if isinstance(value, (datetime, date, time)):
+        if value != value:
+            raise RowRejected("it is no time (NaT)")
         return value.isoformat()
     raise RowRejected(
         f"a value of type {type(value).__name__} has no text; send a text, a number, a boolean or a time"

@@ -14,6 +14,7 @@ from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.profiles.blocks import Block, Row
 from airflow_provider_adobe_audiences.profiles.encode import Columns, RowRejected, text_of
 from airflow_provider_adobe_audiences.profiles.recognise import readable_parquet
+from airflow_provider_adobe_audiences.text import one_line
 
 _ROWS = 4096
 # The years 1 to 9999, which Python's calendar has, from 1970 on.
@@ -36,13 +37,26 @@ def parquet_rows(file: IO[bytes], columns: Columns, name: str) -> Iterator[Any]:
         wanted = [columns.key_column, *(column for column, _ in pairs)]
         targets = [_readable_type(schema.field(column), name) for column in wanted]
         yield tuple(attribute for _, attribute in pairs)
-        for batch in source.iter_batches(batch_size=_ROWS, columns=wanted, use_threads=False):
+        for batch in _batches(source, wanted, name):
             arrays = [batch.column(column) for column in wanted]
             block = _block(arrays, targets, wanted)
             if block is not None:
                 yield block
             else:
                 yield from _rows(arrays, targets, wanted)
+
+
+def _batches(source: Any, wanted: list[str], name: str) -> Iterator[Any]:
+    import pyarrow as pa
+
+    try:
+        yield from source.iter_batches(batch_size=_ROWS, columns=wanted, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # of the storage
+        raise AdobeConfigurationError(
+            f"{name} is no complete Parquet file: {one_line(str(error))}", hint="Write the file again."
+        ) from None
 
 
 @contextmanager
@@ -120,7 +134,7 @@ def _texts(array: Any, target: Any) -> Any:
     if pa.types.is_date32(kind) and _within(array, pa.int32(), _DAYS):
         return array.cast(pa.string())
     if pa.types.is_timestamp(kind) and kind.tz is None:
-        array = array.cast(target, safe=False)
+        array = _in_microseconds(array, target)
         if _within(array, pa.int64(), _MICROSECONDS):
             texts = pc.replace_substring(array.cast(pa.string()), " ", "T")
             return pc.replace_substring_regex(texts, r"\.000000$", "")
@@ -148,11 +162,25 @@ def _values(array: Any, target: Any) -> list[Any]:
     if pa.types.is_float16(array.type) or pa.types.is_float32(array.type):
         # By their shortest text, so that 0.1 stays 0.1.
         return [None if text is None else float(text) for text in array.cast(pa.string()).to_pylist()]
-    array = array if target is None else array.cast(target, safe=False)
+    array = array if target is None else _in_microseconds(array, target)
     try:
         return list(array.to_pylist())
     except (OverflowError, ValueError):
         return [_value(scalar) for scalar in array]
+
+
+def _in_microseconds(array: Any, target: Any) -> Any:
+    """Return times as Python has them; nanoseconds are cut.
+
+    :raises RowRejected: when one of them has no place there.
+    """
+    import pyarrow as pa
+
+    is_finer = getattr(array.type, "unit", "us") == "ns"
+    try:
+        return array.cast(target, safe=not is_finer)
+    except pa.ArrowInvalid:
+        raise RowRejected("it is a time outside the years 1 to 9999") from None
 
 
 def _value(scalar: Any) -> Any:
@@ -188,7 +216,22 @@ def _readable_type(field: Any, name: str) -> Any:
             hint="Leave it out with parameters, or write it as a text.",
         )
     if pa.types.is_timestamp(kind):
+        _check_zone(kind.tz, field.name, name)
         return pa.timestamp("us", kind.tz)  # nanoseconds would need pandas
     if pa.types.is_time64(kind):
         return pa.time64("us")
     return kind if pa.types.is_dictionary(field.type) else None
+
+
+def _check_zone(zone: str | None, column: str, name: str) -> None:
+    import pyarrow as pa
+
+    if zone is None:
+        return
+    try:
+        pa.lib.string_to_tzinfo(zone)
+    except Exception:  # noqa: BLE001  zoneinfo's, pytz' or Arrow's own
+        raise AdobeConfigurationError(
+            f"column {column!r} of {name} has the time zone {zone!r}, which is not known here",
+            hint="Write the column in UTC.",
+        ) from None

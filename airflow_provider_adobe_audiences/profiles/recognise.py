@@ -21,6 +21,7 @@ from airflow_provider_adobe_audiences.formats import (
     looks_like_json,
     looks_like_utf_16,
 )
+from airflow_provider_adobe_audiences.text import one_line
 
 # What to do about what is neither CSV nor JSON; gzip is read.
 _TODO = {
@@ -91,7 +92,9 @@ def readable_parquet(file: IO[bytes], name: str) -> Iterator[Any]:
         ) from None
     try:
         source = pq.ParquetFile(file, pre_buffer=False, memory_map=False, buffer_size=1 << 20)
-    except pa.ArrowInvalid as error:
-        raise AdobeConfigurationError(f"{name} is no Parquet file: {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # of the storage
+        raise AdobeConfigurationError(f"{name} is no Parquet file: {one_line(str(error))}") from None
     with source:
         yield source

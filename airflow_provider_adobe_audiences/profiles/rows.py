@@ -56,6 +56,7 @@ def _mapped(
     rows: Iterable[Any], columns: Columns, names: Sequence[str]
 ) -> Iterator[tuple[Any, ...] | RowRejected]:
     known = {columns.key_column, *names}
+    missing = set(names)
     for row in rows:
         if isinstance(row, RowRejected):
             yield row
@@ -70,7 +71,14 @@ def _mapped(
                 row,
             )
         else:
+            if missing:
+                missing -= row.keys()
             yield (row[columns.key_column], *(row.get(name) for name in names))
+    if missing:
+        raise AdobeConfigurationError(
+            f"no row has {', '.join(sorted(map(repr, missing)))}, which parameters name",
+            hint="Correct the names in parameters; they are those of the rows' columns.",
+        )
 
 
 def table_of_file(

@@ -10,12 +10,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import Context, PokeReturnValue, conf
 
-from airflow_provider_adobe_audiences.batches.wait import (
-    BatchWaiter,
-    batch_of,
-    check_outcome,
-    outcome,
-)
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.sensor import AdobeSensor
@@ -23,6 +17,7 @@ from airflow_provider_adobe_audiences.tasks.validation import Count, Template, T
 from airflow_provider_adobe_audiences.tasks.waiting import defer_until, result_of
 
 if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
     from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import SensorArguments
 
@@ -70,6 +65,8 @@ class AdobeBatchSensor(AdobeSensor):
 
     @cached_property
     def _waiter(self) -> BatchWaiter:
+        from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
+
         return BatchWaiter(self.batch_id)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -119,6 +116,8 @@ class AdobeBatchSensor(AdobeSensor):
             )
 
     def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
+        from airflow_provider_adobe_audiences.batches.wait import batch_of, check_outcome, outcome
+
         batch = batch_of(result)
         check_outcome(batch, self.max_failed_rows)
         return outcome(batch)

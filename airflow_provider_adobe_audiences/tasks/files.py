@@ -6,6 +6,7 @@ A file is known by what its path resolves to, however it is spelt.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import posixpath
@@ -19,7 +20,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from pydantic import PlainValidator
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
-from airflow_provider_adobe_audiences.text import one_line
+from airflow_provider_adobe_audiences.tasks.validation import NATIVE
+from airflow_provider_adobe_audiences.text import one_line, visible
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.batches.source import SourceFile
@@ -65,11 +67,47 @@ def storage_path(path: str | PathLike[str] | ObjectStoragePath) -> ObjectStorage
 
     :param path: local, or with a protocol. Airflow 2.11 would take a relative one for one below ``/``.
     :returns: the path, absolute if it is local.
+    :raises AdobeConfigurationError: when no installed package reads that storage, or the path holds a
+        character that URLs lose, so that it would name another object.
     """
     if isinstance(path, ObjectStoragePath):
-        return path
-    name = fspath(path)
-    return ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
+        found = path
+    else:
+        name = fspath(path)
+        _refuse_control_characters(name)
+        found = ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
+    try:
+        _ = found.fs
+    except (ImportError, ValueError) as error:
+        raise AdobeConfigurationError(
+            f"{_shown(str(found))} cannot be read: {one_line(str(error))}",
+            hint="Install the provider of that storage, with what it needs for files.",
+        ) from None
+    return found
+
+
+def _refuse_control_characters(name: str) -> None:
+    if not _CONTROL_CHARACTERS.isdisjoint(name):
+        raise AdobeConfigurationError(
+            f"the path {visible(name)[:200]} holds a control character",
+            hint="Rename the file: a path with a tab or a line break may name another one.",
+        )
+
+
+_CONTROL_CHARACTERS = frozenset(map(chr, (*range(0x20), 0x7F)))
+
+
+def refuse_source(path: ObjectStoragePath, files: Iterable[SourceFile], argument: str) -> None:
+    """Refuse to write to one of the files that are read.
+
+    :param path: what is to be written.
+    :param files: the sources.
+    :param argument: where the path was given.
+    :raises AdobeConfigurationError: when it is one of them, however it is spelt.
+    """
+    place = _identity(path)
+    if any(_identity(storage_path(file.where)) == place for file in files):
+        raise AdobeConfigurationError(f"{argument} {_shown(str(path))} is a source, and would be overwritten")
 
 
 def resolve(
@@ -194,6 +232,10 @@ def _expand(
     """Return paths, and whether each is what a glob matched."""
     if isinstance(item, str) and not item.strip():
         raise AdobeConfigurationError("source contains an empty path")
+    if isinstance(item, str) and _is_text_of_a_list(item) and not os.path.exists(item):
+        raise AdobeConfigurationError(
+            f"source is the text {_shown(item)}, where a list of paths is meant{NATIVE}"
+        )
     if not isinstance(item, (str, PathLike, ObjectStoragePath)):
         raise AdobeConfigurationError(f"source contains {_shown(item)}, which is not a path")
     path = storage_path(item)
@@ -212,11 +254,21 @@ def _expand(
             hint="If it is right that there is nothing today, pass if_empty='skip' or 'succeed'.",
         )
     storage = {"conn_id": path.storage_options.get("conn_id")} if path.storage_options.get("conn_id") else {}
+    for name in matches:
+        _refuse_control_characters(name)
     prefix = f"{path.protocol}://" if path.protocol else ""
     found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in sorted(matches)]
     for match in found:
         check_allowed(match, match.path, allowed_sources)
     return [(match, True) for match in found]
+
+
+def _is_text_of_a_list(text: str) -> bool:
+    """Whether a template has made a text of a list."""
+    try:
+        return text.strip()[:1] in "[(" and isinstance(ast.literal_eval(text.strip()), list | tuple)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 def _before_wildcards(path: str) -> str:
@@ -263,6 +315,8 @@ def check_allowed(
     """
     if allowed_sources is None:
         return
+    if not _is_local(path) and ".." in name.split("/"):
+        raise AdobeConfigurationError(f"{argument} {_shown(str(path))} has '..' in it: give the path itself")
     place = _identity(path, name)
     for allowed in allowed_sources:
         root = _identity(storage_path(allowed)).rstrip("/")

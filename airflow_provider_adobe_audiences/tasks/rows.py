@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.tasks.validation import _NATIVE as NATIVE
-from airflow_provider_adobe_audiences.tasks.validation import Hidden
+from airflow_provider_adobe_audiences.tasks.validation import NATIVE, Hidden
 
 #: A list of mappings from column to value.
 Rows = Annotated[Sequence[Mapping[str, Any]], Hidden]
@@ -37,6 +36,22 @@ class RenderedRows:
     __repr__ = __str__
 
 
+class NoRows:
+    """What Airflow has rendered ``rows`` to if that is no list: it may hold rows all the same, and is not
+    shown.
+
+    :param value: the value; only its type is kept.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.type_name = type(value).__name__
+
+    def __str__(self) -> str:
+        return f"a value of type {self.type_name}, which is not shown"
+
+    __repr__ = __str__
+
+
 def check_rows(rows: Any) -> None:
     """Check that an argument holds rows, as far as that is possible without reading all of them.
 
@@ -45,7 +60,7 @@ def check_rows(rows: Any) -> None:
     """
     if rows is None:
         return
-    wrong = type(rows).__name__
+    wrong = rows.type_name if isinstance(rows, NoRows) else type(rows).__name__
     if isinstance(rows, Iterable) and not isinstance(rows, (str, bytes, Mapping)):
         if not isinstance(rows, (Sequence, RenderedRows)) or all(
             isinstance(row, Mapping) for row in itertools.islice(rows, 1)
@@ -69,5 +84,9 @@ class RowsField:
         return self if instance is None else vars(instance).get(self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        rendered = self._name in vars(instance) and isinstance(value, (list, tuple))
-        vars(instance)[self._name] = RenderedRows(value) if rendered else value
+        is_rendered = self._name in vars(instance) and value is not None
+        if is_rendered and isinstance(value, (list, tuple)):
+            value = RenderedRows(value)
+        elif is_rendered:
+            value = NoRows(value)
+        vars(instance)[self._name] = value

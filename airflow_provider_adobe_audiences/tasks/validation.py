@@ -26,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 _PACKAGE = "airflow_provider_adobe_audiences."
 _MAX_SHOWN = 120
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-_NATIVE = (
+NATIVE = (
     "; a template gives text unless its Dag has render_template_as_native_obj=True, "
     "an upstream task's output keeps its type"
 )
@@ -205,7 +205,7 @@ def explain(problem: Any, argument: str = "", shown: bool = True) -> str:
         and problem["type"] not in ("literal_error", "value_error")
         and (not problem["type"].startswith("string_"))
     ):
-        rule += _NATIVE
+        rule += NATIVE
     return f"argument {name!r} is {_shown(value) if shown else type(value).__name__}: {rule}"
 
 

@@ -221,5 +221,6 @@ def or_says_so_in_the_next_run(case: Case, ends: Callable[[], Run]) -> None:
             later = refused.planning
         assert later.state == "failed", f"{duplicates(case.world)}, and the next run is {later.state}"
         run = follow(case, later)
-        assert run.state == "success", f"{run.state} after the duplicates were removed: {run.history[-1]}"
+        # A plan that finds nothing left to do skips what follows.
+        assert run.state in ("success", "skipped"), f"{run.state}: {run.history[-1]}"
         case.row.check(case.world, [run])

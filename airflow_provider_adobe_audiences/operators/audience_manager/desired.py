@@ -39,9 +39,9 @@ def load_desired(desired: Desired, allowed_sources: Sequence[str] | None = None)
         )
     from airflow_provider_adobe_audiences.tasks.files import check_allowed, storage_path
 
+    path = storage_path(desired)
+    check_allowed(path, path.path, allowed_sources, "desired")
     try:
-        path = storage_path(desired)
-        check_allowed(path, path.path, allowed_sources, "desired")
         file = path.open("rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         why = {FileNotFoundError: "it does not exist", IsADirectoryError: "it is a folder"}.get(

@@ -25,6 +25,7 @@ from airflow_provider_adobe_audiences.tasks.files import (
     write_to,
 )
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
+from airflow_provider_adobe_audiences.tasks.runs import TaskMemory
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
     IfEmpty,
@@ -193,6 +194,7 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
         from airflow_provider_adobe_audiences.batches.complete import upload_result
         from airflow_provider_adobe_audiences.batches.upload import fill
+        from airflow_provider_adobe_audiences.batches.wait import completed_by_somebody_else
 
         with fail_without_retry():
             self.check_arguments()
@@ -204,8 +206,11 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
             if not files and self.if_empty == "skip":
                 raise AirflowSkipException(NOTHING_TO_SEND)
             result = upload_result(self.batch_id, cast(int, context["ti"].map_index), files)
+            memory = TaskMemory(context)
             with self.hook.session() as session:
-                if self._takes_files(session.send(where)):
+                batch = session.send(where)
+                if self._takes_files(batch):
+                    memory.take(self.batch_id, is_filled=False)
                     try:
                         fill(
                             session,
@@ -216,9 +221,22 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
                             concurrency=self.concurrency,
                         )
                     except (AdobeValidationError, AdobeConflictError):
-                        if self._takes_files(session.send(where)):
+                        batch = session.send(where)
+                        if self._takes_files(batch) or context["ti"].try_number == 1:
                             raise
+                        self._check_sent(batch, memory)
+                    memory.take(self.batch_id, is_filled=True)
+                elif context["ti"].try_number == 1:
+                    raise completed_by_somebody_else(batch, "nothing of this task")
+                else:
+                    self._check_sent(batch, memory)
             return result
+
+    def _check_sent(self, batch: Batch, memory: TaskMemory) -> None:
+        from airflow_provider_adobe_audiences.batches.wait import completed_by_somebody_else
+
+        if memory.is_filled(batch.id) is False:
+            raise completed_by_somebody_else(batch, "not all files of this task")
 
     def _takes_files(self, batch: Batch) -> bool:
         """Whether files may be sent; otherwise the batch holds them, and the completing task compares."""
@@ -380,8 +398,16 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
         """
         import tempfile
 
+        from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState
+
         with fail_without_retry():
             self.check_arguments()
+            batch = self.hook.get_batch(self.batch_id)
+            if not batch.state.is_terminal and batch.state is not BatchState.STALLED:
+                raise AdobeConflictError(
+                    f"batch {batch.id} is {batch.status}: which rows it rejects is not known yet",
+                    hint="Wait for it with AdobeBatchSensor first.",
+                )
             files = [file for file in self.hook.list_failed_files(self.batch_id) if file.name != "_SUCCESS"]
             for file in files:
                 check_plain_name(file.name)

@@ -170,7 +170,8 @@ class AdobeIngestBatchOperator(BatchOperator):
                 if batch is None:
                     return self._nothing_to_send(request)
                 if not self.wait_for_completion:
-                    return outcome(batch) | sent
+                    judge = self._checked if batch.state.is_terminal else lambda _, batch: outcome(batch)
+                    return judge(context, batch) | sent
                 waiter = BatchWaiter(batch.id)
                 waiter.note(batch.id, batch, time.time())
                 if waiter.pending() and self.deferrable:
@@ -220,6 +221,7 @@ class AdobeIngestBatchOperator(BatchOperator):
             if not self._is_filled(batch):
                 return None
             complete(session, batch.id)
+        ingestion.check_filled(batch)
         self.log.info("Batch %s of an earlier try holds everything: no source is needed.", batch.id)
         return batch
 

@@ -37,10 +37,12 @@ from airflow_provider_adobe_audiences.tasks.validation import (
     Template,
     Text,
 )
+from airflow_provider_adobe_audiences.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
     from airflow_provider_adobe_audiences.adobe.target import ProfileBatchStatus
+    from airflow_provider_adobe_audiences.batches.source import SourceFile
     from airflow_provider_adobe_audiences.profiles.parts import BadRows, Part, Parts, Table
     from airflow_provider_adobe_audiences.profiles.upload import Memory, Uploads
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
@@ -336,8 +338,11 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
 
     def _write(self, writer: Parts) -> tuple[list[Part], dict[str, Any]]:
         """Return the parts, and what the result tells of rows that were left out."""
-        with self._bad_rows() as bad_rows:
-            parts = writer.write(self._tables(), bad_rows)
+        files = self._files()
+        with self._bad_rows(files) as bad_rows:
+            parts = writer.write(self._tables(files), bad_rows)
+        for file in files:
+            file.check_unchanged()
         if self.wait_for_completion and len(parts) > _MAX_PARTS_TO_WAIT_FOR:
             raise AdobeConfigurationError(
                 f"{sum(part.rows for part in parts)} rows are {len(parts)} uploads, but Adobe "
@@ -365,19 +370,36 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         self.log.info("There is no row to send.")
 
     @contextmanager
-    def _bad_rows(self) -> Iterator[BadRows]:
+    def _bad_rows(self, files: Sequence[SourceFile]) -> Iterator[BadRows]:
         from airflow_provider_adobe_audiences.profiles.parts import BadRows
-        from airflow_provider_adobe_audiences.tasks.files import storage_path
+        from airflow_provider_adobe_audiences.tasks.files import refuse_source, storage_path
 
         if self.on_bad_row != "skip":
             yield BadRows()
             return
-        with storage_path(self.bad_rows_path).open("w", encoding="utf-8") as file:
+        path = storage_path(self.bad_rows_path)
+        refuse_source(path, files, "bad_rows_path")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise AdobeConfigurationError(
+                f"bad_rows_path {one_line(str(path))} cannot be written: {error.strerror or error}"
+            ) from None
+        with file:
             yield BadRows(self.max_bad_rows, file)
 
-    def _tables(self) -> list[Table]:
-        from airflow_provider_adobe_audiences.profiles.rows import table_of_file, table_of_rows
+    def _files(self) -> list[SourceFile]:
         from airflow_provider_adobe_audiences.tasks.files import resolve
+
+        if self.rows is not None:
+            return []
+        return resolve(
+            self.source, self.file_format, if_empty=self.if_empty, allowed_sources=self.allowed_sources
+        )
+
+    def _tables(self, files: Sequence[SourceFile]) -> list[Table]:
+        from airflow_provider_adobe_audiences.profiles.rows import table_of_file, table_of_rows
 
         if self.rows is not None:
             return [table_of_rows(self.rows)]
@@ -389,10 +411,5 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
                 delimiter=self.delimiter,
                 escape=self.escape,
             )
-            for file in resolve(
-                self.source,
-                self.file_format,
-                if_empty=self.if_empty,
-                allowed_sources=self.allowed_sources,
-            )
+            for file in files
         ]
