@@ -103,6 +103,7 @@ async def change_switches(request: Request, emulator: Watched) -> Response:
 async def replace_switches(request: Request, emulator: Watched) -> Response:
     """Set some switches; the others go back to their first values."""
     values = await json_object(request)
+    with_clear_errors(emulator.switches.update, values)  # what is not valid changes nothing
     emulator.switches.reset()
     with_clear_errors(emulator.switches.update, values)
     return respond(200, emulator.switches.values())
@@ -137,6 +138,8 @@ async def remove_fault(emulator: Watched, number: int) -> Response:
 @routes.get("/holds")
 async def holds(emulator: Watched, count: int = 0, wait: float = 0) -> Response:
     """``wait`` so many seconds for ``count`` held requests; then return whatever is held."""
+    if not 0 <= wait <= MAX_DOWNTIME:  # nor is nan
+        raise ErrorResponse(400, {"message": f"wait: 0 to {MAX_DOWNTIME} seconds"})
     try:
         held = await asyncio.to_thread(emulator.holds.wait, count, wait)
     except TimeoutError:

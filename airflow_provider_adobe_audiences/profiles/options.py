@@ -10,7 +10,7 @@ from typing import Literal
 #: Which id identifies a profile.
 Key = Literal["thirdPartyId", "pcId"]
 #: What a file is.
-SourceFormat = Literal["csv", "json", "parquet"]
+SourceFormat = Literal["json", "csv", "parquet"]
 #: How a CSV file writes a quote within quotes: twice (``'"'``, as RFC 4180 has it), or after a backslash
 #: (``'\\'``, as Spark writes it).
 Escape = Literal['"', "\\"]

@@ -162,7 +162,11 @@ def _values(array: Any, target: Any) -> list[Any]:
     if pa.types.is_float16(array.type) or pa.types.is_float32(array.type):
         # By their shortest text, so that 0.1 stays 0.1.
         return [None if text is None else float(text) for text in array.cast(pa.string()).to_pylist()]
-    array = array if target is None else _in_microseconds(array, target)
+    if target is not None:
+        try:
+            array = _in_microseconds(array, target)
+        except RowRejected:
+            return [_value(scalar) for scalar in array]
     try:
         return list(array.to_pylist())
     except (OverflowError, ValueError):

@@ -70,20 +70,17 @@ def storage_path(path: str | PathLike[str] | ObjectStoragePath) -> ObjectStorage
     :raises AdobeConfigurationError: when no installed package reads that storage, or the path holds a
         character that URLs lose, so that it would name another object.
     """
-    if isinstance(path, ObjectStoragePath):
-        found = path
-    else:
-        name = fspath(path)
-        _refuse_control_characters(name)
-        found = ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
+    name = str(path) if isinstance(path, ObjectStoragePath) else fspath(path)
+    _refuse_control_characters(name)
     try:
-        _ = found.fs
+        if not isinstance(path, ObjectStoragePath):
+            path = ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
     except (ImportError, ValueError) as error:
         raise AdobeConfigurationError(
-            f"{_shown(str(found))} cannot be read: {one_line(str(error))}",
+            f"{_shown(name)} cannot be read: {one_line(str(error))}",
             hint="Install the provider of that storage, with what it needs for files.",
         ) from None
-    return found
+    return path
 
 
 def _refuse_control_characters(name: str) -> None:

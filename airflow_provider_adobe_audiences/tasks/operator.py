@@ -14,13 +14,14 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from airflow_provider_adobe_audiences.errors import AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.validation import CheckedArguments, Template, Text
+from airflow_provider_adobe_audiences.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 _ROOT = Path(__file__).parent.parent
 # What a fault of this package, not of the world, raises: trying again meets the same line.
-_FAULTS = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
+_FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
 
 
 class AdobeOperator(CheckedArguments, BaseOperator):
@@ -57,6 +58,11 @@ def fail_without_retry() -> Iterator[None]:
     except ValueError as error:
         raise AirflowFailException(
             f"{error}\nWhat to do: Correct the operator's arguments; nothing was sent with this value."
+        ) from error
+    except ImportError as error:
+        # Of a storage or a store that needs a package: it says which.
+        raise AirflowFailException(
+            f"{one_line(str(error))}\nWhat to do: Install that package where the task runs."
         ) from error
     except _FAULTS as error:
         raise AirflowFailException(_fault(error)) from error

@@ -93,3 +93,15 @@ def test_an_expression_that_would_take_years_takes_none(emulator: RunningEmulato
     assert [(rule["matched"], rule.get("timed_out")) for rule in listed] == [(0, 1), (1, None)]
     answer = httpx.post(emulator.url + CONTROL + "/faults", json={"path": "a" * 501, "status": 500})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("wait", ("nan", "inf", "-1", "1e9"))
+def test_nobody_waits_for_ever(emulator: RunningEmulator, wait: str) -> None:
+    assert send(emulator, "GET", f"/holds?count=1&wait={wait}").status_code == 400
+
+
+def test_switches_that_are_not_valid_change_nothing(emulator: RunningEmulator) -> None:
+    emulator.switches["batch_seconds"] = 7.0
+    body = json.dumps({"batch_seconds": "soon"})
+    answer = send(emulator, "PUT", "/switches", body, content_type="application/json")
+    assert (answer.status_code, emulator.platform.switches.batch_seconds) == (400, 7.0)

@@ -395,6 +395,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
 
         :param context: the task's context.
         :returns: where they are now.
+        :raises AdobeConflictError: when the batch has not ended.
         """
         import tempfile
 
