@@ -210,3 +210,20 @@ def test_one_token_serves_all_threads(session: AdobeSession, batch: str, emulato
     fill(session, batch, "ds", files, part_size=PART, concurrency=16)
     assert held(emulator, batch) == content(files)
     assert requests(emulator, "POST", "/ims/token") - before <= 2
+
+
+def test_a_large_file_is_known_by_all_of_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processors hash it: however many they are, it is the same, and any other content is another."""
+    monkeypatch.setattr("airflow_provider_adobe_audiences.batches.source._HASHED_AT_ONCE", PART)
+    known = set()
+    for processors in (1, 2, 7, None):
+        monkeypatch.setattr("os.cpu_count", lambda processors=processors: processors)
+        known.add(source("large.json", 20 * PART + 3).fingerprint)
+    assert len(known) == 1
+    data = bytearray(source("large.json", 20 * PART + 3).open_at(0).read())
+    for place in (0, PART, 20 * PART + 2):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        other = SourceFile("x", len(data), "1", lambda offset, changed=changed: io.BytesIO(changed[offset:]))
+        known.add(other.fingerprint)
+    assert len(known) == 4
