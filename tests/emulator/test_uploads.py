@@ -6,9 +6,11 @@ is sent that has arrived, and the first failure ends it.
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,6 +44,10 @@ def source(name: str, size: int, fill_with: bytes = b"abcdefghij") -> SourceFile
         return io.BytesIO(data[offset:])
 
     return SourceFile(name=name, size=size, version="1", open_at=open_at, where=f"/data/{name}")
+
+
+def of_bytes(data: bytes) -> SourceFile:
+    return SourceFile("large.json", len(data), "1", lambda offset: io.BytesIO(data[offset:]))
 
 
 def held(emulator: Any, batch: str) -> dict[str, bytes]:
@@ -217,13 +223,12 @@ def test_a_large_file_is_known_by_all_of_its_content(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("airflow_provider_adobe_audiences.batches.source._HASHED_AT_ONCE", PART)
     known = set()
     for processors in (1, 2, 7, None):
-        monkeypatch.setattr("os.cpu_count", lambda processors=processors: processors)
+        monkeypatch.setattr(os, "cpu_count", Mock(return_value=processors))
         known.add(source("large.json", 20 * PART + 3).fingerprint)
     assert len(known) == 1
     data = bytearray(source("large.json", 20 * PART + 3).open_at(0).read())
     for place in (0, PART, 20 * PART + 2):
         changed = bytearray(data)
         changed[place] ^= 1
-        other = SourceFile("x", len(data), "1", lambda offset, changed=changed: io.BytesIO(changed[offset:]))
-        known.add(other.fingerprint)
+        known.add(of_bytes(bytes(changed)).fingerprint)
     assert len(known) == 4
