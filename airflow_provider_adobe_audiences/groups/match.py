@@ -44,6 +44,7 @@ class _Matcher:
     def __init__(self, wanted: Sequence[DesiredGroup], live: Live) -> None:
         self.wanted = wanted
         self.live = live
+        self.pinned = {group.group_id for group in wanted if group.group_id is not None}
         self.found: dict[int, Group] = {}
         self.owner: dict[int, int] = {}
         self.problems: list[str] = []
@@ -74,8 +75,7 @@ class _Matcher:
                 return True
             self._claim(number, group)
             return False
-        pinned = {group.group_id for group in self.wanted if group.group_id is not None}
-        named = [group for group in self._named(wanted.name) if group.group_id not in pinned]
+        named = [group for group in self._named(wanted.name) if group.group_id not in self.pinned]
         if len(named) > 1:
             self._several(wanted, named)
             return True

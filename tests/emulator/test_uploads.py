@@ -6,9 +6,11 @@ is sent that has arrived, and the first failure ends it.
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,6 +44,10 @@ def source(name: str, size: int, fill_with: bytes = b"abcdefghij") -> SourceFile
         return io.BytesIO(data[offset:])
 
     return SourceFile(name=name, size=size, version="1", open_at=open_at, where=f"/data/{name}")
+
+
+def of_bytes(data: bytes) -> SourceFile:
+    return SourceFile("large.json", len(data), "1", lambda offset: io.BytesIO(data[offset:]))
 
 
 def held(emulator: Any, batch: str) -> dict[str, bytes]:
@@ -210,3 +216,19 @@ def test_one_token_serves_all_threads(session: AdobeSession, batch: str, emulato
     fill(session, batch, "ds", files, part_size=PART, concurrency=16)
     assert held(emulator, batch) == content(files)
     assert requests(emulator, "POST", "/ims/token") - before <= 2
+
+
+def test_a_large_file_is_known_by_all_of_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processors hash it: however many they are, it is the same, and any other content is another."""
+    monkeypatch.setattr("airflow_provider_adobe_audiences.batches.source._HASHED_AT_ONCE", PART)
+    known = set()
+    for processors in (1, 2, 7, None):
+        monkeypatch.setattr(os, "cpu_count", Mock(return_value=processors))
+        known.add(source("large.json", 20 * PART + 3).fingerprint)
+    assert len(known) == 1
+    data = bytearray(source("large.json", 20 * PART + 3).open_at(0).read())
+    for place in (0, PART, 20 * PART + 2):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        known.add(of_bytes(bytes(changed)).fingerprint)
+    assert len(known) == 4

@@ -7,12 +7,13 @@ import html
 import json
 import math
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from airflow_provider_adobe_audiences.adobe.audience_manager import Permission, User
+from airflow_provider_adobe_audiences.adobe.audience_manager import Group, Permission, User
 from airflow_provider_adobe_audiences.errors import AmbiguousGroupsError, GuardError, PlanRefusedError
 from airflow_provider_adobe_audiences.groups import approval, report
 from airflow_provider_adobe_audiences.groups.changes import Plan
@@ -672,3 +673,27 @@ def test_the_guards_are_in_the_markdown():
     made = plan(declare(), Live((group(1, "A"),)), ALL, Limits(allow_empty_desired=True))
 
     assert "- STOPPED `share of deletions: 1 of 1 managed groups" in report.markdown(made)
+
+
+def test_ten_times_the_groups_take_about_ten_times_as_long() -> None:
+    """A sync of 10,000 groups once spent 12 of its 30 seconds on looking at each group for each group."""
+
+    def steps(count: int) -> int:
+        """Count the calls and lines that a plan takes: unlike seconds, they are the same in every run."""
+        desired = load_value({"groups": [{"name": f"Group {n}", "permissions": []} for n in range(count)]})
+        live = Live(tuple(Group(n + 1, f"Group {n}", None, 0) for n in range(count)))
+        taken = 0
+
+        def count_step(*_: object) -> object:
+            nonlocal taken
+            taken += 1
+            return count_step
+
+        sys.settrace(count_step)  # type: ignore[arg-type]
+        try:
+            permissions_to_read(desired, live.groups)
+        finally:
+            sys.settrace(None)
+        return taken
+
+    assert steps(1_000) < 12 * steps(100)

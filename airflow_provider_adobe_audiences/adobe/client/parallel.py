@@ -11,8 +11,9 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Calls under way at the same time, where nobody says how many: beyond it, Python is busier than the network.
-DEFAULT_CONCURRENCY = 16
+#: Calls under way at the same time, where nobody says how many: measured at 20 ms per call, see
+#: docs/performance.md. With more of them, Python has more to do than the network, and Adobe's limits come nearer.
+DEFAULT_CONCURRENCY = 24
 
 
 def in_parallel(
