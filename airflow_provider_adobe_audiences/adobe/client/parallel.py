@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 #: Calls under way at the same time, where nobody says how many: measured at 20 ms per call, see
-#: docs/performance.md. With more of them, Python has more to do than the network, and Adobe's limits come nearer.
+#: docs/performance.md. With more, Python has more to do than the network, and Adobe's limits come nearer.
 DEFAULT_CONCURRENCY = 24
 
 
