@@ -15,6 +15,7 @@ from unittest.mock import Mock
 import pytest
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
+from airflow_provider_adobe_audiences.adobe.client.parallel import in_parallel
 from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
 from airflow_provider_adobe_audiences.batches.source import SourceFile
 from airflow_provider_adobe_audiences.batches.upload import fill
@@ -232,3 +233,18 @@ def test_a_large_file_is_known_by_all_of_its_content(monkeypatch: pytest.MonkeyP
         changed[place] ^= 1
         known.add(of_bytes(bytes(changed)).fingerprint)
     assert len(known) == 4
+
+
+def test_nothing_is_begun_after_a_failure() -> None:
+    """Even if the thread that waits is late to hear of it."""
+    begun: list[int] = []
+
+    def fails(item: int) -> None:
+        begun.append(item)
+        raise ValueError(str(item))
+
+    for _ in range(200):
+        begun.clear()
+        with pytest.raises(ValueError, match="^0$"):
+            in_parallel(fails, range(50), 1)
+        assert begun == [0]

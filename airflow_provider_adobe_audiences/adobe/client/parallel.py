@@ -48,6 +48,7 @@ def in_parallel(
                 done.put((number, function(item), None))
             except BaseException as error:  # noqa: BLE001  raised in the waiting thread
                 done.put((number, None, error))
+                stopped.set()  # after it: what stops because of that must not be the first error
 
     for number in range(min(concurrency, len(items))):
         threading.Thread(target=work, name=f"adobe-{number}", daemon=True).start()
