@@ -52,7 +52,7 @@ def of_bytes(data: bytes) -> SourceFile:
 
 
 def held(emulator: Any, batch: str) -> dict[str, bytes]:
-    files = emulator.platform.batches.batches[batch].files
+    files = dict(emulator.platform.batches.batches[batch].files)  # what is under way may still arrive
     return {name: file.path.read_bytes() for name, file in files.items() if file.complete}
 
 
@@ -245,6 +245,6 @@ def test_nothing_is_begun_after_a_failure() -> None:
 
     for _ in range(200):
         begun.clear()
-        with pytest.raises(ValueError, match="^0$"):
+        with pytest.raises(ValueError, match=r"^0$"):
             in_parallel(fails, range(50), 1)
         assert begun == [0]
