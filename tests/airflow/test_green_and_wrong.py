@@ -97,9 +97,9 @@ def test_a_name_with_a_tab_is_not_another_file(tmp_path: Path, name: str) -> Non
             resolve(source, "json")
 
 
-def test_a_storage_that_nothing_reads_says_so() -> None:
-    with pytest.raises(AdobeConfigurationError, match=r"(?s)nothing://x/a\.json.*cannot be read.*Install"):
-        resolve("nothing://x/a.json", "json")
+def test_a_storage_that_nothing_reads_says_so(tasks: Tasks) -> None:
+    with pytest.raises(AirflowFailException, match=r"(?s)nothing.*What to do: (Install|Correct)"):
+        tasks.run(ingest("nothing://x/a.json"))
 
 
 def test_dots_do_not_lead_out_of_the_allowed_folders() -> None:
