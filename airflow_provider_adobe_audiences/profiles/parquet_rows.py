@@ -13,8 +13,7 @@ from typing import IO, Any
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.profiles.blocks import Block, Row
 from airflow_provider_adobe_audiences.profiles.encode import Columns, RowRejected, text_of
-from airflow_provider_adobe_audiences.profiles.recognise import readable_parquet
-from airflow_provider_adobe_audiences.text import one_line
+from airflow_provider_adobe_audiences.profiles.recognise import damage_told, readable_parquet
 
 _ROWS = 4096
 # The years 1 to 9999, which Python's calendar has, from 1970 on.
@@ -47,16 +46,8 @@ def parquet_rows(file: IO[bytes], columns: Columns, name: str) -> Iterator[Any]:
 
 
 def _batches(source: Any, wanted: list[str], name: str) -> Iterator[Any]:
-    import pyarrow as pa
-
-    try:
+    with damage_told(f"{name} is no complete Parquet file", hint="Write the file again."):
         yield from source.iter_batches(batch_size=_ROWS, columns=wanted, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        if getattr(error, "errno", None) is not None:
-            raise  # of the storage
-        raise AdobeConfigurationError(
-            f"{name} is no complete Parquet file: {one_line(str(error))}", hint="Write the file again."
-        ) from None
 
 
 @contextmanager

@@ -83,18 +83,32 @@ def readable_parquet(file: IO[bytes], name: str) -> Iterator[Any]:
     :raises AdobeConfigurationError: when it is none, or the package that reads it is missing.
     """
     try:
-        import pyarrow as pa
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
         raise AdobeConfigurationError(
             "file_format='parquet' needs the package 'pyarrow', which is not installed",
             hint="Install it with: pip install 'airflow-provider-adobe-audiences[parquet]'",
         ) from None
-    try:
+    with damage_told(f"{name} is no Parquet file"):
         source = pq.ParquetFile(file, pre_buffer=False, memory_map=False, buffer_size=1 << 20)
-    except (pa.ArrowException, OSError) as error:
-        if getattr(error, "errno", None) is not None:
-            raise  # of the storage
-        raise AdobeConfigurationError(f"{name} is no Parquet file: {one_line(str(error))}") from None
     with source:
         yield source
+
+
+@contextmanager
+def damage_told(what: str, hint: str = "") -> Iterator[None]:
+    """Tell what Arrow says of a damaged file; an error of the storage that it lies in stays as it is.
+
+    :param what: the message, before Arrow's own words.
+    :param hint: what to do.
+    :returns: a context manager.
+    :raises AdobeConfigurationError: when Arrow cannot read the file.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise AdobeConfigurationError(f"{what}: {one_line(str(error))}", hint=hint or None) from None

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import pendulum
 import pytest
 
 from airflow_provider_adobe_audiences.adobe.client import flow, limiter
@@ -28,6 +27,7 @@ from airflow_provider_adobe_audiences.operators.target import (
 )
 from airflow_provider_adobe_audiences.rotation import rotate
 from airflow_provider_adobe_audiences.rotation.stores import SecretStore
+from tests.airflow.test_batches_and_people import Tasks
 from tests.security.test_frames import reported
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
@@ -97,15 +97,10 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "limiter_for", lambda *_: limiter.Limiter())
 
 
-def attempt(operator: Any) -> BaseException | None:
-    """Return what a try of the task raises, as Airflow gets it."""
-    ti = SimpleNamespace(
-        dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, max_tries=0,
-        start_date=pendulum.now("UTC"), xcom_push=lambda key, value: None,
-    )  # fmt: skip
-    run = SimpleNamespace(start_date=ti.start_date, logical_date=None)
+def attempt(emulator: Any, folder: Any, operator: Any) -> BaseException | None:
+    """Return what the only try of the task raises, as Airflow gets it."""
     try:
-        operator.execute({"ti": ti, "dag_run": run})
+        Tasks(emulator, folder).run(operator, max_tries=0)
     except Exception as error:
         return error
     return None
@@ -123,7 +118,9 @@ def secrets(emulator: Any) -> set[str]:
 def test_no_refused_request_of_a_task_brings_out_a_secret(
     emulator: Any, tmp_path: Any, name: str, refusal: str
 ) -> None:
-    assert attempt(TASKS[name](emulator, tmp_path)) is None, "without a refusal it succeeds"
+    assert attempt(emulator, tmp_path, TASKS[name](emulator, tmp_path)) is None, (
+        "without a refusal it succeeds"
+    )
     requests = [(entry.method, entry.path) for entry in emulator.journal.entries]
     failed = 0
     for number in range(1, len(requests) + 1):
@@ -131,7 +128,7 @@ def test_no_refused_request_of_a_task_brings_out_a_secret(
         emulator.switches.update({"batch_seconds": 0.0})
         nth = list(range(number, number + 20)) if refusal != "a late drop" else [number]
         emulator.faults.add(nth=nth, **REFUSALS[refusal])
-        error = attempt(TASKS[name](emulator, tmp_path))
+        error = attempt(emulator, tmp_path, TASKS[name](emulator, tmp_path))
         if error is not None:
             failed += 1
             text = reported(error)
@@ -140,10 +137,11 @@ def test_no_refused_request_of_a_task_brings_out_a_secret(
 
 
 @pytest.mark.parametrize("refuses", ("read", "write"))
-def test_no_store_that_fails_brings_out_a_token(emulator: Any, refuses: str) -> None:
+def test_no_store_that_fails_brings_out_a_token(emulator: Any, tmp_path: Any, refuses: str) -> None:
     old = emulator.target.issue("profile_api") if refuses == "read" else None
     store = Store(refuses, old.value if old else "")
-    error = attempt(AdobeRotateProfileTokenOperator(task_id="t", store=store, force=True, announce=False))
+    rotate_token = AdobeRotateProfileTokenOperator(task_id="t", store=store, force=True, announce=False)
+    error = attempt(emulator, tmp_path, rotate_token)
     assert error is not None
     text = reported(error)
     assert "store of a test" in text
