@@ -3,7 +3,8 @@
 
 Runs after each rotation of the profile token, by its asset; with `AssetOrTimeSchedule` it could run every
 night as well. The operator reads the token when it needs it. The result says how many profiles Target has
-updated. Runs unchanged against a real tenant; then give a folder that all workers reach as `staging`.
+updated. The file on its way lies in a private folder of this machine and is removed in the end; with workers
+on several machines give a folder that all of them reach as `staging`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_adobe_audiences.assets import profile_token_asset
 from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore
+from airflow_provider_adobe_audiences.tasks.staging import remove_run_folder, run_folder
 
 PURCHASES = Path(__file__).parent / "data" / "cdnow_sample_transactions.csv"
 
@@ -31,16 +33,19 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     params={
         "staging": Param(
-            "file:///tmp/adobe-audiences", type="string", description="Folder that all workers reach"
-        )
+            None,
+            type=["null", "string"],
+            pattern=r"^(file|s3|gs|abfss?)://[\w.@/=-]+$",
+            description="Folder that all workers reach, such as s3://conn@bucket/x; none: a private one here",
+        ),
+        "keep_staged_files": Param(False, type="boolean", description="Do not remove them in the end"),
     },
     tags=["adobe", "target"],
-):
+) as dag:
 
     @task
     def loyalty(params: Any = None, run_id: Any = None) -> str:
         import csv
-        import hashlib
         from collections import defaultdict
 
         spent: dict[str, float] = defaultdict(float)
@@ -49,9 +54,7 @@ with DAG(
             for row in csv.DictReader(file):
                 spent[row["customer_id"]] += float(row["spent_usd"])
                 last[row["customer_id"]] = max(row["date"], last.get(row["customer_id"], ""))
-        folder = ObjectStoragePath(params["staging"]) / hashlib.sha256(run_id.encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "loyalty.csv"
+        path = run_folder(dag.dag_id, run_id, params["staging"]) / "loyalty.csv"
         with path.open("w") as file:
             table = csv.writer(file)
             table.writerow(["customer_id", "tier", "spent", "lastPurchase"])
@@ -60,9 +63,16 @@ with DAG(
                 table.writerow([customer, tier, f"{dollars:.2f}", last[customer]])
         return str(path)
 
-    AdobeBulkProfileUpdateOperator(
+    @task
+    def remove_staged_files(params: Any = None, run_id: Any = None) -> None:
+        if not params["keep_staged_files"]:
+            remove_run_folder(dag.dag_id, run_id, params["staging"])
+
+    tiers: Any = loyalty()
+
+    update_profiles = AdobeBulkProfileUpdateOperator(
         task_id="update_profiles",
-        source=loyalty(),
+        source=tiers,
         file_format="csv",
         key="thirdPartyId",
         key_column="customer_id",
@@ -71,3 +81,5 @@ with DAG(
         poll_interval=2,
         pool=os.environ.get("ADOBE_TARGET_POOL", "default_pool"),
     )
+
+    update_profiles >> remove_staged_files().as_teardown(setups=tiers)

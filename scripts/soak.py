@@ -514,11 +514,17 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.copytree(REPO / "example_dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
         update = dags / f"{UPDATE}.py"
         # Runs that an asset starts have no conf.
-        update.write_text(
-            update.read_text().replace(
-                "file:///tmp/adobe-audiences", (folder / "staging" / "assets").as_uri()
-            )
-        )
+        text = update.read_text()
+        for shown, needed in (
+            (
+                "Param(\n            None,",
+                f"Param(\n            '{(folder / 'staging' / 'assets').as_uri()}',",
+            ),
+            ("Param(False,", "Param(True,"),
+        ):
+            assert text.count(shown) == 1, f"{update.name} has other Params than this knows"
+            text = text.replace(shown, needed)
+        update.write_text(text)
         env = {
             "ADOBE_TARGET_POOL": "adobe_target",
             "ADOBE_TARGET_POOL_SLOTS": "4",

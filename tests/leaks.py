@@ -4,89 +4,109 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
+import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
-#: Columns that hold secrets by design, encrypted with the Fernet key; their clear text is looked for all the
-#: same.
-PIECE = 1 << 22
+#: What stands around a find is shown, so many bytes on each side.
+AROUND = 200
+
+
+def small(text: str) -> str:
+    """Write the digits of percent-encoded bytes small, as some programs do."""
+    return re.sub("%..", lambda found: found[0].lower(), text)
 
 
 def forms(secret: str) -> dict[str, bytes]:
-    """Return how a secret may look: as it is, upper case, URL-encoded, and base64 wherever it begins in a
-    group of three bytes.
+    """Return how a secret may look, each form once. Written without the package's own list of forms, which
+    is tried by this one.
     """
     found = {
         "raw": secret.encode(),
         "upper case": secret.upper().encode(),
-        "URL-encoded": "".join(sign if sign.isalnum() else f"%{ord(sign):02X}" for sign in secret).encode(),
+        "URL-encoded": quote(secret, safe="").encode(),
+        "URL-encoded, every character": "".join(
+            sign if sign.isalnum() and sign.isascii() else "".join(f"%{byte:02X}" for byte in sign.encode())
+            for sign in secret
+        ).encode(),
+        "URL-encoded, small digits": small(quote(secret, safe="")).encode(),
+        "as in a form": quote_plus(secret).encode(),
+        "JSON-escaped": json.dumps(secret)[1:-1].encode(),
+        "JSON-escaped twice": json.dumps(json.dumps(secret))[3:-3].encode(),
+        "as Python shows it": repr(secret)[1:-1].encode(),
+        "HTML-escaped": html.escape(secret).encode(),
+        "hex": secret.encode().hex().encode(),
+        "hex in capitals": secret.encode().hex().upper().encode(),
+        "UTF-16, little end first": secret.encode("utf-16-le"),
+        "UTF-16, big end first": secret.encode("utf-16-be"),
     }
-    for shift in range(3):
-        encoded = base64.b64encode(b"\0" * shift + secret.encode()).decode().rstrip("=")
-        # The ends depend on what stands before and after; the middle does not.
-        found[f"base64 at {shift}"] = encoded[(shift * 8 + 5) // 6 : -1].encode()
-    return found
+    for name, encode in (("base64", base64.b64encode), ("base64 for URLs", base64.urlsafe_b64encode)):
+        for shift in range(3):
+            encoded = encode(b"\0" * shift + secret.encode()).decode().rstrip("=")
+            # The ends depend on what stands before and after; the middle does not.
+            found[f"{name} at {shift}"] = encoded[(shift * 8 + 5) // 6 : -1].encode()
+    once = {form: name for name, form in reversed(found.items())}
+    return {name: form for form, name in reversed(once.items())}
 
 
-def in_bytes(data: bytes, secrets: Iterable[str]) -> list[str]:
-    """Return which form of which secret is in there."""
-    return [
-        f"secret {number} {name}"
-        for number, secret in enumerate(secrets)
-        for name, form in forms(secret).items()
-        if form in data
-    ]
+class Hunt:
+    """A search for secrets in many places.
 
+    :param secrets: what nobody may find.
+    :ivar found: where which form of which secret is, and what stands around it.
+    :ivar places: how many places of each kind were searched, in order.
+    """
 
-def in_files(folder: Path, secrets: Iterable[str]) -> list[str]:
-    """Return which files below the folder hold a secret, in any form."""
-    secrets = list(secrets)
-    found = []
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        data = file.read_bytes()
-        found += [
-            f"{file.relative_to(folder)}: {what}, in: {around(data, secrets)}"
-            for what in in_bytes(data, secrets)
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._forms = [
+            (f"secret {number} {name}", form)
+            for number, secret in enumerate(secrets)
+            for name, form in forms(secret).items()
         ]
-    return found
+        assert self._forms, "nothing to look for"
+        self.found: list[str] = []
+        self.places: Counter[str] = Counter()
 
+    def __str__(self) -> str:
+        places = ", ".join(f"{count} {kind}" for kind, count in self.places.items())
+        return f"{len(self.found)} finds of {len(self._forms)} forms in {places}"
 
-def around(data: bytes, secrets: list[str]) -> str:
-    """Return what stands around the first find, with the secret itself cut out."""
-    for secret in secrets:
-        for form in forms(secret).values():
+    def look(self, kind: str, place: str, data: bytes | str) -> None:
+        """Look into one place."""
+        data = data if isinstance(data, bytes) else data.encode()
+        self.places[kind] += 1
+        for what, form in self._forms:
             if (at := data.find(form)) >= 0:
-                return (
-                    data[max(0, at - 300) : at] + b"<HERE>" + data[at + len(form) : at + len(form) + 100]
-                ).decode(errors="replace")
-    return ""
+                around = data[max(0, at - AROUND) : at] + b"<HERE>" + data[at + len(form) :][:AROUND]
+                self.found.append(f"{place}: {what}, in: {around.decode(errors='replace')}")
 
+    def files(self, folder: Path) -> None:
+        """Look into all files below a folder."""
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            self.look("files", str(file.relative_to(folder)), file.read_bytes())
 
-def in_database(file: Path, secrets: Iterable[str]) -> list[str]:
-    """Return which tables and columns of an SQLite database hold a secret, in any form."""
-    secrets = list(secrets)
-    found = []
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
-        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        for table in tables:
-            rows = database.execute(f'select * from "{table}"')
-            columns = [column[0] for column in rows.description]
-            for row in rows:
-                for column, value in zip(columns, row, strict=True):
-                    data = value if isinstance(value, bytes) else str(value).encode()
-                    found += [f"{table}.{column}: {what}" for what in in_bytes(data, secrets)]
-    database.close()
-    return sorted(set(found))
+    def database(self, file: Path) -> None:
+        """Look into each cell of an SQLite database. What is encrypted there is no find."""
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as database:
+            tables = database.execute("select name from sqlite_master where type = 'table'").fetchall()
+            for (table,) in tables:
+                rows = database.execute(f'select * from "{table}"')
+                columns = [column[0] for column in rows.description]
+                for row in rows:
+                    for column, value in zip(columns, row, strict=True):
+                        data = value if isinstance(value, bytes) else str(value)
+                        self.look("cells of the database", f"{table}.{column}", data)
 
-
-def in_processes(secrets: Iterable[str]) -> list[str]:
-    """Return which processes show a secret in their command line or environment."""
-    secrets = list(secrets)
-    found = []
-    for process, data in _processes():
-        found += [f"{process}: {what}" for what in in_bytes(data, secrets)]
-    return found
+    def processes(self) -> None:
+        """Look into the command line and the environment of every process."""
+        for process, data in _processes():
+            self.look("command lines and environments", process, data)
 
 
 def _processes() -> Iterator[tuple[str, bytes]]:

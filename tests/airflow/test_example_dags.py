@@ -53,6 +53,30 @@ def test_no_example_causes_a_deprecation_warning(dagbag):
     assert dict(getattr(dagbag, "captured_warnings", {})) == {}
 
 
+def test_whoever_triggers_an_example_chooses_no_file_of_the_worker(dagbag):
+    """A text that becomes a path is read with the worker's rights."""
+    params = {
+        f"{dag.dag_id} {name}": dag.params.get_param(name).schema
+        for dag in dagbag.dags.values()
+        for name in dag.params
+    }
+    texts = {name: schema for name, schema in params.items() if "string" in schema.get("type", "string")}
+
+    assert len(texts) >= 5
+    assert [name for name, schema in texts.items() if not schema.keys() & {"pattern", "enum", "format"}] == []
+
+
+def test_no_example_writes_into_a_folder_that_others_may_own(repo):
+    named = [
+        f"{file.name}: {line.strip()}"
+        for file in (repo / "example_dags").glob("*.py")
+        for line in file.read_text().splitlines()
+        if re.search(r"/tmp|tempfile|mkdir|gettempdir", line)
+    ]
+
+    assert named == []
+
+
 # In a process of its own: a module that other tests have imported warns no more.
 IMPORT = """
 import contextlib, importlib, pkgutil, runpy, sys, warnings

@@ -114,7 +114,9 @@ def test_rows_are_in_no_rendered_field_log_or_xcom(
     result = xcom(run, "update")
     assert (result["failed"], "failed_ids" in json.dumps(result)) == (1, False)
     said = capfd.readouterr()
-    assert leaks.in_bytes(f"{said.out}{said.err}{caplog.text}".encode(), people) == []
+    hunt = leaks.Hunt(people)
+    hunt.look("logs", "what was said", f"{said.out}{said.err}{caplog.text}")
+    assert hunt.found == []
     fields = rendered(run)
     assert fields["update"]["rows"] == "2 rows, which are not shown"
     assert not any(one in str(fields) for one in people)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from airflow_provider_adobe_audiences.operators.target import (
 )
 from airflow_provider_adobe_audiences.rotation.stores import AirflowVariableStore
 from airflow_provider_adobe_audiences.sensors.target import AdobeBulkProfileUpdateSensor
+from airflow_provider_adobe_audiences.tasks import staging
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
 
@@ -498,6 +500,7 @@ def test_the_example_dags(
     repo: Path,
     dag_bag: Any,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bag = dag_bag(repo / "example_dags")
     rotation = run_dag(bag.dags["adobe_target_rotate_profile_token"])
@@ -505,8 +508,10 @@ def test_the_example_dags(
     assert xcom(rotation, "complain_when_little_is_left") == "89 days left"
     emulator.clock.advance(31 * 86_400)
     assert xcom(run_dag(bag.dags["adobe_target_rotate_profile_token"]), "rotate")["rotated"], "every month"
-    update = run_dag(bag.dags["adobe_target_bulk_profile_update"], run_conf={"staging": f"file://{tmp_path}"})
+    monkeypatch.setattr(staging.tempfile, "gettempdir", lambda: str(tmp_path))
+    update = run_dag(bag.dags["adobe_target_bulk_profile_update"])
     assert update.state == "success"
+    assert list((tmp_path / f"adobe-audiences-{os.geteuid()}").iterdir()) == [], "the file is gone"
     result = xcom(update, "update_profiles")
     assert result["rows"] == result["successful"] == len(emulator.target.profiles) == 2357
     tiers = {attributes["tier"] for attributes in emulator.target.profiles.values()}

@@ -6,12 +6,15 @@ form.
 from __future__ import annotations
 
 import base64
+import html
 import importlib.metadata
+import json
 import logging
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pendulum
 import pytest
@@ -51,21 +54,46 @@ def debug(monkeypatch: pytest.MonkeyPatch) -> Any:
     root.setLevel(level)
 
 
-def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
-    secret = "0f8fad5b-d9cb-469f-a165-70867728950e"
-    (tmp_path / "raw").write_text(f"x{secret}y")
-    (tmp_path / "upper").write_text(secret.upper())
-    (tmp_path / "url").write_text(secret.replace("-", "%2D"))
-    for before in ("", "a", "ab"):
-        (tmp_path / f"base64{len(before)}").write_bytes(base64.b64encode(f"{before}{secret}zz".encode()))
+SPELLINGS: dict[str, Callable[[str], str | bytes]] = {
+    "raw": lambda text: text,
+    "upper case": str.upper,
+    "url": lambda text: quote(text, safe=""),
+    "url, lower": lambda text: leaks.small(quote(text, safe="")),
+    "form": quote_plus,
+    "json": json.dumps,
+    "json in json": lambda text: json.dumps({"a": json.dumps({"b": text})}),
+    "repr": repr,
+    "html": html.escape,
+    "hex": lambda text: text.encode().hex(),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    **{
+        f"base64 after {before!r}": lambda text, before=before: base64.b64encode(f"{before}{text}zz".encode())
+        for before in ("", "a", "ab", "abc")
+    },
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()),
+}
+
+
+@pytest.mark.parametrize("secret", ["0f8fad5b-d9cb-469f-a165-70867728950e", 'it\'s "a\\b" & <c>/é+ ~'])
+def test_the_search_finds_what_is_there(tmp_path: Path, secret: str) -> None:
+    hidden = {name: spell(secret) for name, spell in SPELLINGS.items()}
+    (tmp_path / "files").mkdir()
+    for name, text in hidden.items():
+        data = text if isinstance(text, bytes) else text.encode()
+        (tmp_path / "files" / name).write_bytes(b"before" + data + b"after")
     with sqlite3.connect(tmp_path / "a.db") as database:
-        database.execute("create table t (c text)")
-        database.execute("insert into t values (?)", [base64.b64encode(secret.encode()).decode()])
+        database.execute("create table t (harmless text, c text)")
+        database.executemany("insert into t values ('x', ?)", [(text,) for text in hidden.values()])
     database.close()
-    assert {found.partition(":")[0] for found in leaks.in_files(tmp_path, [secret])} == {
-        file.name for file in tmp_path.iterdir()
-    }
-    assert leaks.in_database(tmp_path / "a.db", [secret]) == ["t.c: secret 0 base64 at 0"]
+    hunt = leaks.Hunt(["something else", secret])
+
+    hunt.files(tmp_path / "files")
+    assert {found.partition(":")[0] for found in hunt.found} == set(hidden)
+    hunt.found.clear()
+    hunt.database(tmp_path / "a.db")
+    assert {found.partition(":")[0] for found in hunt.found} == {"t.c"}
+    assert len(hunt.found) >= len(hidden)
+    assert hunt.places == {"files": len(hidden), "cells of the database": 2 * len(hidden)}
 
 
 @pytest.mark.skipif(
@@ -126,17 +154,16 @@ def test_the_token_is_nowhere(
         "what is searched is really the log"
     )
     assert "DEBUG" in caplog.text
-    searched = {
-        "output and log": leaks.in_bytes(text.encode(), tokens),
-        "files": leaks.in_files(airflow_home, tokens),
-        "database": leaks.in_database(airflow_home / "airflow.db", tokens),
-        "processes": leaks.in_processes(tokens),
-        "journal": leaks.in_bytes(
-            str([entry.as_dict() for entry in emulator.journal.entries]).encode(), tokens
-        ),
-        "emulator": leaks.in_bytes(str(emulator.snapshot()).encode(), tokens),
-    }
-    assert searched == {name: [] for name in searched}
+    hunt = leaks.Hunt(tokens)
+    hunt.look("logs", "output and log", text)
+    hunt.files(airflow_home)
+    hunt.database(airflow_home / "airflow.db")
+    hunt.processes()
+    hunt.look("states of the emulator", "journal", str([one.as_dict() for one in emulator.journal.entries]))
+    hunt.look("states of the emulator", "snapshot", str(emulator.snapshot()))
+    assert hunt.found == []
+    assert hunt.places["files"] > 1
+    assert hunt.places["cells of the database"] > 100
     with sqlite3.connect(airflow_home / "airflow.db") as database:
         (encrypted,) = database.execute(
             "select is_encrypted from variable where key = 'leak_test_token'"

@@ -66,7 +66,10 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
 
     def watch() -> None:
         while not over.wait(0.2):
-            seen.extend(leaks.in_processes([token.value for token in emulator.target.issued["profile_api"]]))
+            if tokens := [token.value for token in emulator.target.issued["profile_api"]]:
+                hunt = leaks.Hunt(tokens)
+                hunt.processes()
+                seen.extend(hunt.found)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -131,15 +134,12 @@ def test_rotation_and_update_leave_the_token_nowhere_but_in_the_store(emulator: 
             assert any("DEBUG" in log or '"level":"debug"' in log for log in logs(airflow.home)), (
                 "the search is at DEBUG level"
             )
-            searched = {
-                "files": leaks.in_files(airflow.home, [*tokens, stale]),
-                "database": leaks.in_database(airflow.home / "airflow.db", [*tokens, stale]),
-                "processes": [*seen, *leaks.in_processes(tokens)],
-                "journal": leaks.in_bytes(
-                    str([entry.as_dict() for entry in emulator.journal.entries]).encode(), [*tokens, stale]
-                ),
-            }
-            assert searched == {name: [] for name in searched}
+            hunt = leaks.Hunt([*tokens, stale])
+            hunt.files(airflow.home)
+            hunt.database(airflow.home / "airflow.db")
+            hunt.processes()
+            hunt.look("journals", "journal", str([entry.as_dict() for entry in emulator.journal.entries]))
+            assert [*seen, *hunt.found] == []
     finally:
         over.set()
         watcher.join()
