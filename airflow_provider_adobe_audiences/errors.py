@@ -364,11 +364,13 @@ def without_frames(error: X) -> X:
 
     Frames hold local variables, secrets and customers' data among them, and crash reporters print those.
     To be raised at the edge of what handles secrets: ``raise without_frames(error)``. The text of an error of
-    ours says what its causes said; where anything else came from is kept as a note, as lines of code.
+    ours says what its causes said, and Airflow's own are signals; where anything else came from is kept as a
+    note, as lines of code.
 
     :param error: any exception; it is changed.
     """
-    if isinstance(error, Exception) and not isinstance(error, AdobeError) and error.__traceback__:
+    known = isinstance(error, AdobeError) or type(error).__module__.startswith("airflow.")
+    if isinstance(error, Exception) and not known and error.__traceback__:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
         error.add_note("\n".join(["It came from:", *lines]))

@@ -18,12 +18,14 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -393,12 +395,40 @@ wait
 
 
 @contextmanager
-def airflow_2(dags_folder: Path, *, connections: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
-    """Run scheduler and triggerer of Airflow 2, which need no API server, and yield their home.
+def any_airflow(
+    dags_folder: Path, *, connections: Mapping[str, Mapping[str, Any]], env: Mapping[str, str] | None = None
+) -> Iterator[Path]:
+    """Run the Airflow that is installed, 2 or 3, and yield its home. What happens is read from its database.
 
     :param dags_folder: where the DAGs are; none of them is paused.
     :param connections: Airflow connections by their id.
+    :param env: more environment variables.
     """
+    if version("apache-airflow").startswith("2."):
+        with _airflow_2(dags_folder, connections, env or {}) as home:
+            yield home
+        return
+    unpaused = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
+    with airflow_standalone(dags_folder, connections=connections, env=unpaused | dict(env or {})) as three:
+        yield three.home
+
+
+def rows_of_database(home: Path, query: str) -> list[tuple[Any, ...]]:
+    """Return what an Airflow's database answers; nothing while it is not there or not migrated yet."""
+    try:
+        with closing(
+            sqlite3.connect(f"file:{home / 'airflow.db'}?mode=ro", uri=True, timeout=30)
+        ) as database:
+            return database.execute(query).fetchall()
+    except sqlite3.OperationalError:
+        return []
+
+
+@contextmanager
+def _airflow_2(
+    dags_folder: Path, connections: Mapping[str, Mapping[str, Any]], env: Mapping[str, str]
+) -> Iterator[Path]:
+    """Run scheduler and triggerer of Airflow 2, which need no API server."""
     home = Path(tempfile.mkdtemp(prefix="adobe-airflow-"))
     environment = clean_environment() | {
         "AIRFLOW_HOME": str(home),
@@ -408,6 +438,7 @@ def airflow_2(dags_folder: Path, *, connections: Mapping[str, Mapping[str, Any]]
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()},
+        **env,
     }
     server = start_server("airflow", "", ["sh", "-c", COMPONENTS_OF_AIRFLOW_2], environment, home)
     try:

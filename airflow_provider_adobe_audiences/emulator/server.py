@@ -115,7 +115,8 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
     """
     reason = record.exc_info[1] if record.exc_info else None
     cut_off = isinstance(reason, asyncio.CancelledError | ClientDisconnect)
-    return not cut_off and "returned without completing response" not in record.msg
+    cut_short = "returned without completing response", "returned without starting response"
+    return not cut_off and not any(words in record.msg for words in cut_short)
 
 
 class RunningEmulator(Emulator):

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
-from airflow_provider_adobe_audiences.errors import AdobeError
+from airflow_provider_adobe_audiences.errors import AdobeError, without_frames
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.validation import CheckedArguments, Template, Text
 from airflow_provider_adobe_audiences.text import one_line
@@ -40,32 +40,39 @@ class AdobeOperator(CheckedArguments, BaseOperator):
         self.adobe_conn_id: Any = adobe_conn_id
 
 
-@contextmanager
-def fail_without_retry() -> Iterator[None]:
-    """Let an error that a retry cannot mend fail the task at once, and every other one be retried as the task
-    says.
+class _FailWithoutRetry(AbstractContextManager[None]):
+    # Not a generator: contextlib would give an error that is not replaced its frames back.
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        text = _permanent(error)
+        if error is not None:
+            without_frames(error)
+        if text is not None:
+            raise AirflowFailException(text) from error
 
-    :returns: a context manager.
-    :raises AirflowFailException: for an error that is not transient, a bad argument, or a fault of this
-        package.
+
+def fail_without_retry() -> AbstractContextManager[None]:
+    """Let an error that a retry cannot mend fail the task at once, and every other one be retried as the task
+    says. Both leave without the frames that they came through, where customers' rows are at hand.
+
+    :returns: a context manager. It raises AirflowFailException for an error that is not transient, a bad
+        argument, or a fault of this package.
     """
-    try:
-        yield
-    except AdobeError as error:
-        if error.transient:
-            raise
-        raise AirflowFailException(str(error)) from error
-    except ValueError as error:
-        raise AirflowFailException(
-            f"{error}\nWhat to do: Correct the operator's arguments; nothing was sent with this value."
-        ) from error
-    except ImportError as error:
-        # Of a storage or a store that needs a package: it says which.
-        raise AirflowFailException(
-            f"{one_line(str(error))}\nWhat to do: Install that package where the task runs."
-        ) from error
-    except _FAULTS as error:
-        raise AirflowFailException(_fault(error)) from error
+    return _FailWithoutRetry()
+
+
+def _permanent(error: BaseException | None) -> str | None:
+    """Return what to say of an error that a retry cannot mend."""
+    match error:
+        case AdobeError():
+            return None if error.transient else str(error)
+        case ValueError():
+            return f"{error}\nWhat to do: Correct the operator's arguments; nothing was sent with this value."
+        case ImportError():  # of a storage or a store that needs a package: it says which
+            return f"{one_line(str(error))}\nWhat to do: Install that package where the task runs."
+        case Exception() if isinstance(error, _FAULTS):
+            return _fault(error)
+        case _:
+            return None
 
 
 def _fault(error: Exception) -> str:

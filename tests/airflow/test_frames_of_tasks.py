@@ -25,6 +25,7 @@ from airflow_provider_adobe_audiences.operators.target import (
     AdobeRotateProfileTokenOperator,
     AdobeSetProfileAuthenticationOperator,
 )
+from airflow_provider_adobe_audiences.profiles import parts
 from airflow_provider_adobe_audiences.rotation import rotate
 from airflow_provider_adobe_audiences.rotation.stores import SecretStore
 from tests.airflow.test_batches_and_people import Tasks
@@ -147,3 +148,58 @@ def test_no_store_that_fails_brings_out_a_token(emulator: Any, tmp_path: Any, re
     assert "store of a test" in text
     assert emulator.target.issued["profile_api"], "there is a token that could have come out"
     assert [form for form in secrets(emulator) if form in text] == []
+
+
+JSON = b'{"email": "john.doe@example.com", "tier": "a"}\n'
+CSV = b"email,tier\njohn.doe@example.com,a\n"
+REFUSED_ROWS: dict[str, tuple[str, bytes]] = {
+    "a key that Adobe does not take": ("csv", CSV + b"jane.roe+1@example.com,a\n"),
+    "a row that is too long": ("csv", CSV + b"jane.roe@example.com,a,b\n"),
+    "a line that is no JSON": ("json", JSON + b'{"jane.roe@example.com"\n'),
+    "a value in a value": ("json", JSON + b'{"email": "a", "tier": {"jane.roe@example.com": [1]}}\n'),
+    "no UTF-8": ("csv", CSV + b"jane.roe@example.com,\xff\n"),
+    "no header": ("csv", b"john.doe@example.com,a\njane.roe@example.com,b\n"),
+}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("reason", REFUSED_ROWS)
+def test_no_refused_row_brings_out_a_customer(
+    emulator: Any, tmp_path: Any, reason: str, deferrable: bool
+) -> None:
+    file_format, content = REFUSED_ROWS[reason]
+    (tmp_path / "rows").write_bytes(content)
+    update = AdobeBulkProfileUpdateOperator(
+        task_id="t",
+        source=str(tmp_path / "rows"),
+        file_format=file_format,
+        key_column="email",
+        deferrable=deferrable,
+        poll_interval=0.01,
+    )
+    error = attempt(emulator, tmp_path, update)
+    assert error is not None
+    text = reported(error)
+    assert "row" in str(error) or "column" in str(error)
+    assert [one for one in ("jane.roe", "john.doe") if one in text] == []
+    assert [(entry.method, entry.path) for entry in emulator.journal.entries if "/m2/" in entry.path] == []
+
+
+def test_no_failing_disk_brings_out_a_customer(
+    emulator: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that is not of this package passes through it, too."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parts.tempfile, "TemporaryFile", full)
+    (tmp_path / "rows.csv").write_text("email,tier\njohn.doe@example.com,a\n")
+    update = AdobeBulkProfileUpdateOperator(
+        task_id="t", source=str(tmp_path / "rows.csv"), key_column="email", poll_interval=0.01
+    )
+    error = attempt(emulator, tmp_path, update)
+    assert error is not None
+    assert "No space left on device" in reported(error)
+    assert "john.doe" not in reported(error)
+    assert "parts.py" in reported(error), "where it came from is told all the same"

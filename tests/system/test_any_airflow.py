@@ -7,44 +7,18 @@ What happened is read from the database, which all versions have alike.
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.local_airflow import FINISHED, REPO, airflow_2, airflow_standalone, connection_to
+from scripts.local_airflow import FINISHED, REPO, any_airflow, connection_to, rows_of_database
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
 # Nobody starts these: the first has a schedule, the second waits for the asset of the first.
 EXAMPLES = ("adobe_target_rotate_profile_token", "adobe_target_bulk_profile_update")
-
-
-@contextmanager
-def airflow(dags: Path, url: str) -> Iterator[Path]:
-    """Run an Airflow in which no Dag is paused, and yield its home."""
-    connections = {"adobe_default": connection_to(url)}
-    if version("apache-airflow").startswith("2."):
-        with airflow_2(dags, connections=connections) as home:
-            yield home
-        return
-    unpaused = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
-    with airflow_standalone(dags, connections=connections, env=unpaused) as three:
-        yield three.home
-
-
-def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
-    file = home / "airflow.db"
-    try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as database:
-            return database.execute(query).fetchall()
-    except sqlite3.OperationalError:  # not there, or not migrated yet
-        return []
 
 
 def test_the_examples_run_from_their_schedule_and_from_their_asset(emulator: Any, tmp_path: Path) -> None:
@@ -57,11 +31,11 @@ def test_the_examples_run_from_their_schedule_and_from_their_asset(emulator: Any
     states: dict[str, str] = {}
     deadline = time.monotonic() + 240
 
-    with airflow(dags, emulator.url) as home:
+    with any_airflow(dags, connections={"adobe_default": connection_to(emulator.url)}) as home:
         while set(states) < set(EXAMPLES) or not set(states.values()) <= set(FINISHED):
-            assert time.monotonic() < deadline, (states, rows(home, "SELECT * FROM import_error"))
+            assert time.monotonic() < deadline, (states, rows_of_database(home, "SELECT * FROM import_error"))
             time.sleep(0.5)
-            states = dict(rows(home, "SELECT dag_id, state FROM dag_run ORDER BY id"))
+            states = dict(rows_of_database(home, "SELECT dag_id, state FROM dag_run ORDER BY id"))
         failed = [
             file.read_text(errors="replace")[-4000:]
             for file in sorted(home.glob("logs/**/attempt=1.log"))
