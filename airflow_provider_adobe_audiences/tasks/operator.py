@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, Context
 
@@ -18,6 +18,8 @@ from airflow_provider_adobe_audiences.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
+
+X = TypeVar("X", bound=Exception)
 
 _ROOT = Path(__file__).parent.parent
 # What a fault of this package, not of the world, raises: trying again meets the same line.
@@ -54,18 +56,23 @@ def fail_without_retry() -> Iterator[None]:
     except AdobeError as error:
         if error.transient:
             raise
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(str(error)) from _told(error)
     except ValueError as error:
         raise AirflowFailException(
             f"{error}\nWhat to do: Correct the operator's arguments; nothing was sent with this value."
-        ) from error
+        ) from _told(error)
     except ImportError as error:
         # Of a storage or a store that needs a package: it says which.
         raise AirflowFailException(
             f"{one_line(str(error))}\nWhat to do: Install that package where the task runs."
-        ) from error
+        ) from _told(error)
     except _FAULTS as error:
         raise AirflowFailException(_fault(error)) from error
+
+
+def _told(error: X) -> X:
+    """Return a cause whose text stands in the message: Airflow 3 writes one without frames into no log."""
+    return error.with_traceback(None)
 
 
 def _fault(error: Exception) -> str:
