@@ -74,9 +74,11 @@ class AdobeError(Exception):
     def _where(self) -> str:
         if self.service is None:
             return ""
+        call = f", {self.call}" if self.call else ""
+        request = f": {self.method} {self.path}" if self.method and self.path else ""
         answered = f" answered {self.status}" if self.status is not None else ""
         code = f" [{self.code}]" if self.code else ""
-        return f"{self.service}, {self.call}: {self.method} {self.path}{answered}{code}: "
+        return f"{self.service}{call}{request}{answered}{code}: "
 
     def as_json(self) -> dict[str, Any]:
         """Return class, attributes and cause as plain JSON, for the event of a trigger.

@@ -24,7 +24,8 @@ _KINDS = {
     b"\x89PNG": "a PNG image",
     b"%PDF": "a PDF document",
 }
-# What only begins like one of them is text: a name in capital letters, say.
+# A text may begin with these letters; then no such character follows.
+_LETTERS = (PARQUET, b"ORC")
 _CONTROLS = frozenset(range(9))
 # The longer ones first: that of UTF-32 begins like that of UTF-16.
 _MARKS = (
@@ -41,8 +42,8 @@ def kind_of(head: bytes) -> str | None:
 
     :param head: its first bytes, ``HEAD_BYTES`` of them or all.
     """
-    if _CONTROLS.isdisjoint(head):
-        head = head if head.startswith((GZIP, b"%PDF", b"BZh91AY&SY")) else b""
+    if head.startswith(_LETTERS) and _CONTROLS.isdisjoint(head):
+        return None
     return next((kind for magic, kind in _KINDS.items() if head.startswith(magic)), None)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 
 from airflow_provider_adobe_audiences.adobe.client.call import Call
-from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings, sandbox_name
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError
 from airflow_provider_adobe_audiences.get_provider_info import (
     CONN_TYPE,
@@ -238,7 +238,10 @@ def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | N
                 f"{where} has {name!r} in extra; client id and client secret are its login and password"
             )
     if sandbox is not None:
-        fields["sandbox"] = sandbox
+        try:
+            fields["sandbox"] = sandbox_name(sandbox)
+        except ValueError as error:
+            raise AdobeConfigurationError(f"argument 'sandbox' is {str(sandbox)[:120]!r}: {error}") from None
     settings = AdobeSettings.of(
         {**fields, "client_id": connection.login, "client_secret": connection.password}, where
     )

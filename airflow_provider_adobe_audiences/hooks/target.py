@@ -107,7 +107,7 @@ class AdobeTargetHook(AdobeHook):
             better = target.explain_permission(error)
             if better is error:
                 raise
-            raise better from error
+            raise better from None
 
     # -- profile API
 

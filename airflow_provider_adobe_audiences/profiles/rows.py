@@ -16,6 +16,7 @@ from airflow_provider_adobe_audiences.profiles.options import Escape, SourceForm
 from airflow_provider_adobe_audiences.profiles.parquet_rows import parquet_rows
 from airflow_provider_adobe_audiences.profiles.parts import Table
 from airflow_provider_adobe_audiences.profiles.recognise import text_stream
+from airflow_provider_adobe_audiences.text import one_line
 
 _MAX_LINE = 1 << 20
 _MAX_UNREADABLE = 100
@@ -44,7 +45,13 @@ def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
             return
         if not isinstance(first, Mapping):
             raise AdobeConfigurationError(f"row 1 of {name} is no mapping from column to value")
-        pairs = columns.resolve([str(column) for column in first] if columns.parameters is None else None)
+        if columns.parameters is None and (wrong := [name for name in first if not isinstance(name, str)]):
+            raise AdobeConfigurationError(
+                f"row {len(rejected) + 1} of {name} has names of columns that are no texts: "
+                f"{one_line(', '.join(map(repr, wrong)))}",
+                hint="Name every column by a text, or name those to send with parameters.",
+            )
+        pairs = columns.resolve(list(first) if columns.parameters is None else None)
         yield tuple(attribute for _, attribute in pairs)
         yield from rejected
         yield from _mapped(itertools.chain([first], iterator), columns, [column for column, _ in pairs])

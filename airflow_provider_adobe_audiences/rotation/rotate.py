@@ -381,7 +381,7 @@ class Rotator:
             better = explain_permission(error)
             if better is error:
                 raise
-            raise better from error
+            raise better from None
 
     def _name(self, token: ProfileToken | SecretStr | None) -> str:
         if token is None:

@@ -13,98 +13,39 @@ import posixpath
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike, fspath
-from typing import IO, TYPE_CHECKING, Annotated, Any, cast
+from fnmatch import fnmatchcase
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
-from pydantic import PlainValidator
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
+from airflow_provider_adobe_audiences.tasks.paths import (
+    A_PATH,
+    Source,
+    before_wildcards,
+    check_allowed,
+    conn_id_of,
+    endpoint,
+    identity,
+    is_local,
+    refuse_control_characters,
+    shown,
+    storage_path,
+)
 from airflow_provider_adobe_audiences.tasks.validation import NATIVE
-from airflow_provider_adobe_audiences.text import one_line, visible
+from airflow_provider_adobe_audiences.text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.batches.source import SourceFile
-
-_A_PATH = (str, PathLike, ObjectStoragePath)
-
-
-def _names_files(value: Any) -> Any:
-    if not isinstance(value, _A_PATH) and (
-        isinstance(value, (bytes, Mapping)) or not hasattr(value, "__iter__")
-    ):
-        raise ValueError("should be a path, a glob, or a list of them")
-    return value
-
-
-def _names_a_folder(value: Any) -> Any:
-    if not isinstance(value, _A_PATH) or not str(value).strip():
-        raise ValueError("should be the path of a folder")
-    return value
-
-
-#: Files to send. :func:`resolve` looks at each path.
-Source = Annotated[
-    str | PathLike[str] | ObjectStoragePath | Sequence[str | PathLike[str] | ObjectStoragePath],
-    PlainValidator(_names_files),
-]
-#: Where to write.
-Folder = Annotated[str | PathLike[str] | ObjectStoragePath, PlainValidator(_names_a_folder)]
 
 # What storages tell of an object. Whatever changes with each write is its version; a hash is its content.
 _VERSION_KEYS = (
     "ETag", "etag", "generation", "LastModified", "last_modified", "mtime", "created", "ino",
 )  # fmt: skip
 _HASH_KEYS = ("md5Hash", "content_md5", "crc32c", "ETag", "etag")
-_WILDCARDS = "*?["
 # A name in any folder: no path, no drive, no other protocol (fsspec's '::').
 _PLAIN_NAME = re.compile(r"[^\x00-\x1f\x7f/\\:]{1,255}")
 _PARQUET_MAGIC = b"PAR1"
-
-
-def storage_path(path: str | PathLike[str] | ObjectStoragePath) -> ObjectStoragePath:
-    """Return what a user's path names; a relative one is in the current folder.
-
-    :param path: local, or with a protocol. Airflow 2.11 would take a relative one for one below ``/``.
-    :returns: the path, absolute if it is local.
-    :raises AdobeConfigurationError: when no installed package reads that storage, or the path holds a
-        character that URLs lose, so that it would name another object.
-    """
-    name = str(path) if isinstance(path, ObjectStoragePath) else fspath(path)
-    _refuse_control_characters(name)
-    try:
-        if not isinstance(path, ObjectStoragePath):
-            path = ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
-    except (ImportError, ValueError) as error:
-        raise AdobeConfigurationError(
-            f"{_shown(name)} cannot be read: {one_line(str(error))}",
-            hint="Install the provider of that storage, with what it needs for files.",
-        ) from None
-    return path
-
-
-def _refuse_control_characters(name: str) -> None:
-    if not _CONTROL_CHARACTERS.isdisjoint(name):
-        raise AdobeConfigurationError(
-            f"the path {visible(name)[:200]} holds a control character",
-            hint="Rename the file: a path with a tab or a line break may name another one.",
-        )
-
-
-_CONTROL_CHARACTERS = frozenset(map(chr, (*range(0x20), 0x7F)))
-
-
-def refuse_source(path: ObjectStoragePath, files: Iterable[SourceFile], argument: str) -> None:
-    """Refuse to write to one of the files that are read.
-
-    :param path: what is to be written.
-    :param files: the sources.
-    :param argument: where the path was given.
-    :raises AdobeConfigurationError: when it is one of them, however it is spelt.
-    """
-    place = _identity(path)
-    if any(_identity(storage_path(file.where)) == place for file in files):
-        raise AdobeConfigurationError(f"{argument} {_shown(str(path))} is a source, and would be overwritten")
 
 
 def resolve(
@@ -123,18 +64,19 @@ def resolve(
         ``s3://my_conn@bucket/key``.
     :param file_format: ``json``, ``csv`` or ``parquet``.
     :param if_empty: with anything but ``fail``, no file, and an empty one, is no error.
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``; a file outside of them is refused.
+    :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``; a file outside of them, or read
+        with another connection, is refused.
     :returns: the files in a stable order; none at all only if ``if_empty`` allows it.
     :raises AdobeConfigurationError: naming the path that is missing, empty, a directory, not allowed, or not
         of the format.
     """
     from airflow_provider_adobe_audiences.adobe.experience_platform import MAX_FILES
 
-    items: Iterable[Any] = [source] if isinstance(source, _A_PATH) else source
+    items: Iterable[Any] = [source] if isinstance(source, A_PATH) else source
     found: dict[tuple[str, str], tuple[ObjectStoragePath, bool]] = {}
     for item in items:
         for path, is_match in _expand(item, if_empty, allowed_sources):
-            found.setdefault((_identity(path), _endpoint(path)), (path, is_match))
+            found.setdefault((identity(path), endpoint(path)), (path, is_match))
     if len(found) > MAX_FILES:
         raise AdobeConfigurationError(
             f"source names {len(found)} files; a batch takes at most {MAX_FILES}",
@@ -144,17 +86,17 @@ def resolve(
             ),
         )
     files, inodes = [], set()
-    for (identity, endpoint), (path, is_match) in sorted(found.items(), key=lambda item: item[0]):
+    for place, (path, is_match) in sorted(found.items(), key=lambda item: item[0]):
         info = _info(path)
         inode = _inode(path, info)
         if not info.get("size") and (is_match or if_empty != "fail"):
             continue
         if inode is None or inode not in inodes:
-            files.append(_file(path, _name(identity, endpoint), info, file_format))
+            files.append(_file(path, _name(*place), info, file_format))
         inodes.add(inode)
     if not files and if_empty == "fail":
         raise AdobeConfigurationError(
-            f"source {_shown(source)} names no file{' that is not empty' if found else ''}",
+            f"source {shown(source)} names no file{' that is not empty' if found else ''}",
             hint="If it is right that there is nothing today, pass if_empty='skip' or 'succeed'.",
         )
     return files
@@ -231,12 +173,12 @@ def _expand(
         raise AdobeConfigurationError("source contains an empty path")
     if isinstance(item, str) and _is_text_of_a_list(item) and not os.path.exists(item):
         raise AdobeConfigurationError(
-            f"source is the text {_shown(item)}, where a list of paths is meant{NATIVE}"
+            f"source is the text {shown(item)}, where a list of paths is meant{NATIVE}"
         )
-    if not isinstance(item, (str, PathLike, ObjectStoragePath)):
-        raise AdobeConfigurationError(f"source contains {_shown(item)}, which is not a path")
+    if not isinstance(item, A_PATH):
+        raise AdobeConfigurationError(f"source contains {shown(item)}, which is not a path")
     path = storage_path(item)
-    root = _before_wildcards(path.path)
+    root = before_wildcards(path.path)
     check_allowed(path, root, allowed_sources)
     if root == path.path or path.exists():  # a file may have such a character in its name
         return [(path, False)]
@@ -250,9 +192,9 @@ def _expand(
             f"source {str(path)!r} matches no file",
             hint="If it is right that there is nothing today, pass if_empty='skip' or 'succeed'.",
         )
-    storage = {"conn_id": path.storage_options.get("conn_id")} if path.storage_options.get("conn_id") else {}
+    storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
     for name in matches:
-        _refuse_control_characters(name)
+        refuse_control_characters(name)
     prefix = f"{path.protocol}://" if path.protocol else ""
     found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in sorted(matches)]
     for match in found:
@@ -268,60 +210,22 @@ def _is_text_of_a_list(text: str) -> bool:
         return False
 
 
-def _before_wildcards(path: str) -> str:
-    parts = path.split("/")
-    first = next((i for i, part in enumerate(parts) if any(sign in part for sign in _WILDCARDS)), len(parts))
-    return "/".join(parts[:first])
-
-
 def _is_hidden(name: str, pattern: str, root: str) -> bool:
-    """Whether Spark and Hive would not read a match: ``_temporary/…``, ``.part.crc``; but ``_day=1/…``."""
-    asked_for = posixpath.basename(pattern)[:1] in ("_", ".")
-    parts = name.removeprefix(root).strip("/").split("/")
-    hidden = [part.startswith(".") or (part.startswith("_") and "=" not in part) for part in parts]
-    return any(hidden[:-1]) or (hidden[-1] and not asked_for)
+    """Whether Spark and Hive would not read a match: ``_temporary/…``, ``.part.crc``; but ``_day=1/…``.
 
-
-def _is_local(path: ObjectStoragePath) -> bool:
-    return path.protocol in ("", "file", "local")
-
-
-def _identity(path: ObjectStoragePath, name: str | None = None) -> str:
-    """Return the object that a path names, however it is spelt."""
-    name = path.path if name is None else name
-    if _is_local(path):
-        return f"file://{os.path.realpath(name)}"
-    return f"{path.protocol}://{name.lstrip('/')}"
-
-
-def _endpoint(path: ObjectStoragePath) -> str:
-    """Return which of several stores of one protocol a path is in: they may hold equal buckets."""
-    return "" if _is_local(path) else str(getattr(path.fs, "endpoint_url", None) or "")
-
-
-def check_allowed(
-    path: ObjectStoragePath, name: str, allowed_sources: Sequence[str] | None, argument: str = "source"
-) -> None:
-    """Refuse what lies outside of the folders that a Dag's author allows. Links are followed first.
-
-    :param path: whose storage it is.
-    :param name: the place in that storage.
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``; none: everything is allowed.
-    :param argument: where the path was given.
-    :raises AdobeConfigurationError: when it lies in none of them.
+    What the pattern names with its ``_`` or ``.`` is meant: ``*/.hidden/*.json``.
     """
-    if allowed_sources is None:
-        return
-    if not _is_local(path) and ".." in name.split("/"):
-        raise AdobeConfigurationError(f"{argument} {_shown(str(path))} has '..' in it: give the path itself")
-    place = _identity(path, name)
-    for allowed in allowed_sources:
-        root = _identity(storage_path(allowed)).rstrip("/")
-        if place == root or place.startswith(f"{root}/"):
-            return
-    raise AdobeConfigurationError(
-        f"{argument} {_shown(str(path))} is outside of allowed_sources",
-        hint="Give a path below one of the folders that allowed_sources names.",
+    *folders, file = name.removeprefix(root).strip("/").split("/")
+    *asked_folders, asked_file = pattern.removeprefix(root).strip("/").split("/")
+    return _is_hidden_part(file, [asked_file]) or any(
+        _is_hidden_part(folder, asked_folders) for folder in folders
+    )
+
+
+def _is_hidden_part(part: str, asked_for: Sequence[str]) -> bool:
+    """Whether a name is hidden, and the pattern does not ask for names like it."""
+    return (part[:1] == "." or (part[:1] == "_" and "=" not in part)) and not any(
+        asked[:1] in ("_", ".") and fnmatchcase(part, asked) for asked in asked_for
     )
 
 
@@ -330,7 +234,7 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
         info: Mapping[str, Any] = path.fs.info(path.path)
     except FileNotFoundError:
         hint = "Correct the path; nothing was sent to Adobe."
-        if _is_local(path):
+        if is_local(path):
             hint += (
                 " A file that another task has written must be in a folder that all workers reach, "
                 "such as s3://conn@bucket/prefix."
@@ -338,6 +242,10 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
         raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except PermissionError:
         raise AdobeConfigurationError(f"source {str(path)!r} may not be read by this worker") from None
+    except OSError as error:
+        raise AdobeSourceError(
+            f"source {shown(str(path))} cannot be read: {error.strerror or error}"
+        ) from error
     if info.get("type") == "directory":
         raise AdobeConfigurationError(
             f"source {str(path)!r} is a directory",
@@ -348,7 +256,7 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
 
 def _inode(path: ObjectStoragePath, info: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return what hard links have in common."""
-    if not _is_local(path) or int(info.get("nlink") or 1) < 2:
+    if not is_local(path) or int(info.get("nlink") or 1) < 2:
         return None
     found = os.stat(path.path)
     return found.st_dev, found.st_ino
@@ -402,13 +310,13 @@ def _check_parquet(path: ObjectStoragePath, size: int) -> None:
         )
 
 
-def _name(identity: str, endpoint: str) -> str:
+def _name(place: str, store: str) -> str:
     # Two folders may hold files of one name, and mapped tasks do not know each other's: the object decides,
     # alike in every try.
-    digest = hashlib.sha256(f"{identity}{endpoint}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{place}{store}".encode()).hexdigest()[:8]
     name = "".join(
         character if character.isalnum() or character in "._-=" else "_"
-        for character in posixpath.basename(identity)
+        for character in posixpath.basename(place)
     )
     return f"{digest}-{name}"
 
@@ -418,8 +326,3 @@ def _open_at(path: ObjectStoragePath, offset: int) -> IO[bytes]:
     if offset:
         file.seek(offset)
     return file
-
-
-def _shown(value: Any) -> str:
-    text = one_line(repr(value))
-    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -41,7 +41,8 @@ class AdobeOperator(CheckedArguments, BaseOperator):
 
 
 class _FailWithoutRetry(AbstractContextManager[None]):
-    # Not a generator: contextlib would give an error that is not replaced its frames back.
+    # Not a generator: contextlib would give an error that is not replaced its frames back. A cause without
+    # frames is what Airflow 3 writes into no log: its text stands in the message.
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         text = _permanent(error)
         if error is not None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.tasks.files import storage_path
+from airflow_provider_adobe_audiences.tasks.paths import storage_path
 
 _LOCAL = ("", "file", "local")
 
@@ -63,7 +63,7 @@ def remove_run_folder(dag_id: str, run_id: str, base: str | None = None) -> None
 def _place(dag_id: str, run_id: str, base: str | None) -> ObjectStoragePath:
     name = hashlib.sha256(f"{dag_id}\n{run_id}".encode()).hexdigest()[:24]
     root = base or f"file://{tempfile.gettempdir()}/adobe-audiences-{os.geteuid()}"
-    return storage_path(root) / name
+    return storage_path(root, "base") / name
 
 
 def _make_private(folder: Path) -> None:

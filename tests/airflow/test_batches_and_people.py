@@ -19,7 +19,13 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_adobe_audiences.errors import AdobeBatchLostError, AdobeJobFailedError, AdobeSourceError
+from airflow_provider_adobe_audiences.errors import (
+    AdobeBatchLostError,
+    AdobeConfigurationError,
+    AdobeJobFailedError,
+    AdobeSourceError,
+)
+from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeAbortBatchOperator,
     AdobeCompleteBatchOperator,
@@ -582,6 +588,24 @@ def test_the_sandbox_of_a_task_wins(tasks: Tasks) -> None:
     assert batch["sandbox"] == "dev"
     with pytest.raises(AirflowFailException, match="sandbox"):
         tasks.run(ingest(tasks.file("a.jsonl", [{"n": 1}]), sandbox="No Such Name"))
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "rule"), [("Dev Box", r"did you mean 'dev-box'\?"), ("a/b", "digits and hyphens")]
+)
+def test_a_bad_sandbox_is_blamed_on_the_argument(tasks: Tasks, sandbox: str, rule: str) -> None:
+    source = tasks.file("a.jsonl", [{"n": 1}])
+    with pytest.raises(
+        AirflowFailException, match=f"argument 'sandbox' is '{sandbox}': must be .*{rule}"
+    ) as error:
+        tasks.run(ingest(source, sandbox=sandbox))
+    assert "connection 'adobe_default'" not in str(error.value)
+    sensor = AdobeBatchSensor(task_id="wait", batch_id="b", sandbox=sandbox)
+    with pytest.raises(AirflowFailException, match="argument 'sandbox' is"):
+        sensor.execute({})  # type: ignore[arg-type]
+    with pytest.raises(AdobeConfigurationError, match="argument 'sandbox' is"):
+        AdobeExperiencePlatformHook(sandbox=sandbox).settings  # noqa: B018
+    assert tasks.emulator.journal.entries == []
 
 
 def test_success_is_said_in_one_line(tasks: Tasks, caplog: pytest.LogCaptureFixture) -> None:

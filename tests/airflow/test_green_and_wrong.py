@@ -19,8 +19,9 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
 )
 from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator
 from airflow_provider_adobe_audiences.profiles.encode import RowRejected, text_of
-from airflow_provider_adobe_audiences.tasks.files import check_allowed, resolve
-from tests.airflow.test_batches_and_people import Mapped, Store, Tasks, numbers
+from airflow_provider_adobe_audiences.tasks.files import resolve
+from airflow_provider_adobe_audiences.tasks.paths import check_allowed
+from tests.airflow.test_batches_and_people import Mapped, Store, Tasks, numbers, while_held
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
 
@@ -120,6 +121,32 @@ def test_an_upload_into_a_batch_that_somebody_else_completed_fails(tasks: Tasks)
     complete_by_hand(tasks.emulator)
     with pytest.raises(AirflowFailException, match=r"(?s)somebody else completed it.*action=REVERT"):
         mapped.upload(1)
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["remembers", "forgets"])
+def test_a_first_upload_into_whose_middle_somebody_else_completes_says_so(
+    tasks: Tasks, remembers: bool
+) -> None:
+    tasks.store = Store() if remembers else None
+    mapped = Mapped(tasks, [tasks.file(f"{n}.jsonl", numbers(n, n + 1)) for n in range(2)])
+    mapped.create()
+    mapped.upload(0)
+    with (
+        while_held(tasks.emulator, lambda: complete_by_hand(tasks.emulator), path="/files/", method="PUT"),
+        pytest.raises(
+            AirflowFailException, match=r"(?s)not all files of this task: somebody else.*action=REVERT"
+        ),
+    ):
+        mapped.upload(1)
+    assert len(tasks.states()) == 1
+
+
+def test_a_first_upload_that_is_refused_for_another_reason_keeps_adobes_words(tasks: Tasks) -> None:
+    mapped = Mapped(tasks, [tasks.file("a.jsonl", numbers(0, 10))])
+    mapped.create()
+    tasks.emulator.faults.add(status=400, times=1, path="/files/", method="PUT")
+    with pytest.raises(AirflowFailException, match=r"upload file: PUT .* answered 400"):
+        mapped.upload(0)
 
 
 def test_rejected_rows_are_judged_whether_or_not_the_task_waits(tasks: Tasks, tmp_path: Path) -> None:

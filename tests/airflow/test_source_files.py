@@ -11,16 +11,23 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.batches.formats import contradiction
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
+from airflow_provider_adobe_audiences.operators.audience_manager.desired import load_desired
 from airflow_provider_adobe_audiences.tasks import staging
-from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve, storage_path
+from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve
+from airflow_provider_adobe_audiences.tasks.paths import storage_path
+
+try:
+    from airflow.sdk.io import attach
+except ImportError:  # Airflow 2.11
+    from airflow.io.store import attach
 
 ROW = b'{"a": 1}\n'
 
@@ -30,10 +37,6 @@ def memory() -> Iterator[Any]:
     """An object storage in memory, without a connection and with the connection ``conn``."""
     import fsspec  # type: ignore[import-untyped]
 
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2.11
-        from airflow.io.store import attach
     storage = fsspec.filesystem("memory")
     for conn_id in (None, "conn"):
         attach("memory", conn_id=conn_id, fs=storage)
@@ -109,6 +112,22 @@ def test_an_object_storage_key_is_one_with_and_without_its_connection(memory: An
     assert len(files) == 1
 
 
+def test_what_a_glob_matches_is_read_with_the_connection_of_the_glob(memory: Any) -> None:
+    class OtherAccount(type(memory)):  # type: ignore[misc]
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+    other = OtherAccount()
+    attach("memory", conn_id="other", fs=other)
+    memory.pipe("/bucket/a.json", b'{"account": "none"}\n')
+    other.pipe("/bucket/a.json", b'{"account": "other"}\n')
+
+    for source in ("memory://other@bucket/a.json", "memory://other@bucket/*.json"):
+        (file,) = resolve(source, "json")
+        with file.open_at(0) as opened:
+            assert opened.read() == b'{"account": "other"}\n', source
+
+
 def test_hidden_and_empty_files_are_left_out_of_a_glob_as_spark_does(tmp_path: Path) -> None:
     for name in (
         "_SUCCESS",
@@ -126,6 +145,65 @@ def test_hidden_and_empty_files_are_left_out_of_a_glob_as_spark_does(tmp_path: P
 
     assert sorted(names) == ["part-1.json", "part-2.json"]
     assert len(resolve(f"{tmp_path}/_SUC*", "json")) == 1, "asked for by name"
+
+
+def test_a_hidden_folder_that_a_glob_names_is_meant(tmp_path: Path) -> None:
+    for name in ("x/.hidden/a.json", "x/.hidden/.b.json", "x/.other/c.json", "x/_tmp/_d.json", "x/e.json"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(ROW + name.encode())
+
+    def found(pattern: str) -> list[str]:
+        return sorted(file.where.rpartition("/")[2] for file in resolve(f"{tmp_path}/{pattern}", "json"))
+
+    assert found("*/.hidden/*.json") == ["a.json"]
+    assert found("**/.hidden/*") == ["a.json"]
+    assert found("*/.hidden/.*.json") == [".b.json"]
+    assert found("*/.h*/*.json") == ["a.json"]
+    assert found("*/_tmp/_*") == ["_d.json"]
+    assert found("**/*.json") == ["e.json"], "nothing else of what is hidden"
+
+
+@pytest.mark.parametrize("tail", ["", "/*.json", "/a.json"])
+@pytest.mark.parametrize("long", ["n" * 5000, "n/" * 2500 + "n", "é" * 200])
+def test_a_path_that_is_too_long_is_refused_by_that_name(tmp_path: Path, long: str, tail: str) -> None:
+    (tmp_path / "a.json").write_bytes(ROW)
+    with pytest.raises(
+        AdobeConfigurationError, match=r"(?s)^source is a path of \d+ char.*What to do: "
+    ) as error:
+        resolve(f"{tmp_path}/{long}{tail}", "json")
+    assert len(str(error.value)) < 1000
+    with pytest.raises(AdobeConfigurationError, match=r"^allowed_sources is a path of"):
+        resolve(f"{tmp_path}/a.json", "json", allowed_sources=[f"{tmp_path}/{long}"])
+    with pytest.raises(AdobeConfigurationError, match=r"^desired is a path of"):
+        load_desired(f"{tmp_path}/{long}")
+
+
+def test_a_source_that_the_system_cannot_look_at_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "a.json").symlink_to(tmp_path / "b.json")
+    (tmp_path / "b.json").symlink_to(tmp_path / "a.json")
+    with pytest.raises(AdobeError, match=r"a\.json"):
+        resolve(f"{tmp_path}/a.json", "json")
+    (tmp_path / "file").touch()
+    with pytest.raises(AdobeSourceError, match="cannot be read: Not a directory"):
+        resolve(f"{tmp_path}/file/a.json", "json")
+
+
+def test_the_connection_of_a_path_must_be_allowed_too(memory: Any) -> None:
+    memory.pipe("/bucket/in/a.json", ROW)
+    with_conn, without = "memory://conn@bucket/in/a.json", "memory://bucket/in/a.json"
+
+    assert len(resolve(with_conn, "json", allowed_sources=["memory://conn@bucket/in"])) == 1
+    assert len(resolve("memory://conn@bucket/in/*", "json", allowed_sources=["memory://conn@bucket/"])) == 1
+    assert len(resolve(without, "json", allowed_sources=["memory://bucket/in"])) == 1
+    both = ["memory://bucket/in", "memory://conn@bucket/in"]
+    assert len(resolve([with_conn, without], "json", allowed_sources=both)) == 1
+    with pytest.raises(AdobeConfigurationError, match="with no connection named, not with connection 'conn'"):
+        resolve(with_conn, "json", allowed_sources=["memory://bucket/in"])
+    with pytest.raises(AdobeConfigurationError, match="with connection 'conn', not with no connection named"):
+        resolve(without, "json", allowed_sources=["memory://conn@bucket/in"])
+    with pytest.raises(AdobeConfigurationError, match="outside of allowed_sources"):
+        resolve("memory://bucket/i*/*", "json", allowed_sources=["memory://conn@bucket/in"])
 
 
 HEADS: dict[str, tuple[bytes, str, dict[str, Any], str | None]] = {

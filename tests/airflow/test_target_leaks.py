@@ -54,6 +54,10 @@ def debug(monkeypatch: pytest.MonkeyPatch) -> Any:
     root.setLevel(level)
 
 
+def base64_after(before: str) -> Callable[[str], bytes]:
+    return lambda text: base64.b64encode(f"{before}{text}zz".encode())
+
+
 SPELLINGS: dict[str, Callable[[str], str | bytes]] = {
     "raw": lambda text: text,
     "upper case": str.upper,
@@ -66,10 +70,7 @@ SPELLINGS: dict[str, Callable[[str], str | bytes]] = {
     "html": html.escape,
     "hex": lambda text: text.encode().hex(),
     "UTF-16": lambda text: text.encode("utf-16"),
-    **{
-        f"base64 after {before!r}": lambda text, before=before: base64.b64encode(f"{before}{text}zz".encode())
-        for before in ("", "a", "ab", "abc")
-    },
+    **{f"base64 after {before!r}": base64_after(before) for before in ("", "a", "ab", "abc")},
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()),
 }
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -303,3 +306,65 @@ def test_the_frames_of_a_failure_do_not_hold_the_token(error: Exception) -> None
         with pytest.raises(SecretStoreError) as caught:
             act()
         assert ONE not in locals_of(caught.value)
+
+
+def test_a_message_quotes_no_part_of_the_token() -> None:
+    for form, shown in (
+        (ONE, True),  # the whole of it is known, and taken out
+        (ONE[:8], False),
+        (ONE[3:9].upper(), False),
+        (base64.b64encode(ONE.encode()).decode()[4:12], False),
+        (quote(ONE, safe="")[-7:], False),
+        (ONE[:5], True),
+    ):
+        error = ValueError(f"bad value near {form}")
+        store = Failing(error)
+        store._replaceable = True
+        with pytest.raises(SecretStoreError, match=r"could not be written \(ValueError") as caught:
+            store.write(ONE)
+        assert ("bad value near" in str(caught.value)) is shown
+        assert ONE[:8] not in str(caught.value)
+        assert ONE[3:9].upper() not in str(caught.value)
+
+        def refuse(secret: str, error: Exception = error) -> None:
+            raise error
+
+        kept = CallableStore(lambda: ONE, refuse)
+        with pytest.raises(SecretStoreError, match=r"could not be proven writable \(ValueError") as caught:
+            kept.prove_writable()
+        assert ("bad value near" in str(caught.value)) is shown
+        assert ONE not in locals_of(caught.value)
+
+
+class Foreign(SecretStore):
+    """A store that somebody has written who does not check types."""
+
+    def __init__(self, value: Any, key: str | None = None) -> None:
+        self.value, self.key = value, key
+
+    def __str__(self) -> str:
+        return "the store of the house"
+
+    def _read(self) -> Any:
+        return self.value
+
+    def _write(self, secret: str) -> None:
+        raise AssertionError("nothing may be written")
+
+    def _prove_writable(self) -> None: ...
+
+
+@pytest.mark.parametrize("key", [None, "token"])
+@pytest.mark.parametrize(
+    "value", [1234567890123456789, 0, ONE.encode(), b"", {"token": ONE}, bytearray(b"x")]
+)
+def test_a_value_that_is_no_text_is_refused_unseen(value: Any, key: str | None) -> None:
+    for store in (Foreign(value, key), CallableStore(lambda: value, write_memory, key=key)):
+        for act in (store.read, store.prove_writable, functools.partial(store.write, TWO)):
+            with pytest.raises(AdobeConfigurationError) as caught:
+                act()
+            text = str(caught.value)
+            assert text.startswith(f"{store} gave a value of type {type(value).__name__}, where a text")
+            assert "What to do: Let the store return a text" in text
+            assert ONE not in text
+            assert str(1234567890123456789) not in text

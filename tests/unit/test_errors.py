@@ -322,6 +322,19 @@ def test_an_error_of_another_version_keeps_what_can_be_kept() -> None:
     assert restored.as_json()["attributes"]["batch_id"] == "b"
 
 
+@pytest.mark.parametrize(
+    ("known", "where"),
+    [
+        ({}, "Target Admin API: "),
+        ({"status": 404, "code": "x"}, "Target Admin API answered 404 [x]: "),
+        ({"call": "get profile token"}, "Target Admin API, get profile token: "),
+        ({"call": "get it", "method": "GET", "path": "/p"}, "Target Admin API, get it: GET /p: "),
+    ],
+)
+def test_an_error_tells_where_as_far_as_that_is_known(known: dict[str, Any], where: str) -> None:
+    assert str(AdobeError("why", service=Service.TARGET, **known)).startswith(f"{where}why.\n")
+
+
 def test_the_catalogue_of_errors_in_the_docs_is_the_one_in_the_code() -> None:
     from scripts.error_catalogue import FILE, catalogue
 

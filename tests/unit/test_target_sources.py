@@ -269,6 +269,20 @@ def test_a_line_that_is_no_json_can_be_left_out_wherever_it_is() -> None:
         assert bad_rows.count == 1
 
 
+@pytest.mark.parametrize("column", [1, 2.5, None, b"v", ("v",)])
+def test_columns_are_named_by_texts(column: Any) -> None:
+    row = {"id": "u1", column: "1"}
+    error = refusal(table_of_rows([row]))
+    assert f"row 1 of rows has names of columns that are no texts: {column!r}" in str(error)
+    assert "What to do: Name every column by a text, or name those to send with parameters." in str(error)
+
+    later = refusal(table_of_rows([{"id": "u1", "v": "1"}, row]))
+    assert f"row 2 of rows: it has {column!r}, which row 1 does not have" in str(later)
+
+    named = Columns("thirdPartyId", "id", {"v": "v"})
+    assert body(table_of_rows([{**row, "v": "2"}]), named) == b"batch=thirdPartyId,v\nu1,2"
+
+
 def test_a_rejected_row_is_no_part_of_its_message() -> None:
     assert str(RowRejected("why", {"id": "jane"})) == "why"
 

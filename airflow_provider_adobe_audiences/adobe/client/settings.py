@@ -7,9 +7,10 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,7 +33,23 @@ _TARGET_EDGE_SUFFIX = ".tt.omtrdc.net"
 
 # No part may be '.' or '..'.
 _PREFIX = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
+_SANDBOX = re.compile(r"[a-z0-9][a-z0-9-]*").fullmatch
 _FITS_INTO_A_HEADER = re.compile(r"[\x21-\x7e]*")
+
+
+def sandbox_name(value: str) -> str:
+    """Return ``value`` if it can be the name of a sandbox.
+
+    :param value: from a connection or an argument.
+    :raises ValueError: saying what a name looks like. Source: "Sandbox management endpoint".
+    """
+    if not isinstance(value, str) or not _SANDBOX(value):
+        like = str(value).lower().replace(" ", "-")
+        raise ValueError(
+            "must be the sandbox's name, not its title: lower-case letters, digits and hyphens"
+            + (f" (did you mean {like!r}?)" if _SANDBOX(like) else "")
+        )
+    return value
 
 
 def _checked_url(value: str) -> str:
@@ -95,7 +112,7 @@ class AdobeSettings(BaseModel):
     client_id: str = Field(min_length=1)
     client_secret: SecretStr = SecretStr("")
     org_id: str | None = None
-    sandbox: str = "prod"
+    sandbox: Annotated[str, AfterValidator(sandbox_name)] = "prod"
     deployment: str | None = Field(None, max_length=200)
     scopes: str = EXPERIENCE_PLATFORM_SCOPES
     authentication: Literal["oauth_server_to_server", "access_token", "audience_manager_password"] = (
@@ -156,17 +173,6 @@ class AdobeSettings(BaseModel):
         if value is not None and not re.fullmatch(r"[0-9A-Fa-f]{24}@AdobeOrg", value):
             raise ValueError(
                 "must be 24 hexadecimal digits followed by @AdobeOrg, as the Developer Console shows it"
-            )
-        return value
-
-    @field_validator("sandbox")
-    @classmethod
-    def _sandbox(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
-            lower = value.lower().replace(" ", "-")
-            raise ValueError(
-                "must be the sandbox's name, not its title: lower-case letters, digits and hyphens (did you "
-                f"mean {lower!r}?)"
             )
         return value
 

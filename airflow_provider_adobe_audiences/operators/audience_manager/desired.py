@@ -37,9 +37,9 @@ def load_desired(desired: Desired, allowed_sources: Sequence[str] | None = None)
             "values into text unless the DAG has "
             "render_template_as_native_obj=True.",
         )
-    from airflow_provider_adobe_audiences.tasks.files import check_allowed, storage_path
+    from airflow_provider_adobe_audiences.tasks.paths import check_allowed, storage_path
 
-    path = storage_path(desired)
+    path = storage_path(desired, "desired")
     check_allowed(path, path.path, allowed_sources, "desired")
     try:
         file = path.open("rb")

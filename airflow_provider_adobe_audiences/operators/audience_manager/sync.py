@@ -83,8 +83,8 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
 
     :param desired: a path or URL that :class:`ObjectStoragePath` reads (YAML or JSON), or the value itself:
         ``{"groups": [...]}`` (templated).
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``, that the path in ``desired`` may lie in;
-        by default any. A path that comes from a Param is read with the worker's rights.
+    :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``, that the path in ``desired`` may
+        lie in; by default any. A path that comes from a Param is read with the worker's rights.
     :param mode: ``apply`` writes. ``plan`` shows what would be written. ``check`` looks for drift. There is
         no default: whether a task writes is said in the Dag (templated).
     :param on_drift: with ``check``, what to do when something differs: ``fail``, ``skip`` or ``succeed``.
@@ -201,8 +201,8 @@ class AdobePlanGroupsOperator(_PlanningOperator):
 
     :param desired: a path or URL that :class:`ObjectStoragePath` reads (YAML or JSON), or the value itself:
         ``{"groups": [...]}`` (templated).
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``, that the path in ``desired`` may lie in;
-        by default any. A path that comes from a Param is read with the worker's rights.
+    :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``, that the path in ``desired`` may
+        lie in; by default any. A path that comes from a Param is read with the worker's rights.
     :param skip_if_unchanged: whether to skip the task (and with it the approval) when there is nothing to
         change.
     :param prune: whether to delete groups of the managed scope that are not declared.

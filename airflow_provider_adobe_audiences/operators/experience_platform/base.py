@@ -11,10 +11,6 @@ from airflow.providers.common.compat.sdk import Context
 from pydantic import Field, SkipValidation
 
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.files import (
-    check_first_bytes,
-    resolve,
-)
 from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, push_ids
 from airflow_provider_adobe_audiences.tasks.runs import TaskMemory, derived_id
 from airflow_provider_adobe_audiences.tasks.validation import (
@@ -66,16 +62,14 @@ class AdobeExperiencePlatformOperator(AdobeOperator):
         return AdobeExperiencePlatformHook(self.adobe_conn_id, sandbox=self.sandbox)
 
 
-class BatchOperator(AdobeExperiencePlatformOperator):
-    """What the operators that begin a batch share."""
+class SourceOperator(AdobeExperiencePlatformOperator):
+    """What the operators that read files for a dataset share."""
 
     template_fields: Sequence[str] = (
         *AdobeExperiencePlatformOperator.template_fields,
         "dataset_id",
         "source",
         "file_format",
-        "external_id",
-        "tags",
     )
 
     dataset_id: Any
@@ -84,6 +78,22 @@ class BatchOperator(AdobeExperiencePlatformOperator):
     is_multi_line_json: bool
     if_empty: str
     allowed_sources: Sequence[str] | None
+
+    def _files(self) -> list[SourceFile]:
+        from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve
+
+        files = resolve(
+            self.source, self.file_format, if_empty=self.if_empty, allowed_sources=self.allowed_sources
+        )
+        check_first_bytes(files, self.file_format, is_multi_line_json=self.is_multi_line_json)
+        return files
+
+
+class BatchOperator(SourceOperator):
+    """What the operators that begin a batch share."""
+
+    template_fields: Sequence[str] = (*SourceOperator.template_fields, "external_id", "tags")
+
     external_id: Any
     tags: Any
     enable_error_diagnostics: bool
@@ -113,13 +123,6 @@ class BatchOperator(AdobeExperiencePlatformOperator):
     def _is_first_try(self, context: Context) -> bool:
         """Whether nobody can have worked under the batch's id before."""
         return self.external_id is None and context["ti"].try_number == 1
-
-    def _files(self) -> list[SourceFile]:
-        files = resolve(
-            self.source, self.file_format, if_empty=self.if_empty, allowed_sources=self.allowed_sources
-        )
-        check_first_bytes(files, self.file_format, is_multi_line_json=self.is_multi_line_json)
-        return files
 
     def _note(self, context: Context) -> Callable[[Batch], None]:
         from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState

@@ -15,16 +15,8 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeValidationError,
 )
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.files import (
-    Folder,
-    Source,
-    check_first_bytes,
-    check_plain_name,
-    resolve,
-    storage_path,
-    write_to,
-)
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
+from airflow_provider_adobe_audiences.tasks.paths import Folder, Source, storage_path
 from airflow_provider_adobe_audiences.tasks.runs import TaskMemory
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
@@ -34,7 +26,10 @@ from airflow_provider_adobe_audiences.tasks.validation import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.client.call import Call
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
     from airflow_provider_adobe_audiences.adobe.experience_platform import Batch
+    from airflow_provider_adobe_audiences.batches.source import SourceFile
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import OperatorArguments
 
 from airflow_provider_adobe_audiences.operators.experience_platform.base import (
@@ -44,6 +39,7 @@ from airflow_provider_adobe_audiences.operators.experience_platform.base import 
     BatchOperator,
     PartSize,
     Percent,
+    SourceOperator,
     Tags,
     Uploads,
 )
@@ -62,7 +58,7 @@ class AdobeCreateBatchOperator(BatchOperator):
     :param file_format: ``json``, ``csv`` or ``parquet`` (templated).
     :param is_multi_line_json: each JSON file is one array; otherwise every line is a record.
     :param if_empty: when there is nothing to send: ``fail`` or ``skip`` the task.
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``; any other source is refused.
+    :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``; any other source is refused.
     :param external_id: your own id for the batch, unique in the organisation (templated). Default: derived
         from sandbox, dataset, Dag, run, task and map index.
     :param tags: tags of the batch, lists of strings by name (templated).
@@ -127,7 +123,7 @@ class AdobeCreateBatchOperator(BatchOperator):
                 return ingestion.find_or_create(manifest).id
 
 
-class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
+class AdobeUploadBatchFilesOperator(SourceOperator):
     """Send files into a batch; made for ``.partial(...).expand(source=...)``. A file sent twice replaces
     itself.
 
@@ -141,20 +137,14 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         possible (templated).
     :param is_multi_line_json: each JSON file is one array; otherwise every line is a record.
     :param if_empty: when there is nothing to send: ``fail``, ``skip`` the task, or ``succeed`` with no file.
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``; any other source is refused.
+    :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``; any other source is refused.
     :param part_size: bytes of a part, for files above 256 MB.
     :param concurrency: most files, and parts of large files, that are sent at the same time, from 1 to 64.
     :param sandbox: another sandbox than the connection's (templated).
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
-    template_fields: Sequence[str] = (
-        *AdobeExperiencePlatformOperator.template_fields,
-        "batch_id",
-        "dataset_id",
-        "source",
-        "file_format",
-    )
+    template_fields: Sequence[str] = (*SourceOperator.template_fields, "batch_id")
 
     def __init__(
         self,
@@ -174,9 +164,9 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
     ) -> None:
         super().__init__(sandbox=sandbox, adobe_conn_id=adobe_conn_id, **kwargs)
         self.batch_id: Any = batch_id
-        self.dataset_id: Any = dataset_id
-        self.source: Any = source
-        self.file_format: Any = file_format
+        self.dataset_id = dataset_id
+        self.source = source
+        self.file_format = file_format
         self.is_multi_line_json = is_multi_line_json
         self.if_empty = if_empty
         self.allowed_sources = allowed_sources
@@ -193,50 +183,50 @@ class AdobeUploadBatchFilesOperator(AdobeExperiencePlatformOperator):
         """
         from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
         from airflow_provider_adobe_audiences.batches.complete import upload_result
-        from airflow_provider_adobe_audiences.batches.upload import fill
-        from airflow_provider_adobe_audiences.batches.wait import completed_by_somebody_else
 
         with fail_without_retry():
             self.check_arguments()
             where = get_batch(self.batch_id)  # refuses an id that would break out of the path
-            files = resolve(
-                self.source, self.file_format, if_empty=self.if_empty, allowed_sources=self.allowed_sources
-            )
-            check_first_bytes(files, self.file_format, is_multi_line_json=self.is_multi_line_json)
+            files = self._files()
             if not files and self.if_empty == "skip":
                 raise AirflowSkipException(NOTHING_TO_SEND)
             result = upload_result(self.batch_id, cast(int, context["ti"].map_index), files)
-            memory = TaskMemory(context)
             with self.hook.session() as session:
-                batch = session.send(where)
-                if self._takes_files(batch):
-                    memory.take(self.batch_id, is_filled=False)
-                    try:
-                        fill(
-                            session,
-                            self.batch_id,
-                            self.dataset_id,
-                            files,
-                            part_size=self.part_size,
-                            concurrency=self.concurrency,
-                        )
-                    except (AdobeValidationError, AdobeConflictError):
-                        batch = session.send(where)
-                        if self._takes_files(batch) or context["ti"].try_number == 1:
-                            raise
-                        self._check_sent(batch, memory)
-                    memory.take(self.batch_id, is_filled=True)
-                elif context["ti"].try_number == 1:
-                    raise completed_by_somebody_else(batch, "nothing of this task")
-                else:
-                    self._check_sent(batch, memory)
+                self._send(context, session, where, files)
             return result
 
-    def _check_sent(self, batch: Batch, memory: TaskMemory) -> None:
+    def _send(
+        self, context: Context, session: AdobeSession, where: Call[Batch], files: Sequence[SourceFile]
+    ) -> None:
+        from airflow_provider_adobe_audiences.batches.upload import fill
         from airflow_provider_adobe_audiences.batches.wait import completed_by_somebody_else
 
-        if memory.is_filled(batch.id) is False:
-            raise completed_by_somebody_else(batch, "not all files of this task")
+        memory = TaskMemory(context)
+        is_first_try = context["ti"].try_number == 1
+        batch = session.send(where)
+        holds = "nothing of this task" if is_first_try else "not all files of this task"
+        if self._takes_files(batch):
+            memory.take(batch.id, is_filled=False)
+            try:
+                fill(
+                    session,
+                    batch.id,
+                    self.dataset_id,
+                    files,
+                    part_size=self.part_size,
+                    concurrency=self.concurrency,
+                )
+            except (AdobeValidationError, AdobeConflictError):
+                batch = session.send(where)
+                if self._takes_files(batch):
+                    raise
+                holds = "not all files of this task"
+            else:
+                memory.take(batch.id, is_filled=True)
+                return
+        # If an earlier try has filled it, the completing task has handed it over, and has compared.
+        if is_first_try or memory.is_filled(batch.id) is False:
+            raise completed_by_somebody_else(batch, holds)
 
     def _takes_files(self, batch: Batch) -> bool:
         """Whether files may be sent; otherwise the batch holds them, and the completing task compares."""
@@ -400,6 +390,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
         import tempfile
 
         from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState
+        from airflow_provider_adobe_audiences.tasks.files import check_plain_name, write_to
 
         with fail_without_retry():
             self.check_arguments()
@@ -412,7 +403,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
             files = [file for file in self.hook.list_failed_files(self.batch_id) if file.name != "_SUCCESS"]
             for file in files:
                 check_plain_name(file.name)
-            folder = storage_path(self.target) / self.batch_id
+            folder = storage_path(self.target, "target") / self.batch_id
             written = []
             for file in files:
                 with tempfile.TemporaryFile() as buffer:

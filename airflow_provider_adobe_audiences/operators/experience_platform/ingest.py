@@ -19,10 +19,8 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeSourceError,
 )
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.files import (
-    Source,
-)
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
+from airflow_provider_adobe_audiences.tasks.paths import Source
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
     Count,
@@ -70,8 +68,8 @@ class AdobeIngestBatchOperator(BatchOperator):
     :param file_format: ``json``, ``csv`` or ``parquet`` (templated).
     :param is_multi_line_json: each JSON file is one array; otherwise every line is a record.
     :param if_empty: when there is nothing to send: ``fail``, ``skip`` the task, or ``succeed`` without one.
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``; any other source is refused. Give it
-        when ``source`` comes from somebody who may trigger the Dag.
+    :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``; any other source is refused. Give
+        it when ``source`` comes from somebody who may trigger the Dag.
     :param external_id: your own id for the batch, unique in the organisation (templated). Default: derived,
         as said above.
     :param tags: tags of the batch, lists of strings by name (templated).

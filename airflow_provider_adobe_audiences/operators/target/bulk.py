@@ -26,8 +26,8 @@ from airflow_provider_adobe_audiences.profiles.options import (
     SourceFormat,
 )
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
-from airflow_provider_adobe_audiences.tasks.files import Source
 from airflow_provider_adobe_audiences.tasks.operator import AdobeOperator, fail_without_retry, push_ids
+from airflow_provider_adobe_audiences.tasks.paths import Source, refuse_source, storage_path
 from airflow_provider_adobe_audiences.tasks.rows import Rows, RowsField, check_rows
 from airflow_provider_adobe_audiences.tasks.validation import (
     Count,
@@ -81,8 +81,8 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         (templated).
     :param if_empty: when there is no row to send: ``fail``, ``skip`` the task, or ``succeed`` with an empty
         result.
-    :param allowed_sources: folders, local or ``s3://bucket/prefix``, that ``source`` may lie in; by default
-        any. A path that comes from a Param is read with the worker's rights.
+    :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``, that ``source`` may lie in; by
+        default any. A path that comes from a Param is read with the worker's rights.
     :param on_bad_row: when a row cannot be sent: ``fail``, before anything is sent, or ``skip`` it
         (templated).
     :param max_bad_rows: with ``skip``: how many rows may be left out; with more, nothing is sent (templated).
@@ -372,12 +372,11 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
     @contextmanager
     def _bad_rows(self, files: Sequence[SourceFile]) -> Iterator[BadRows]:
         from airflow_provider_adobe_audiences.profiles.parts import BadRows
-        from airflow_provider_adobe_audiences.tasks.files import refuse_source, storage_path
 
         if self.on_bad_row != "skip":
             yield BadRows()
             return
-        path = storage_path(self.bad_rows_path)
+        path = storage_path(self.bad_rows_path, "bad_rows_path")
         refuse_source(path, files, "bad_rows_path")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,8 @@ _BEARER_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*").fullmatch
 # Shorter ones are rather passwords of people.
 _MIN_TOKEN_LENGTH = 16
 _MAX_REASON = 300
+# So many characters in a row of a token may stand in a message: any word may have as many in common with it.
+_MAX_QUOTED = 5
 
 
 class SecretStore(ABC):
@@ -128,15 +130,24 @@ class SecretStore(ABC):
     def _prove_writable(self) -> None:
         """Raise unless the value could be replaced."""
 
+    def _value(self) -> str | None:
+        value: Any = self._read()
+        if value is None or isinstance(value, str):
+            return value
+        raise AdobeConfigurationError(
+            f"{self} gave a value of type {type(value).__name__}, where a text or None is expected",
+            hint="Let the store return a text: it decodes bytes, and writes anything else as it reads it.",
+        )
+
     def _token(self) -> str | None:
-        value = self._read()
+        value = self._value()
         self._replaceable = self._written or not value or is_token(value)
         return _token_in(value, self.key, str(self))
 
     def _check_replaceable(self) -> None:
         """Raise unless what is there may be replaced."""
         if self.key is not None:
-            with_token(self._read(), PLACEHOLDER, self.key, str(self))
+            with_token(self._value(), PLACEHOLDER, self.key, str(self))
             return
         if self._replaceable is None:
             self._token()
@@ -155,7 +166,7 @@ class SecretStore(ABC):
             self._write(secret)
             self._replaceable = self._written = True
         else:
-            self._write(with_token(self._read(), secret, self.key, str(self)))
+            self._write(with_token(self._value(), secret, self.key, str(self)))
 
     def _attempt(self, what: str, action: Callable[[], Any], secret: str | None = None) -> Any:
         """Return what ``action`` returns, or the failure to raise: without frames, which hold the secret."""
@@ -167,15 +178,29 @@ class SecretStore(ABC):
         except AdobeError as error:
             failure: BaseException = error
         except Exception as error:  # noqa: BLE001  whatever a vendor's client raises
-            reason = f"{type(error).__name__}: {error}"
-            if secret:
-                reason = reason.replace(secret, "***")
             # Not chained: a vendor's exception may carry the secret anywhere.
-            failure = SecretStoreError(f"{self} could not be {what} ({one_line(reason)[:_MAX_REASON]})")
+            failure = SecretStoreError(f"{self} could not be {what} ({_reason(error, secret)})")
         except BaseException as stop:  # noqa: BLE001  raised again by the caller
             failure = stop
         failure.__context__ = failure.__cause__ = None
         return failure.with_traceback(None)
+
+
+def _reason(error: Exception, secret: str | None) -> str:
+    """Return what went wrong, without the text of an exception that quotes a part of the secret."""
+    from airflow_provider_adobe_audiences.adobe.client.redaction import Redactor, all_forms
+
+    kind = type(error).__name__
+    if not secret:
+        return one_line(f"{kind}: {error}")[:_MAX_REASON]
+    reason = Redactor([secret]).text(f"{kind}: {error}")[: 10 * _MAX_REASON]
+    if any(_runs(form) & _runs(reason) for form in all_forms(secret)):
+        return f"{kind}, whose text quotes a part of the token and is not shown"
+    return one_line(reason)[:_MAX_REASON]
+
+
+def _runs(text: str) -> set[str]:
+    return {text[i : i + _MAX_QUOTED + 1].lower() for i in range(len(text) - _MAX_QUOTED)}
 
 
 def is_token(value: str) -> bool:

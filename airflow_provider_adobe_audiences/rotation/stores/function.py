@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -73,8 +74,11 @@ class CallableStore(SecretStore):
     def _prove_writable(self) -> None:
         if self._functions["prove_writable"] is not None:
             self._function("prove_writable")()
-        else:
-            self._write(self._read() or PLACEHOLDER)
+            return
+        value = self._value() or PLACEHOLDER
+        failure = self._attempt("proven writable", functools.partial(self._write, value), value)
+        if isinstance(failure, BaseException):
+            raise failure
 
     def reference(self) -> tuple[str, list[Any], dict[str, Any]]:
         """Return how to make this store again, if its functions are import paths.
