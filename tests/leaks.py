@@ -55,6 +55,27 @@ def forms(secret: str) -> dict[str, bytes]:
     return {name: form for form, name in reversed(once.items())}
 
 
+def spellings(secret: str) -> dict[str, str | bytes]:
+    """Return what programs write of a secret, whole: any of it has to be found by its :func:`forms`."""
+    found: dict[str, str | bytes] = {
+        "raw": secret,
+        "upper case": secret.upper(),
+        "URL": quote(secret, safe=""),
+        "URL, small digits": small(quote(secret, safe="")),
+        "form": quote_plus(secret),
+        "JSON": json.dumps(secret),
+        "JSON in JSON": json.dumps({"a": json.dumps({"b": secret})}),
+        "Python": repr(secret),
+        "HTML": html.escape(secret),
+        "hex": secret.encode().hex(),
+        "UTF-16": secret.encode("utf-16"),
+        "base64 for URLs": base64.urlsafe_b64encode(secret.encode()),
+    }
+    for before in ("", "a", "ab", "abc"):
+        found[f"base64 after {before!r}"] = base64.b64encode(f"{before}{secret}zz".encode())
+    return found
+
+
 class Hunt:
     """A search for secrets in many places.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from airflow.providers.common.compat.sdk import Context, PokeReturnValue, conf
 
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, with_ids
 from airflow_provider_adobe_audiences.tasks.sensor import AdobeSensor
 from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
 from airflow_provider_adobe_audiences.tasks.waiting import defer_until, result_of
@@ -83,7 +83,7 @@ class AdobeBatchSensor(AdobeSensor):
                 self.log.info("%s", self._waiter.progress())
             if self._waiter.pending():
                 return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._checked(self._waiter.result()))
+            return PokeReturnValue(is_done=True, xcom_value=self._checked(context, self._waiter.result()))
 
     def wait_deferred(self, context: Context) -> None:
         """Wait in the triggerer.
@@ -111,13 +111,13 @@ class AdobeBatchSensor(AdobeSensor):
         :returns: the batch's outcome.
         """
         with fail_without_retry():
-            return self._checked(
-                result_of(event, what=self._waiter.what, timeout=self.longest_wait, sensor=True)
-            )
+            result = result_of(event, what=self._waiter.what, timeout=self.longest_wait, sensor=True)
+            return self._checked(context, result)
 
-    def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         from airflow_provider_adobe_audiences.batches.wait import batch_of, check_outcome, outcome
 
         batch = batch_of(result)
+        found = with_ids(context, outcome(batch))
         check_outcome(batch, self.max_failed_rows)
-        return outcome(batch)
+        return found

@@ -97,3 +97,14 @@ def push_ids(context: Context, **ids: Any) -> None:
     for key, value in ids.items():
         if value is not None:
             context["ti"].xcom_push(key=key, value=value)
+
+
+def with_ids(context: Context, result: dict[str, Any]) -> dict[str, Any]:
+    """Push the ids of a result as XCom keys of their own, so that ``task.output["group_id"]`` is one.
+
+    :param context: the task's context.
+    :param result: what the task returns.
+    :returns: the same.
+    """
+    push_ids(context, **{key: value for key, value in result.items() if key == "id" or key.endswith("_id")})
+    return result

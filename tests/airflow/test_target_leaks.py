@@ -5,16 +5,12 @@ form.
 
 from __future__ import annotations
 
-import base64
-import html
 import importlib.metadata
-import json
 import logging
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import pendulum
 import pytest
@@ -54,30 +50,9 @@ def debug(monkeypatch: pytest.MonkeyPatch) -> Any:
     root.setLevel(level)
 
 
-def base64_after(before: str) -> Callable[[str], bytes]:
-    return lambda text: base64.b64encode(f"{before}{text}zz".encode())
-
-
-SPELLINGS: dict[str, Callable[[str], str | bytes]] = {
-    "raw": lambda text: text,
-    "upper case": str.upper,
-    "url": lambda text: quote(text, safe=""),
-    "url, lower": lambda text: leaks.small(quote(text, safe="")),
-    "form": quote_plus,
-    "json": json.dumps,
-    "json in json": lambda text: json.dumps({"a": json.dumps({"b": text})}),
-    "repr": repr,
-    "html": html.escape,
-    "hex": lambda text: text.encode().hex(),
-    "UTF-16": lambda text: text.encode("utf-16"),
-    **{f"base64 after {before!r}": base64_after(before) for before in ("", "a", "ab", "abc")},
-    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()),
-}
-
-
 @pytest.mark.parametrize("secret", ["0f8fad5b-d9cb-469f-a165-70867728950e", 'it\'s "a\\b" & <c>/é+ ~'])
 def test_the_search_finds_what_is_there(tmp_path: Path, secret: str) -> None:
-    hidden = {name: spell(secret) for name, spell in SPELLINGS.items()}
+    hidden = leaks.spellings(secret)
     (tmp_path / "files").mkdir()
     for name, text in hidden.items():
         data = text if isinstance(text, bytes) else text.encode()

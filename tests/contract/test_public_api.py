@@ -13,6 +13,7 @@ from scripts import api
 
 RECORDED: dict[str, Any] = json.loads(api.FILE.read_text())
 STORED: dict[str, dict[str, Any]] = json.loads(api.TRIGGERS.read_text())
+SHAPES: dict[str, dict[str, Any]] = json.loads(api.SHAPES.read_text())
 ADVICE = "the public API has changed: if that is meant, run `make api` and tell users in CHANGELOG.md"
 
 
@@ -45,3 +46,17 @@ def test_a_trigger_that_a_version_has_stored_can_still_be_made(version, path):
 
 def test_what_this_version_stores_of_its_triggers_is_recorded():
     assert STORED[api.package.__version__] == json.loads(api.dump(api.stored_arguments())), ADVICE
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_id_that_a_task_returns_is_an_xcom_of_its_own(name):
+    """`task.output["batch_id"]` looks for a key of that name, not into what the task returns."""
+    shape = SHAPES[name]
+    result = shape["return_value"]
+    ids = {key for key in result if key == "id" or key.endswith("_id")} if isinstance(result, dict) else set()
+
+    assert ids <= shape.keys()
+
+
+def test_most_tasks_return_ids():
+    assert sum(len(shape) > 1 for shape in SHAPES.values()) >= 12

@@ -47,6 +47,8 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "quote_plus": quote_plus,
     "JSON": lambda secret: json.dumps({"x": secret}),
     "JSON in UTF-8": lambda secret: json.dumps({"x": secret}, ensure_ascii=False),
+    "JSON in JSON": lambda secret: json.dumps({"message": json.dumps({"x": secret})}),
+    "JSON in JSON in JSON": lambda secret: json.dumps([json.dumps([json.dumps([secret])])]),
     "JSON of PHP": lambda secret: json.dumps(secret).replace("/", "\\/"),
     "repr": repr,
     "HTML": html.escape,
@@ -57,6 +59,7 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "hex": lambda secret: secret.encode().hex(),
     "HEX": lambda secret: secret.encode().hex().upper(),
     "UTF-16 read as Latin-1": lambda secret: secret.encode("utf-16-le").decode("latin-1"),
+    "UTF-16 in JSON": lambda secret: json.dumps(secret.encode("utf-16-le").decode("latin-1")),
 }
 
 

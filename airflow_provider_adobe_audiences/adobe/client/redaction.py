@@ -31,10 +31,12 @@ def written_forms(secret: str) -> tuple[str, ...]:
     """
     forms = [secret]
     if len(secret) >= MIN_LENGTH:
-        escaped = json.dumps(secret)[1:-1]
+        escaped = _escaped(secret)
         quoted = [quote(secret, safe=""), quote(secret), quote_plus(secret)]
         forms += [*quoted, *(_lower_case_hex(form) for form in quoted)]
         forms += [escaped, json.dumps(secret, ensure_ascii=False)[1:-1], escaped.replace("/", "\\/")]
+        # Services put what another one said, as JSON, into a text of their own.
+        forms += [_escaped(escaped), _escaped(_escaped(escaped))]
         forms += [html.escape(secret), html.escape(secret, quote=False), repr(secret)[1:-1]]
     return tuple(dict.fromkeys(forms))
 
@@ -52,8 +54,12 @@ def all_forms(secret: str) -> tuple[str, ...]:
             encoded = base64.b64encode(b"\0" * offset + raw).decode("ascii")
             begin, end = (0, 2, 3)[offset], (offset + len(raw)) * 8 // 6
             forms += [encoded[begin:end], encoded[begin:end].translate(_URL_SAFE)]
-        forms += [raw.hex(), raw.hex().upper(), "\0".join(secret)]
+        forms += [raw.hex(), raw.hex().upper(), "\0".join(secret), _escaped("\0".join(secret))]
     return tuple(dict.fromkeys(forms))
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text)[1:-1]
 
 
 _URL_SAFE = str.maketrans("+/", "-_")

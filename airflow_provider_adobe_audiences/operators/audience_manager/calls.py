@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, Context
 from airflow_provider_adobe_audiences.errors import GuardError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.operators.audience_manager.base import GroupsOperator
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, with_ids
 from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class AdobeCreateGroupOperator(GroupsOperator):
             "was created" if created else "exists already",
             group.group_id,
         )
-        return {**_brief(group), "created": created}
+        return with_ids(context, {**_brief(group), "created": created})
 
 
 class AdobeUpdateGroupOperator(GroupsOperator):
@@ -113,7 +113,7 @@ class AdobeUpdateGroupOperator(GroupsOperator):
                 checked_id(self.group_id, "group_id"), checked_name(self.name), self.description
             )
         self.log.info("Group with groupId %d is named %r.", group.group_id, group.name)
-        return _brief(group)
+        return with_ids(context, _brief(group))
 
 
 class AdobeListGroupsOperator(GroupsOperator):
@@ -200,12 +200,8 @@ class AdobeGetGroupOperator(GroupsOperator):
         with fail_without_retry():
             self.check_arguments()
             group = self.hook.get_group(checked_id(self.group_id, "group_id"))
-        return {
-            **_brief(group),
-            "pid": group.pid,
-            "wildcards": list(group.wildcards),
-            "users": list(group.users),
-        }
+        more = {"pid": group.pid, "wildcards": list(group.wildcards), "users": list(group.users)}
+        return with_ids(context, {**_brief(group), **more})
 
 
 class AdobeDeleteGroupOperator(GroupsOperator):
@@ -246,7 +242,7 @@ class AdobeDeleteGroupOperator(GroupsOperator):
             self.log.info("Group with groupId %d was deleted.", group_id)
         else:
             self.log.warning("There was no group with groupId %d: nothing was deleted.", group_id)
-        return {"group_id": group_id, "deleted": deleted}
+        return with_ids(context, {"group_id": group_id, "deleted": deleted})
 
 
 class AdobeBulkDeleteGroupsOperator(GroupsOperator):

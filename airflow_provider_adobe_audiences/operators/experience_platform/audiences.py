@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_adobe_audiences.audiences import IfExists
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, with_ids
 from airflow_provider_adobe_audiences.tasks.runs import TaskMemory, may_be_of_an_earlier_try
 from airflow_provider_adobe_audiences.tasks.validation import (
     Template,
@@ -107,5 +107,4 @@ class AdobeCreateAudienceMetadataOperator(AdobeExperiencePlatformOperator):
                 is_ours=is_ours,
                 remember=lambda known: memory.set("adobe_audience", known or earlier),
             )
-            push_ids(context, id=result["id"], audience_id=result["audience_id"])
-            return result
+            return with_ids(context, result)

@@ -15,7 +15,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeValidationError,
 )
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids, with_ids
 from airflow_provider_adobe_audiences.tasks.paths import Folder, Source, storage_path
 from airflow_provider_adobe_audiences.tasks.runs import TaskMemory
 from airflow_provider_adobe_audiences.tasks.validation import (
@@ -190,7 +190,9 @@ class AdobeUploadBatchFilesOperator(SourceOperator):
             files = self._files()
             if not files and self.if_empty == "skip":
                 raise AirflowSkipException(NOTHING_TO_SEND)
-            result = upload_result(self.batch_id, cast(int, context["ti"].map_index), files)
+            result = with_ids(
+                context, upload_result(self.batch_id, cast(int, context["ti"].map_index), files)
+            )
             with self.hook.session() as session:
                 self._send(context, session, where, files)
             return result

@@ -19,7 +19,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeSourceError,
 )
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, with_ids
 from airflow_provider_adobe_audiences.tasks.paths import Source
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
@@ -260,9 +260,9 @@ class AdobeIngestBatchOperator(BatchOperator):
     def _checked(self, context: Context, batch: Batch) -> dict[str, Any]:
         from airflow_provider_adobe_audiences.batches.wait import check_outcome, outcome
 
-        push_ids(context, batch_id=batch.id, external_id=batch.external_id)
+        found = with_ids(context, outcome(batch))
         check_outcome(batch, self.max_failed_rows)
-        return outcome(batch)
+        return found
 
     @contextmanager
     def _aborted_if_final(self, context: Context, session: AdobeSession) -> Iterator[None]:
