@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +16,6 @@ from scripts.local_airflow import LocalAirflow
 
 #: Seconds between two acts.
 EVERY = 60.0
-WARM_UP = 600.0
 
 
 @dataclass
@@ -133,37 +131,3 @@ def _title(process: Any) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """Fit a straight line; return its slope and the standard error of that, per hour.
-
-    :param points: seconds and values.
-    """
-    count = len(points)
-    if count < 3:
-        return None
-    mean_x = sum(x for x, _ in points) / count
-    mean_y = sum(y for _, y in points) / count
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    if not spread:
-        return None
-    rise = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
-    rest = sum((y - mean_y - rise * (x - mean_x)) ** 2 for x, y in points)
-    return rise * 3600, math.sqrt(rest / (count - 2) / spread) * 3600
-
-
-def slopes(samples: Sequence[tuple[float, dict[str, tuple[float, int]]]]) -> list[tuple[str, ...]]:
-    """Return lines of a table: how memory moves after the first ten minutes, or after the first third of a
-    shorter soak.
-    """
-    warm_up = min(WARM_UP, samples[-1][0] / 3) if samples else WARM_UP
-    lines: list[tuple[str, ...]] = [
-        (f"process, after {warm_up / 60:.0f} minutes", "samples", "MB/h", "error")
-    ]
-    for name in sorted({name for _, one in samples for name in one}):
-        points = [(at, one[name][0]) for at, one in samples if at >= warm_up and name in one]
-        found = slope(points)
-        if found is not None:
-            lines.append((name, str(len(points)), f"{found[0]:+.1f}", f"{found[1]:.1f}"))
-    return lines

@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-from airflow.providers.common.compat.sdk import Context, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import Context, conf
 
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, with_ids
+from airflow_provider_adobe_audiences.tasks.operator import with_ids
 from airflow_provider_adobe_audiences.tasks.sensor import AdobeSensor
 from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
-from airflow_provider_adobe_audiences.tasks.waiting import defer_until, result_of
 
 if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.experience_platform import Batch
     from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
     from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import SensorArguments
@@ -63,61 +63,48 @@ class AdobeBatchSensor(AdobeSensor):
 
         return AdobeExperiencePlatformHook(self.adobe_conn_id, sandbox=self.sandbox)
 
-    @cached_property
-    def _waiter(self) -> BatchWaiter:
+    def waiter(self, context: Context) -> BatchWaiter:
+        """Return what is waited for: one batch.
+
+        :param context: the task's context.
+        """
         from airflow_provider_adobe_audiences.batches.wait import BatchWaiter
 
         return BatchWaiter(self.batch_id)
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look once.
+    def ask(self, session: AdobeSession, key: str) -> Batch:
+        """Return the batch as Catalog shows it.
+
+        :param session: sends the call.
+        :param key: the batch's id.
+        """
+        from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
+
+        return session.send(get_batch(key))
+
+    def checked(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        """Return the batch's outcome, if it is acceptable.
 
         :param context: the task's context.
-        :returns: whether the batch has ended, and how.
-        :raises AdobeJobFailedError: when it failed, or too many rows were rejected.
+        :param result: of the waiter.
+        :raises AdobeJobFailedError: when the batch failed, or too many rows were rejected.
         """
-        with fail_without_retry():
-            seen = self._waiter.progress()
-            self._waiter.note(self.batch_id, self.hook.get_batch(self.batch_id), time.time())
-            if self._waiter.progress() != seen:
-                self.log.info("%s", self._waiter.progress())
-            if self._waiter.pending():
-                return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._checked(context, self._waiter.result()))
-
-    def wait_deferred(self, context: Context) -> None:
-        """Wait in the triggerer.
-
-        :param context: the task's context.
-        """
-        from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
-
-        defer_until(
-            self,
-            context,
-            AdobeBatchTrigger,
-            timeout=self.longest_wait,
-            poll_interval=self.poke_interval,
-            batch_id=self.batch_id,
-            sandbox=self.sandbox,
-            stalled_since=self._waiter.stalled_since,
-        )
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Judge what the trigger saw.
-
-        :param context: the task's context.
-        :param event: what the trigger fired.
-        :returns: the batch's outcome.
-        """
-        with fail_without_retry():
-            result = result_of(event, what=self._waiter.what, timeout=self.longest_wait, sensor=True)
-            return self._checked(context, result)
-
-    def _checked(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         from airflow_provider_adobe_audiences.batches.wait import batch_of, check_outcome, outcome
 
         batch = batch_of(result)
         found = with_ids(context, outcome(batch))
         check_outcome(batch, self.max_failed_rows)
         return found
+
+    def trigger(self, waiter: BatchWaiter) -> tuple[Any, dict[str, Any]]:
+        """Return the trigger, and its own arguments.
+
+        :param waiter: as it is now.
+        """
+        from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
+
+        return AdobeBatchTrigger, {
+            "batch_id": self.batch_id,
+            "sandbox": self.sandbox,
+            "stalled_since": waiter.stalled_since,
+        }

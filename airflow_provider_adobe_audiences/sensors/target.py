@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-from airflow.providers.common.compat.sdk import Context, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import Context, conf
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
 from airflow_provider_adobe_audiences.tasks.sensor import AdobeSensor
 from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
 
 if TYPE_CHECKING:
+    from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
+    from airflow_provider_adobe_audiences.adobe.target import ProfileBatchStatus
     from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
+    from airflow_provider_adobe_audiences.profiles.wait import BatchesWait
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import SensorArguments
+
+_MEMORY = "adobe_target_bulk_wait"
 
 
 class AdobeBulkProfileUpdateSensor(AdobeSensor):
@@ -66,8 +70,6 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
         self.max_failed_rows: Any = max_failed_rows
         self.max_not_found: Any = max_not_found
         self.show_values = show_values
-        self._ended: dict[str, Any] = {}
-        self._told = ""
         self.check_constants()
         if self.deferrable and store is not None:
             store.reference()  # a store that the triggerer could not use is found out now
@@ -79,74 +81,64 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
 
         return AdobeTargetHook(self.adobe_conn_id, self.store)
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Ask for every batch that has not ended.
+    def waiter(self, context: Context) -> BatchesWait:
+        """Return what is waited for: those batches that are not remembered to have ended.
 
         :param context: the task's.
-        :returns: whether all have ended, and then the result.
         """
         from airflow_provider_adobe_audiences.profiles.wait import BatchesWait
         from airflow_provider_adobe_audiences.tasks.record import task_record
 
-        with fail_without_retry():
-            # A sensor that is rescheduled is another process each time.
-            memory = task_record(context, "adobe_target_bulk_wait")
-            known = {**((memory.load() if memory else None) or {}), **self._ended}
-            waiter = BatchesWait(self._batches(), known, show_values=self.show_values)
-            with self.hook.session() as session:
-                for url in waiter.pending():
-                    waiter.note(url, self.hook.get_profile_batch_status(session, url))
-            self._ended = waiter.ended
-            if waiter.progress() != self._told:
-                self._told = waiter.progress()
-                self.log.info("%s", self._told)
+        memory = task_record(context, _MEMORY)
+        return BatchesWait(self._batches(), memory.load() if memory else None, show_values=self.show_values)
+
+    def ask(self, session: AdobeSession, key: str) -> ProfileBatchStatus:
+        """Return the status of one batch.
+
+        :param session: sends the call.
+        :param key: its status URL.
+        """
+        return self.hook.get_profile_batch_status(session, key)
+
+    def remember(self, context: Context, waiter: BatchesWait) -> None:
+        """Keep which batches have ended, until all have.
+
+        :param context: the task's.
+        :param waiter: as it is now.
+        """
+        from airflow_provider_adobe_audiences.tasks.record import task_record
+
+        if memory := task_record(context, _MEMORY):
             if waiter.pending():
-                if memory:
-                    memory.save(waiter.ended)
-                return PokeReturnValue(is_done=False)
-            if memory:
+                memory.save(waiter.ended)
+            else:
                 memory.clear()
-            return PokeReturnValue(is_done=True, xcom_value=self._checked_outcome(waiter.result()["batches"]))
 
-    def wait_deferred(self, context: Context) -> None:
-        """Go on in the triggerer.
+    def checked(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        """Return the sums, and each batch, if they are acceptable.
 
-        :param context: the task's.
+        :param context: the task's context.
+        :param result: of the waiter.
+        :raises AdobeJobFailedError: when they are not.
         """
-        from airflow_provider_adobe_audiences.tasks.waiting import defer_until
-        from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
-
-        defer_until(
-            self,
-            context,
-            AdobeBulkProfileUpdateTrigger,
-            timeout=self.longest_wait,
-            poll_interval=self.poke_interval,
-            batches=self._batches(),
-            ended=self._ended,
-            store=self.store.reference() if self.store is not None else None,
-            show_values=self.show_values,
-        )
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Judge what the trigger saw.
-
-        :param context: the task's.
-        :param event: the trigger's.
-        :returns: the sums, and each batch.
-        """
-        from airflow_provider_adobe_audiences.profiles.wait import WHAT
-        from airflow_provider_adobe_audiences.tasks.waiting import result_of
-
-        with fail_without_retry():
-            ended = result_of(event, what=WHAT, timeout=self.longest_wait, sensor=True)
-            return self._checked_outcome(ended["batches"])
-
-    def _checked_outcome(self, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         from airflow_provider_adobe_audiences.profiles.wait import check_outcome, summary
 
-        check_outcome(outcomes, self.max_failed_rows, self.max_not_found)
-        return summary(outcomes)
+        check_outcome(result["batches"], self.max_failed_rows, self.max_not_found)
+        return summary(result["batches"])
+
+    def trigger(self, waiter: BatchesWait) -> tuple[Any, dict[str, Any]]:
+        """Return the trigger, and its own arguments.
+
+        :param waiter: as it is now.
+        """
+        from airflow_provider_adobe_audiences.triggers.target import AdobeBulkProfileUpdateTrigger
+
+        return AdobeBulkProfileUpdateTrigger, {
+            "batches": self._batches(),
+            "ended": waiter.ended,
+            "store": self.store.reference() if self.store is not None else None,
+            "show_values": self.show_values,
+        }
 
     def _batches(self) -> list[dict[str, Any]]:
         from airflow_provider_adobe_audiences.adobe.target.profiles import batch_id_of

@@ -77,7 +77,9 @@ def does_something(kind: type) -> bool:
     """Whether it is more than a base of others."""
     methods = (getattr(kind, name, None) for name in ("execute", "poke"))
     return any(
-        getattr(method, "__module__", "").startswith((f"{PACKAGE}operators.", f"{PACKAGE}sensors."))
+        getattr(method, "__module__", "").startswith(
+            (f"{PACKAGE}operators.", f"{PACKAGE}sensors.", f"{PACKAGE}tasks.sensor")
+        )
         for method in methods
     )
 

@@ -360,7 +360,7 @@ def marked_success(world: World, request: FlowRequest, phase: str) -> None:
 
 
 def aborted_by_somebody(world: World, request: FlowRequest, phase: str) -> None:
-    from tests.faults.editors import acts_on_batches
+    from tests.faults.edits_experience_platform import acts_on_batches
 
     _while_held(world, request, phase, lambda flow: acts_on_batches("ABORT")(world, {})).ends_right()
 
