@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run all benchmarks, or those that are named; print a table and write ``build/benchmarks.json``.
 
-    python -m benchmarks [bulk_profile_body] [groups_sync] [imports] [uploads] [waits]
+    python -m benchmarks [bulk_profile_body] [calls] [groups_sync] [imports] [uploads] [waits]
 
 Every benchmark measures a peer in the same run: compare ratios, never seconds of two machines.
 """
@@ -18,10 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import bulk_profile_body, groups_sync, imports, uploads, waits
+from benchmarks import bulk_profile_body, calls, groups_sync, imports, uploads, waits
 
 BENCHMARKS: dict[str, tuple[ModuleType, Callable[[], dict[str, Any]]]] = {
     "bulk_profile_body": (bulk_profile_body, lambda: bulk_profile_body.measure(500_000)),
+    "calls": (calls, calls.run),
     "groups_sync": (groups_sync, groups_sync.run),
     "imports": (imports, imports.run),
     "uploads": (uploads, uploads.run),
