@@ -174,7 +174,9 @@ class AsyncAdobeSession:
                     mounts=dict.fromkeys(_NO_PROXY_FOR),
                     timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
                     follow_redirects=False,
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # the blocking session has none
+                    cookies=CookieJar(
+                        DefaultCookiePolicy(allowed_domains=())
+                    ),  # the blocking session has none
                     headers={"User-Agent": user_agent()},
                 )
         return self._http
