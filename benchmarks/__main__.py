@@ -53,19 +53,17 @@ def main() -> None:
         parser.error(
             f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
         )
-    results: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-    }
+    # One that runs alone leaves the figures of the others as they are.
+    results: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for name in names:
         module, measure = BENCHMARKS[name]
         print(f"\n{name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
-        results[name] = measure()
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        results[name] = {"at": at, "python": platform.python_version(), "cores": os.cpu_count(), **measure()}
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps(results, indent=2) + "\n")
         for figure, value in lines(results[name]):
             print(f"  {figure:<55} {value}", flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(results, indent=2) + "\n")
     print(f"\nWritten to {RESULT.relative_to(Path.cwd()) if RESULT.is_relative_to(Path.cwd()) else RESULT}")
 
 
