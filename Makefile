@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-bulk bench-groups bench-uploads bench-waits model soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-bulk bench-calls bench-groups bench-imports bench-uploads bench-waits model soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,21 +133,32 @@ api: venv ## record the public API and what is stored of triggers (tests/contrac
 	@$(BIN)/python -m scripts.api
 	$(PYTEST) -q tests/faults/test_xcom.py -k recorded_one --record-shapes
 
-bench: venv ## benchmarks, as ratios to peers in the same run
-	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
-	$(BIN)/python -m benchmarks
+PEERS := build/peers
 
-bench-uploads: venv ## files of 2 GB and 2,000 small ones, beside curl and requests one by one
-	$(BIN)/python -m benchmarks uploads
+$(PEERS)/.installed: requirements/benchmarks.txt $(INSTALLED)
+	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target $(PEERS) -r $<
+	@touch $@
+
+bench: venv $(PEERS)/.installed ## all benchmarks, as ratios to peers in the same run: build/benchmarks.json, docs/images
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.real_waits 1000
 
 bench-bulk: venv ## the body of a bulk profile update, beside csv + quote
 	$(BIN)/python -m benchmarks bulk_profile_body
 
+bench-calls: venv ## one call, beside one of requests.Session
+	$(BIN)/python -m benchmarks calls
+
 bench-groups: venv ## 300 changes in 10,000 groups, beside requests one by one
 	$(BIN)/python -m benchmarks groups_sync
 
-bench-waits: venv ## deferred waits: 1 to 5,000 in one event loop beside peers, and 1,000 in a real triggerer
-	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target build/peers -r requirements/benchmarks.txt
+bench-imports: venv $(PEERS)/.installed ## modules of operators beside airbyte's, import airflow with and without this provider
+	$(BIN)/python -m benchmarks imports
+
+bench-uploads: venv ## files of 2 GB and 2,000 small ones, beside curl and requests one by one
+	$(BIN)/python -m benchmarks uploads
+
+bench-waits: venv $(PEERS)/.installed ## deferred waits: 1 to 5,000 in one event loop beside peers, and 1,000 in a real triggerer
 	$(BIN)/python -m benchmarks waits
 	$(BIN)/python -m benchmarks.real_waits 1000
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run all benchmarks, or those that are named; print a table and write ``build/benchmarks.json``.
 
-    python -m benchmarks [bulk_profile_body] [groups_sync] [imports] [uploads] [waits]
+    python -m benchmarks [bulk_profile_body] [calls] [groups_sync] [imports] [uploads] [waits]
 
 Every benchmark measures a peer in the same run: compare ratios, never seconds of two machines.
 """
@@ -18,10 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import bulk_profile_body, groups_sync, imports, uploads, waits
+from benchmarks import bulk_profile_body, calls, groups_sync, imports, uploads, waits
 
 BENCHMARKS: dict[str, tuple[ModuleType, Callable[[], dict[str, Any]]]] = {
     "bulk_profile_body": (bulk_profile_body, lambda: bulk_profile_body.measure(500_000)),
+    "calls": (calls, calls.run),
     "groups_sync": (groups_sync, groups_sync.run),
     "imports": (imports, imports.run),
     "uploads": (uploads, uploads.run),
@@ -52,19 +53,17 @@ def main() -> None:
         parser.error(
             f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
         )
-    results: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-    }
+    # One that runs alone leaves the figures of the others as they are.
+    results: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for name in names:
         module, measure = BENCHMARKS[name]
         print(f"\n{name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
-        results[name] = measure()
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        results[name] = {"at": at, "python": platform.python_version(), "cores": os.cpu_count(), **measure()}
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps(results, indent=2) + "\n")
         for figure, value in lines(results[name]):
             print(f"  {figure:<55} {value}", flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(results, indent=2) + "\n")
     print(f"\nWritten to {RESULT.relative_to(Path.cwd()) if RESULT.is_relative_to(Path.cwd()) else RESULT}")
 
 

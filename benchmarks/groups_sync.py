@@ -34,6 +34,7 @@ CONCURRENCIES = [
     int(number) for number in os.environ.get("BENCH_CONCURRENCY", f"8,{DEFAULT_CONCURRENCY},32").split(",")
 ]
 OF_EACH = CHANGES // 3
+GROWTH = (1, 10, 100, 1_000, 10_000)
 PREFIX = "/api/v1"
 
 _TASK = """
@@ -47,15 +48,21 @@ operator = AdobeSyncGroupsOperator(
     task_id="sync", desired=sys.argv[1], mode="apply", concurrency=int(sys.argv[2]),
     max_permission_removal_ratio=1.0
 )
-import requests, urllib3, yaml, concurrent.futures  # what a task that does nothing large has loaded as well
+# What a task that does nothing large has loaded as well: Airflow looks for all its file systems and plugins.
+import requests, urllib3, yaml, concurrent.futures
+from airflow.sdk import ObjectStoragePath
+with ObjectStoragePath(sys.argv[3]).open("rb") as file:
+    file.read()
 operator.hook.settings
 idle = resident()
 began = time.monotonic()
+cpu = time.process_time()
 result = operator.execute({"ti": types.SimpleNamespace(try_number=1)})
 seconds = time.monotonic() - began
+cpu = time.process_time() - cpu
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 memory = {"idle_mb": idle / 1024, "peak_mb": peak / 1024}
-print(json.dumps({"seconds": seconds, **memory, "written": result["written"]}))
+print(json.dumps({"seconds": seconds, "cpu": cpu, **memory, "written": result["written"]}))
 """
 
 
@@ -72,6 +79,16 @@ def fill(adobe: httpx.Client) -> None:
             "permissions": [row(number + 1, "READ"), row(7, "WRITE")],
         }
         adobe.post("/_emulator/audience_manager/groups", json=body).raise_for_status()
+
+
+def unchanged(count: int) -> dict[str, Any]:
+    """Declare the first live groups as they were made."""
+    return {
+        "groups": [
+            {"name": f"Group {number:05}", "permissions": [row(number + 1, "READ"), row(7, "WRITE")]}
+            for number in range(count)
+        ]
+    }
 
 
 def desired(round_number: int) -> dict[str, Any]:
@@ -110,7 +127,7 @@ def with_task(url: str, file: Path, home: Path, concurrency: int) -> dict[str, A
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_ADOBE_DEFAULT": json.dumps(connection_to(url)),
     }
-    command = [sys.executable, "-c", _TASK, str(file), str(concurrency)]
+    command = [sys.executable, "-c", _TASK, str(file), str(concurrency), __file__]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise SystemExit(finished.stdout[-2000:] + finished.stderr[-4000:])
@@ -118,9 +135,15 @@ def with_task(url: str, file: Path, home: Path, concurrency: int) -> dict[str, A
     return measured
 
 
-def one_by_one(url: str, token: str, total: int) -> tuple[float, int]:
-    """Send the same kinds of requests one after another; return the seconds that all of them take, and how
-    many were really sent.
+def processor_seconds(pid: int) -> float:
+    """Return how long a process has worked so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def one_by_one(url: str, token: str, total: int) -> tuple[float, int, float]:
+    """Send the same kinds of requests one after another; return the seconds that all of them take, how many
+    were really sent, and the seconds of one reading.
     """
     full = os.environ.get("BENCH_FULL") == "1"
     writes = 3 * OF_EACH
@@ -145,7 +168,8 @@ def one_by_one(url: str, token: str, total: int) -> tuple[float, int]:
             )
             session.put(f"{url}{PREFIX}/groups/{ids[-1 - number]}/permissions/", json=body).raise_for_status()
         per_write = (time.monotonic() - began) / count
-    return 2 * listing + per_read * (total - writes - 2) + per_write * writes, reads + count + 2
+    seconds = 2 * listing + per_read * (total - writes - 2) + per_write * writes
+    return seconds, reads + count + 2, per_read
 
 
 def run() -> dict[str, Any]:
@@ -179,7 +203,9 @@ def run() -> dict[str, Any]:
         for number, concurrency in enumerate(CONCURRENCIES):
             file.write_text(json.dumps(desired(number)))
             adobe.delete("/_emulator/journal")
+            before = processor_seconds(emulator.process.pid)
             measured = with_task(emulator.url, file, Path(folder) / "airflow", concurrency)
+            measured["emulator_cpu"] = processor_seconds(emulator.process.pid) - before
             journal = [
                 entry for entry in adobe.get("/_emulator/journal").json() if entry["path"].startswith(PREFIX)
             ]
@@ -192,7 +218,20 @@ def run() -> dict[str, Any]:
         adobe.delete("/_emulator/journal")
         second = with_task(emulator.url, file, Path(folder) / "airflow", CONCURRENCIES[-1])
         second_writes = [entry for entry in adobe.get("/_emulator/journal").json() if entry["write"]]
-        seconds, sent = one_by_one(emulator.url, token, total)
+        seconds, sent, reading = one_by_one(emulator.url, token, total)
+        growth: dict[str, dict[int, float]] = {"one by one": {}, "operator": {}}
+        for count in (size for size in GROWTH if size <= GROUPS):
+            file.write_text(json.dumps(unchanged(count)))
+            task = with_task(emulator.url, file, Path(folder) / "airflow", DEFAULT_CONCURRENCY)
+            growth["one by one"][count] = round(reading * (count + 1), 3)
+            growth["operator"][count] = round(task["seconds"], 3)
+    shared.plot(
+        "groups-sync",
+        f"A sync that finds nothing to change, at {LATENCY * 1000:.0f} ms per request",
+        "declared groups",
+        "seconds",
+        growth,
+    )
     figures |= {
         "one_by_one_seconds": round(seconds, 1),
         "one_by_one_requests_really_sent": sent,
@@ -208,12 +247,17 @@ def run() -> dict[str, Any]:
                 "requests": measured["requests"],
                 "requests_equal_minimum": measured["requests"] == total,
                 "writes": measured["writes"],
+                "processor_share": round(measured["cpu"] / measured["seconds"], 2),
+                # Of one core: near 1, the emulator would be what is measured.
+                "emulator_processor_share": round(measured["emulator_cpu"] / measured["seconds"], 2),
                 "memory_above_idle_mb": round(measured["peak_mb"] - measured["idle_mb"], 1),
             }
             for measured in rounds
         ],
         "second_run_writes": len(second_writes),
         "second_run_seconds": round(second["seconds"], 1),
+        "growth_seconds_without_changes": growth,
+        "load_average": shared.load(),
     }
     return figures
 

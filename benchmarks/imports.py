@@ -114,7 +114,8 @@ def in_turns(
     modules: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as home:
         for turn in range(TURNS + 1):
-            for name, (options, environment, module) in imports.items():
+            # Now forwards, now backwards: whoever comes second finds the machine as the first has left it.
+            for name, (options, environment, module) in list(imports.items())[:: 1 if turn % 2 else -1]:
                 code = IMPORT.format(before=before, module=module)
                 took, loaded = subprocess.run(
                     [sys.executable, "-W", "ignore", *options, "-c", code],

@@ -6,7 +6,7 @@
  *     sink blast <port> <bytes>                          sends so many bytes and prints the seconds
  *
  * What goes into a file (PUT and PATCH below /files/, or anything below /sink/) is counted and thrown away, in the
- * kernel; the response comes after so many milliseconds. All else is passed on to the emulator, so that a whole task
+ * kernel; the response comes after so many milliseconds (to a GET, an empty JSON array). All else is passed on to the emulator, so that a whole task
  * can run. One thread for each connection.
  */
 #define _GNU_SOURCE
@@ -114,6 +114,7 @@ static int respond(int fd, const char *head, const char *target, unsigned long l
     char answer[256];
     const char *status = "200 OK";
     unsigned slot = slot_of(target);
+    int get = strncmp(head, "GET ", 4) == 0;
     unsigned long long bytes = 0;
     pthread_mutex_lock(&received_lock);
     if (strncmp(head, "PATCH ", 6) == 0) received[slot] += body;
@@ -122,6 +123,8 @@ static int respond(int fd, const char *head, const char *target, unsigned long l
     pthread_mutex_unlock(&received_lock);
     int length = bytes > 1 ? snprintf(answer, sizeof answer,
                                       "HTTP/1.1 %s\r\nRange: bytes=0-%llu\r\nContent-Length: 0\r\n\r\n", status, bytes - 2)
+             : get         ? snprintf(answer, sizeof answer,
+                                      "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]", status)
                            : snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", status);
     return send_all(fd, answer, (size_t)length);
 }

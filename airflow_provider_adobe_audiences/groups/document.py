@@ -128,6 +128,8 @@ class _Builder:
     lines: dict[Path, int]
     values: int = 0
     anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    resolver: Any = None
+    constructor: Any = None
 
     def error(self, line: int | None, message: str) -> DesiredStateError:
         return DesiredStateError(f"{self.source}{f':{line}' if line else ''}: {message}")
@@ -136,6 +138,7 @@ class _Builder:
         import yaml
 
         loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self.resolver, self.constructor = yaml.resolver.Resolver(), yaml.constructor.SafeConstructor()
         try:
             return self._build(yaml.parse(text, Loader=loader))
         except yaml.MarkedYAMLError as error:
@@ -164,7 +167,7 @@ class _Builder:
                 documents += 1
                 if documents > 1:
                     raise self.error(line, "a second document begins here; write one list of groups per file")
-            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            elif isinstance(event, yaml.CollectionEndEvent):
                 done = stack.pop()
                 if done.anchor:
                     self.anchors[done.anchor] = (done.value, self.values - done.values_before)
@@ -249,14 +252,11 @@ class _Builder:
     def _scalar(self, event: Any, line: int) -> Any:
         import yaml
 
-        resolver: Any = yaml.resolver.Resolver()
         tag = (
             event.tag
             if event.tag not in (None, "!")
-            else resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+            else self.resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
         )
-        node = yaml.ScalarNode(tag, event.value)
-        constructor = yaml.constructor.SafeConstructor()
         if not tag.endswith((":str", ":timestamp")) and len(event.value) > MAX_NUMBER_LENGTH:
             raise self.error(
                 line, f"a number of {len(event.value):,} characters is none that Audience Manager knows"
@@ -267,11 +267,11 @@ class _Builder:
                 case "null":
                     return None
                 case "bool":
-                    return constructor.construct_yaml_bool(node)
+                    return self.constructor.construct_yaml_bool(yaml.ScalarNode(tag, event.value))
                 case "int":
-                    return self._decimal(event.value, constructor.construct_yaml_int(node), line)
+                    return self._decimal(event.value, line)
                 case "float":
-                    return constructor.construct_yaml_float(node)
+                    return self.constructor.construct_yaml_float(yaml.ScalarNode(tag, event.value))
                 case "str" | "timestamp" | "value" | "merge":
                     return event.value
         except (ValueError, KeyError, IndexError) as error:
@@ -280,10 +280,13 @@ class _Builder:
             raise self.error(line, f"a value cannot be read as {kind}") from None
         raise self.error(line, "the tag of a value is not allowed; use plain YAML")
 
-    def _decimal(self, written: str, number: int, line: int) -> int:
-        """Return ``number``, unless YAML reads what was written in another way than people do."""
+    def _decimal(self, written: str, line: int) -> int:
+        """Return the number, unless YAML reads what was written in another way than people do."""
+        import yaml
+
         if _DECIMAL.fullmatch(written):
-            return number
+            return int(written)
+        number = self.constructor.construct_yaml_int(yaml.ScalarNode("tag:yaml.org,2002:int", written))
         raise self.error(
             line,
             f"{written} is a number that YAML reads as {number} (octal, hexadecimal, binary, base 60 or with "

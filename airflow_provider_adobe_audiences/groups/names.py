@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 import unicodedata
@@ -15,6 +16,8 @@ from airflow_provider_adobe_audiences.adobe.audience_manager import Permission
 _MAX_ESCAPES = 8
 # Adobe's page and Adobe's own portal differ in this one.
 SAME_PERMISSION = {("SEGMENT", "MAP_TO_DESTINATIONS"): "MAP_TO_DESTINATION"}
+# Every name is compared several times in a sync: worked out once for each of so many names.
+_remembered = functools.lru_cache(maxsize=1 << 16)
 _REFERENCE = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31};?);?")
 
 
@@ -36,6 +39,7 @@ def _nothing_if_real(reference: re.Match[str]) -> str:
     return "" if real else reference[0]
 
 
+@_remembered
 def canonical_name(name: str) -> str:
     """Return the form in which names are compared: whether or not the service has escaped it, composed
     (Unicode NFC), without surrounding blanks.
@@ -49,6 +53,7 @@ def canonical_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
+@_remembered
 def look_alike(name: str) -> str:
     """Return a key that is equal for names that a person cannot tell apart: letter case, width and
     composition, kinds and number of blanks, and characters that cannot be seen make no difference.

@@ -133,10 +133,11 @@ def plan(
         ids = [change.group_id for change in made.deletes]
         more = _read_permissions(send, ids, concurrency, all_accessible=False)
         live = replace(live, permissions={**live.permissions, **more})
-    if made.takes_away and limits.require_self:
-        live = replace(live, caller=send(get_self()))
-    if made.takes_away:
         made = make(desired, live, target=target, scope=scope)
+    if made.takes_away and limits.require_self:
+        caller = send(get_self())
+        live = replace(live, caller=caller)
+        made = made.model_copy(update={"caller_groups": caller.groups})
     return guarded(made, limits), live
 
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from airflow_provider_adobe_audiences.profiles.encode import (
@@ -32,7 +31,7 @@ SIZE = 256
 # Between cells and between rows of a block: characters that no text has. Where one has, each row goes alone.
 _CELL, _ROW = b"\x1f", b"\x1e"
 _TO_LINES = bytes.maketrans(_CELL + _ROW, b",\n")
-_AS_THEY_ARE = UNRESERVED.encode() + _CELL + _ROW
+_AS_THEY_ARE = UNRESERVED.encode()
 # A key of these needs no closer look: what can be seen, but for what a key must not have.
 _VISIBLE = bytes(range(0x21, 0x7F)) + _ROW
 _NOT_IN_KEY = {"thirdPartyId": b"+/", "pcId": b""}
@@ -91,7 +90,7 @@ def block_of_texts(rows: Sequence[Sequence[str]]) -> Block | None:
     try:
         return Block(
             _ROW.join(map(str.encode, map("\x1f".join, rows))),
-            _ROW.join(map(str.encode, map(itemgetter(0), rows))),
+            "\x1e".join([row[0] for row in rows]).encode(),
             len(rows),
             lambda: rows,
         )
@@ -223,12 +222,14 @@ class BlockEncoder:
         """Return the lines of a block, or ``None`` when one of its rows has to be looked at by itself."""
         cells, count = block.cells, block.count
         separators = count * len(self._names)
-        if cells.count(_CELL) != separators or cells.count(_ROW) != count - 1:
+        others = cells.translate(None, _AS_THEY_ARE)
+        if others.count(_CELL) != separators or others.count(_ROW) != count - 1:
             return None
         if not self._fits(cells) or not self._keys_are_good(block.keys):
             return None
         has_values = len(cells) - separators > len(block.keys)
-        return Lines(percent_encoded(cells).translate(_TO_LINES), count, has_values)
+        special = set(others.translate(None, _CELL + _ROW))
+        return Lines(percent_encoded(cells, special).translate(_TO_LINES), count, has_values)
 
     def _fits(self, cells: bytes) -> bool:
         room = MAX_BYTES_PER_PROFILE - self._lines.name_bytes
@@ -247,13 +248,13 @@ class BlockEncoder:
         return True
 
 
-def percent_encoded(cells: bytes) -> bytes:
+def percent_encoded(cells: bytes, special: Set[int]) -> bytes:
     """Percent-encode all bytes but the unreserved ones of RFC 3986 and the separators of a block.
 
     :param cells: of a block.
+    :param special: the bytes to encode.
     :returns: the same, encoded.
     """
-    special = set(cells.translate(None, _AS_THEY_ARE))
     # First the percent sign, which the others put in.
     for byte in sorted(special, key=lambda byte: byte != 0x25):
         cells = cells.replace(bytes([byte]), b"%%%02X" % byte)

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_adobe_audiences.adobe import experience_platform, target
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeTransportError
 from tests.security.calls import settings, settings_at
-from tests.security.servers import Authority, proxy, running
+from tests.security.servers import JSON_ANSWER, Authority, proxy, running
 
 READ = experience_platform.get_failed_file("b", "f")
 HOSTS = ("ims_url", "platform_url", "audience_manager_url", "target_url", "target_edge_url")
@@ -173,3 +173,14 @@ def test_a_netrc_file_is_not_read(opened: Any, tmp_path: Path, monkeypatch: pyte
     ]
     assert given[0][0].endswith(b"Bearer the-access-token")
     assert given[1] == []
+
+
+def test_no_cookie_is_kept(opened: Any) -> None:
+    """What one response sets is no business of the next request."""
+    head, _, body = JSON_ANSWER.partition(b"\r\n")
+    with running(head + b"\r\nSet-Cookie: session=somebody; Path=/\r\n" + body) as server:
+        send = opened(settings_at(server.url))
+        assert [send(READ), send(READ)] == [None, None]
+    names = [header.lower().partition(b":")[0] for seen in server.seen for header in seen.headers]
+    assert len(server.seen) == 2
+    assert b"cookie" not in names

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
@@ -173,6 +174,9 @@ class AsyncAdobeSession:
                     mounts=dict.fromkeys(_NO_PROXY_FOR),
                     timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
                     follow_redirects=False,
+                    cookies=CookieJar(
+                        DefaultCookiePolicy(allowed_domains=())
+                    ),  # the blocking session has none
                     headers={"User-Agent": user_agent()},
                 )
         return self._http

@@ -32,33 +32,34 @@ def in_parallel(
     :returns: the results.
     :raises BaseException: the first that ``function`` raised.
     """
-    todo: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[int, R | None, BaseException | None]] = queue.SimpleQueue()
+    todo = enumerate(items)
+    taking = threading.Lock()
+    results: dict[int, R] = {}
+    # One entry for each thread, not for each item: who is woken takes the interpreter from those who work.
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
     stopped = stopped or threading.Event()
-    for pair in enumerate(items):
-        todo.put(pair)
 
     def work() -> None:
-        while not stopped.is_set():
-            try:
-                number, item = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                done.put((number, function(item), None))
-            except BaseException as error:  # noqa: BLE001  raised in the waiting thread
-                done.put((number, None, error))
-                stopped.set()  # after it: what stops because of that must not be the first error
+        try:
+            while not stopped.is_set():
+                with taking:
+                    number, item = next(todo, (-1, None))
+                if number < 0:
+                    break
+                results[number] = function(item)  # type: ignore[arg-type]
+        except BaseException as error:  # noqa: BLE001  raised in the waiting thread
+            ended.put(error)
+            stopped.set()  # after it: what stops because of that must not be the first error
+        else:
+            ended.put(None)
 
-    for number in range(min(concurrency, len(items))):
+    threads = min(concurrency, len(items))
+    for number in range(threads):
         threading.Thread(target=work, name=f"adobe-{number}", daemon=True).start()
-    results: dict[int, R] = {}
     try:
-        while len(results) < len(items):
-            number, result, error = done.get()
-            if error is not None:
+        for _ in range(threads):
+            if (error := ended.get()) is not None:
                 raise error
-            results[number] = result  # type: ignore[assignment]
     except BaseException:
         stopped.set()
         raise

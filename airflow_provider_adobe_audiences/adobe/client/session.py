@@ -164,20 +164,19 @@ class AdobeSession:
                 data: Any = request.form if request.form is not None else request.body
                 if request.content is not None:
                     data = stack.enter_context(Upload(request.content))
-                prepared = http.prepare_request(
-                    requests.Request(
-                        request.method,
-                        request.url,
-                        params=request.params,
-                        headers=request.headers,
-                        data=data,
-                    )
+                prepared = requests.PreparedRequest()
+                # Past the session's own: its cookies, .netrc and redirects are not wanted, and take time.
+                prepared.prepare(
+                    method=request.method,
+                    url=request.url,
+                    params=request.params or None,
+                    headers={"User-Agent": user_agent(), **request.headers},
+                    data=data,
                 )
                 raw = stack.enter_context(
-                    http.send(
+                    http.get_adapter(request.url).send(
                         prepared,
                         timeout=(self.settings.connect_timeout, self.settings.read_timeout),
-                        allow_redirects=False,
                         **self._surroundings(http, request.url),
                     )
                 )
@@ -249,13 +248,6 @@ def _new_client(total_timeout: float) -> requests.Session:
             return pool
 
     session = requests.Session()
-    session.auth = _no_netrc
-    session.headers["User-Agent"] = user_agent()
     for scheme in ("https://", "http://"):
         session.mount(scheme, Adapter(pool_connections=8, pool_maxsize=MAX_AT_ONCE))
     return session
-
-
-def _no_netrc(request: Any) -> Any:
-    """Keep requests from replacing the Authorization header by what a .netrc file holds for the host."""
-    return request
