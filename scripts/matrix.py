@@ -210,8 +210,9 @@ class Matrix:
         return self._pytest(cell, "tests/unit", "tests/contract", "tests/airflow", "-n", "2", *share)
 
     def scheduler(self, cell: Cell, _: str) -> str:
-        """The example Dags on a running Airflow."""
-        return self._pytest(cell, "tests/system/test_any_airflow.py", "-m", "system")
+        """The example Dags on a running Airflow; in full also every operator, and a search for leaks."""
+        hunt = [] if self.short else ["tests/system/test_nothing_leaks.py"]
+        return self._pytest(cell, "tests/system/test_any_airflow.py", *hunt, "-m", "system")
 
     def faults(self, cell: Cell, _: str) -> str:
         """A sample of the fault matrix."""
