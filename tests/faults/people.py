@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.by_hand import adobe
-from tests.faults.faults import Case, clear
+from tests.faults.cases import Case, clear
 from tests.faults.harness import Run, World
 from tests.faults.rows import Row, find
 from tests.faults.rows_audience_manager import NAMES_ARE_NOT_UNIQUE, NoPlan, live
