@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator
@@ -28,13 +30,20 @@ _GATHER_SECONDS = 1.0
 _GATHER_SHARE = 0.1
 
 
+@functools.cache
+def _arguments(kind: type) -> list[str]:
+    found = inspect.signature(kind).parameters.values()
+    return [argument.name for argument in found if argument.kind is argument.KEYWORD_ONLY]
+
+
 class AdobeWaitTrigger(BaseTrigger, Generic[T]):
     """Waits for what a :class:`~airflow_provider_adobe_audiences.tasks.waiting.Waiter` waits for: polls until
     there is a result, a deadline has passed, or polling failed too often in a row.
 
     All triggers of one process with the same connection and sandbox share one
     :class:`~airflow_provider_adobe_audiences.adobe.client.poller.Poller`. A subclass sets ``waiter`` in its
-    ``__init__``, has :meth:`ask`, and :meth:`listing` where Adobe tells the status of many at once.
+    ``__init__``, keeps each of its own arguments as an attribute, has :meth:`ask`, and :meth:`listing` where
+    Adobe tells the status of many at once.
 
     The event is ``{"status": "done", "result": …}``, ``{"status": "timeout", "progress": …}``, ``{"status":
     "execution_timeout"}`` or ``{"status": "error", "error": …}`` with everything that the error knows.
@@ -66,19 +75,13 @@ class AdobeWaitTrigger(BaseTrigger, Generic[T]):
         self.poll_interval = poll_interval
         self.max_consecutive_errors = max_consecutive_errors
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of this trigger's subclass, to be stored. Never a secret."""
-        return {}
-
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the import path and the arguments, as Airflow stores them."""
+        """Return the import path and the arguments, as Airflow stores them: for each the attribute of its
+        name, as it is now. Never a secret.
+        """
+        names = [*_arguments(AdobeWaitTrigger), *_arguments(type(self))]
         return f"{type(self).__module__}.{type(self).__qualname__}", {
-            "adobe_conn_id": self.adobe_conn_id,
-            "deadline": self.deadline,
-            "execution_deadline": self.execution_deadline,
-            "poll_interval": self.poll_interval,
-            "max_consecutive_errors": self.max_consecutive_errors,
-            **self.arguments(),
+            name: getattr(self, name) for name in names
         }
 
     def hook(self) -> AdobeHook:

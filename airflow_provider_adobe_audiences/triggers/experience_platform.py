@@ -50,14 +50,10 @@ class AdobeBatchTrigger(AdobeWaitTrigger["Batch"]):
 
         return AdobeHook(self.adobe_conn_id, sandbox=self.sandbox)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return what is stored beside the arguments of every trigger."""
-        return {
-            "batch_id": self.batch_id,
-            "sandbox": self.sandbox,
-            "sent": self.sent,
-            "stalled_since": self.waiter.stalled_since,
-        }
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the batch is known to be stalled by now."""
+        return self.waiter.stalled_since
 
     async def ask(self, session: AsyncAdobeSession, key: str) -> Batch:
         """Return the batch as Catalog shows it.

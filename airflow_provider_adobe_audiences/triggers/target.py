@@ -46,16 +46,6 @@ class AdobeBulkProfileUpdateTrigger(AdobeWaitTrigger["ProfileBatchStatus"]):
         self.ended = {url: dict(outcome) for url, outcome in (ended or {}).items()}
         self.waiter = BatchesWait(self.batches, self.ended, show_values=show_values)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments, to be stored. Never a secret."""
-        return {
-            "batches": self.batches,
-            "ended": self.ended,
-            "store": self.store,
-            "show_values": self.show_values,
-            "known": self.known,
-        }
-
     def hook(self) -> AdobeTargetHook:
         """Return the hook of the connection, with the store of the profile token."""
         from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook

@@ -22,6 +22,7 @@ from airflow_provider_adobe_audiences.profiles.encode import RowRejected, text_o
 from airflow_provider_adobe_audiences.tasks.files import resolve
 from airflow_provider_adobe_audiences.tasks.paths import check_allowed
 from tests.airflow.test_batches_and_people import Mapped, Store, Tasks, numbers, while_held
+from tests.by_hand import adobe
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
 
@@ -44,17 +45,9 @@ def ingest(source: Any, **more: Any) -> AdobeIngestBatchOperator:
 
 
 def complete_by_hand(emulator: Any) -> None:
-    import httpx
-
     batch = next(iter(emulator.platform.batches.batches.values()))
-    headers = {
-        "Authorization": f"Bearer {emulator.ims.issue()}",
-        "x-api-key": "emulator-client",
-        "x-gw-ims-org-id": "0123456789ABCDEF01234567@AdobeOrg",
-        "x-sandbox-name": "prod",
-    }
-    url = f"{emulator.url}/data/foundation/import/batches/{batch.id}?action=COMPLETE"
-    httpx.post(url, headers=headers, trust_env=False).raise_for_status()
+    with adobe(emulator) as client:
+        client.post(f"/data/foundation/import/batches/{batch.id}?action=COMPLETE").raise_for_status()
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests import by_hand
+
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.emulator.server import RunningEmulator
 
@@ -18,12 +20,7 @@ IMPORT = "/data/foundation/import"
 
 @pytest.fixture
 def headers(emulator: RunningEmulator) -> dict[str, str]:
-    return {
-        "authorization": f"Bearer {emulator.ims.issue()}",
-        "x-api-key": "emulator-client",
-        "x-gw-ims-org-id": "0123456789ABCDEF01234567@AdobeOrg",
-        "x-sandbox-name": "prod",
-    }
+    return by_hand.headers(emulator)
 
 
 @pytest.fixture

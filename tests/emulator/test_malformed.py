@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from airflow_provider_adobe_audiences.emulator.app import create_routes
 from airflow_provider_adobe_audiences.emulator.routing import CONTROL
 from airflow_provider_adobe_audiences.emulator.server import RunningEmulator, running_emulator
+from tests import by_hand
 
 CONNECTIONS = 8
 SEED = 20261125
@@ -207,12 +208,7 @@ def test_malformed_requests(caplog: pytest.LogCaptureFixture, count: int) -> Non
     chance = random.Random(SEED)
     with running_emulator(batch_seconds=0) as emulator:
         port = int(emulator.url.rpartition(":")[2])
-        headers = {
-            "authorization": f"Bearer {emulator.ims.issue()}",
-            "x-api-key": "emulator-client",
-            "x-gw-ims-org-id": "0123456789ABCDEF01234567@AdobeOrg",
-            "x-sandbox-name": "prod",
-        }
+        headers = by_hand.headers(emulator)
         ways = routes(emulator)
         assert len(ways) > 120
         ways *= count // len(ways) + 1

@@ -2,7 +2,7 @@
 """What people do to a task, whichever it is: clear it, mark it, delete its run, run it twice. One entry for
 each act, how it is brought about at a request, and what may come of it.
 
-An act is a :class:`~tests.faults.faults.Fault` whose place has a phase: the lowest bit of the detail says
+An act is a :class:`~tests.faults.cases.Fault` whose place has a phase: the lowest bit of the detail says
 whether it happens before the request is processed or after it is committed; the others are a seed.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.faults import SEED, Case, Fault, Play, first_request
+from tests.faults.cases import SEED, Case, Fault, Play, first_request
 from tests.faults.harness import OnHold, Request, Run
 from tests.faults.people import RIGHT_AGAIN, ends_right, free_of_secrets, or_says_so_in_the_next_run
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.acts import HOUR, UNTOLD, at, release
-from tests.faults.faults import GATEWAY, HTML, LOGIN_PAGE, TOO_MANY, Case
+from tests.faults.cases import Case
+from tests.faults.faults import GATEWAY, HTML, LOGIN_PAGE, TOO_MANY
 from tests.faults.harness import Request, Run, World, forkserver, undisturbed
 from tests.faults.known import KNOWN
 from tests.faults.people import FOLLOWED, RIGHT, follow, free_of_secrets, or_says_so_in_the_next_run

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.acts import UNTOLD, act, at, at_every_moment, phase_of, release
-from tests.faults.faults import Case, Play
+from tests.faults.cases import Case, Play
 from tests.faults.harness import Run, World
 from tests.faults.people import ends_right, or_says_so_in_the_next_run
 from tests.faults.rows import Facts

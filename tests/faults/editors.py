@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tests.faults.acts import act, at_every_moment
+from tests.faults.cases import Play
 from tests.faults.edits import Edit, edited
 from tests.faults.edits_audience_manager import OF_ONE_GROUP, creates, of_a_sync, one_of_this_name
 from tests.faults.edits_experience_platform import BATCH_EDITS, create_audience, one_buyers, rename_audience
@@ -17,7 +18,6 @@ from tests.faults.edits_target import (
     setting_is_kept,
     store_is_right,
 )
-from tests.faults.faults import Play
 
 EDITS: dict[str, list[Edit]] = {
     "AdobeSyncGroupsOperator": of_a_sync(planned_before=False),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.acts import at, phase_of, release
-from tests.faults.faults import Case, Play
+from tests.faults.cases import Case, Play
 from tests.faults.harness import Run, World
 from tests.faults.people import FOLLOWED, follow, free_of_secrets
 from tests.faults.rows import Facts

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tests.by_hand import adobe
 from tests.faults.edits import Edit, Edited
 from tests.faults.harness import Run, World
 from tests.faults.rows import Facts
 from tests.faults.rows_audience_manager import OTHER, READ, live
-from tests.faults.rows_experience_platform import adobe
 
 GROUPS = "/api/v1/groups/"
 BY_HAND = "IN USE, do not delete"
@@ -20,7 +20,7 @@ FOREIGN_ROW = {"objectType": "SEGMENT", "objectId": 77, "permissions": ["READ"]}
 def _put(world: World, group_id: int, **fields: Any) -> None:
     now = live(world)[group_id]
     body = {"name": now["name"], "description": now["description"], **fields}
-    with adobe(world) as client:
+    with adobe(world.emulator) as client:
         client.put(f"{GROUPS}{group_id}", json=body).raise_for_status()
 
 
@@ -45,7 +45,7 @@ def puts(group: str, **fields: Any) -> Callable[[World, Facts], None]:
 def grants(group: str, rows: list[dict[str, Any]]) -> Callable[[World, Facts], None]:
     def do(world: World, facts: Facts) -> None:
         if facts["ids"][group] in live(world):
-            with adobe(world) as client:
+            with adobe(world.emulator) as client:
                 client.put(f"{GROUPS}{facts['ids'][group]}/permissions/", json=rows).raise_for_status()
 
     return do
@@ -74,7 +74,7 @@ def gets_a_wildcard(group: str) -> Callable[[World, Facts], None]:
 def deletes(group: str) -> Callable[[World, Facts], None]:
     def do(world: World, facts: Facts) -> None:
         if facts["ids"][group] in live(world):
-            with adobe(world) as client:
+            with adobe(world.emulator) as client:
                 client.delete(f"{GROUPS}{facts['ids'][group]}").raise_for_status()
 
     return do
@@ -82,7 +82,7 @@ def deletes(group: str) -> Callable[[World, Facts], None]:
 
 def creates(name: str) -> Callable[[World, Facts], dict[str, Any]]:
     def do(world: World, facts: Facts) -> dict[str, Any]:
-        with adobe(world) as client:
+        with adobe(world.emulator) as client:
             response = client.post(GROUPS, json={"name": name, "description": BY_HAND})
             return {"id": response.raise_for_status().json()["groupId"]}
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.by_hand import adobe
 from tests.faults.edits import Edit, Edited, look_with
 from tests.faults.harness import Run, World
 from tests.faults.rows import Facts
-from tests.faults.rows_experience_platform import IMPORT, adobe, audiences, batches, exactly_the_source
+from tests.faults.rows_experience_platform import IMPORT, audiences, batches, exactly_the_source
 
 
 def acts_on_batches(action: str) -> Callable[[World, Facts], None]:
     def do(world: World, facts: Facts) -> None:
         for batch in batches(world):
             if batch["status"] == "loading":
-                with adobe(world) as client:  # Adobe may refuse: a batch without files, say
+                with adobe(world.emulator) as client:  # Adobe may refuse: a batch without files, say
                     client.post(f"{IMPORT}/{batch['id']}", params={"action": action})
 
     return do
@@ -36,7 +37,7 @@ def all_of_the_source(note: Edited, run: Run) -> None:
 
 
 def create_audience(world: World, facts: Facts) -> None:
-    with adobe(world) as client:
+    with adobe(world.emulator) as client:
         client.post(
             "/data/core/ais/audiences?createAudienceMetaOnly=true",
             json={"name": "By hand", "namespace": "shop", "originName": "Shop", "audienceId": "buyers"},
@@ -46,7 +47,7 @@ def create_audience(world: World, facts: Facts) -> None:
 
 def rename_audience(world: World, facts: Facts) -> None:
     for audience in world.emulator.platform.audiences.snapshot():
-        with adobe(world) as client:
+        with adobe(world.emulator) as client:
             client.patch(
                 f"/data/core/ups/audiences/{audience['id']}",
                 json=[{"op": "add", "path": "/name", "value": "By hand"}],

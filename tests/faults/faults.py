@@ -1,194 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong: one entry for each fault, how it is brought about at a request, and what may come of
-it.
-"""
+"""What goes wrong: one entry for each fault."""
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from tests.faults import surroundings
-from tests.faults.file_store import KNOCK
-from tests.faults.harness import Request, Run, World, undisturbed
-from tests.faults.task import Phase
+from tests.faults.cases import (
+    AT_THE_EDGE,
+    Fault,
+    Play,
+    answered_with_body,
+    downloads,
+    each_process,
+    each_write_with_each_later_moment,
+    each_write_with_the_next_moments,
+    every_moment,
+    every_request,
+    first_request,
+    not_to_the_edge,
+    of_the_task,
+    of_the_triggerer,
+    pairs_at_random,
+    to_ims,
+    to_the_edge,
+    with_an_ims_token,
+    with_body,
+)
+from tests.faults.plays import (
+    SHORT,
+    another_run,
+    arrives_late,
+    cleared_and_rerun,
+    ended_by_a_person,
+    first_try_in,
+    hours_pass,
+    jumps,
+    killed,
+    killed_at_the_very_end,
+    killed_twice,
+    lasts,
+    processed_late,
+    profile_token_expires,
+    restarted,
+    survives,
+    survives_or_says_so,
+    through_a_proxy,
+    zombie,
+)
 
 if TYPE_CHECKING:
-    from tests.faults.rows import Row
-
-#: Two per operator and fault at random, always the same: a seed is part of a case's name.
-SEED = 20261123
-MANY = 1000
-#: Paths of Target's edge, where the profile token counts instead of IMS' access token.
-EDGE = ("/m2/", "/rest/")
-AT_THE_EDGE = "^/(m2|rest)/"
-
-
-@dataclass
-class Case:
-    """One fault at one place of one row's run."""
-
-    world: World
-    row: Row
-    fault: str
-    request: Request
-    requests: list[Request]
-    detail: int = 0
-    facts: dict[str, Any] = field(init=False)
-    runs: list[Run] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.world.fault = self.fault
-        self.world.emulator.switches.update(self.row.switches)
-        self.facts = self.row.prepare(self.world)
-
-    def run(self, **more: Any) -> Run:
-        """Return a task instance that is about to begin."""
-        run = Run(self.world, self.row, self.facts, **more)
-        self.runs.append(run)
-        return run
-
-    def rule(self, **fields: Any) -> int:
-        return self.world.emulator.faults.add(**{"nth": self.request.number, **fields})
-
-    def lift(self) -> None:
-        self.world.emulator.faults.clear()
-        self.world.connection.clear()
-        self.world.environment.clear()
-        self.world.largest_file = None
-
-    def finish(self, run: Run, *, alone: bool = True) -> None:
-        """Let a run come to its end, clear it if it failed, and hold it to its invariant."""
-        run.to_the_end()
-        self.mend(run)
-        self.check([run] if alone else self.runs)
-
-    def mend(self, run: Run) -> None:
-        """What a person does with a failed task: remove the cause, clear it."""
-        self.lift()
-        if run.state == "failed":
-            run.clear()
-            run.to_the_end()
-        assert run.state == "success", f"{run.state} after it was cleared: {run.history[-1]}"
-
-    def check(self, runs: list[Run]) -> None:
-        for run in runs:
-            for ended in run.errors:
-                assert clear(ended.details), f"not a clear error: {ended.details}"
-        assert not self.world.secrets_in_log(), "a secret is in the task's log"
-        self.row.check(self.world, runs)
-
-
-def clear(details: dict[str, Any]) -> bool:
-    """Whether an error tells what to do next."""
-    return "What to do: " in details["error"] and any(
-        kind in ("AdobeError", "AirflowFailException", "AirflowSensorTimeout") for kind in details["kind"]
-    )
-
-
-Play = Callable[[Case], None]
-
-
-def every_moment(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    for request in requests:
-        yield request, 0
-
-
-def every_request(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if not request.path.startswith(KNOCK))
-
-
-def with_body(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if request.sends_body)
-
-
-def answered_with_body(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request, _ in every_request(requests) if request.gets_body)
-
-
-def of_the_task(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if request.phase != "trigger")
-
-
-def of_the_triggerer(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if request.phase == "trigger")
-
-
-def with_an_ims_token(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if not request.path.startswith((*EDGE, "/ims/", KNOCK)))
-
-
-def not_to_the_edge(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if not request.path.startswith((*EDGE, KNOCK)))
-
-
-def to_the_edge(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if request.path.startswith(EDGE))
-
-
-def downloads(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return (
-        (request, 0) for request in requests if request.path.endswith("/failed") and "path=" in request.query
-    )
-
-
-PHASES: tuple[Phase, ...] = ("execute", "trigger", "resume")
-
-
-def each_process(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    """Yield the number of each process that the run needs, in :data:`PHASES`."""
-    defers = any(request.phase == "trigger" for request in requests)
-    return ((requests[0], number) for number in range(len(PHASES) if defers else 1))
-
-
-def to_ims(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    return ((request, 0) for request in requests if request.path.startswith("/ims/"))
-
-
-def first_request(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    yield requests[0], 0
-
-
-def each_write_with_each_later_moment(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    for request in requests:
-        if request.write:
-            for moment in range(1, len(requests) + 2):
-                yield request, moment
-
-
-def each_write_with_the_next_moments(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    for request in requests:
-        if request.write:
-            for moment in range(1, 5):
-                yield request, moment
-
-
-def pairs_at_random(requests: list[Request]) -> Iterator[tuple[Request, int]]:
-    chance = random.Random(SEED)
-    for _ in range(min(12, len(requests) ** 2)):
-        yield chance.choice(requests), chance.randrange(1 << 16)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A way to fail.
-
-    :param name: for the table.
-    :param group: the column of the table.
-    :param play: brings it about, and checks what came of it.
-    :param places: at which requests it is tried (with a detail that some faults use).
-    """
-
-    name: str
-    group: str
-    play: Play
-    places: Callable[[list[Request]], Iterator[tuple[Request, int]]] = every_request
-
+    pass
 
 FAULTS: dict[str, Fault] = {}
 
@@ -198,347 +61,6 @@ def fault(name: str, group: str, play: Play, places: Any = every_request) -> Non
     FAULTS[name] = Fault(name, group, play, places)
 
 
-# ---------------------------------------------------------------------------------------------- what the
-# plays are made of
-
-
-def survives(connection: dict[str, Any] | None = None, **rule: Any) -> Play:
-    """The fault strikes once; Airflow's retries are all the help that is needed."""
-
-    def play(case: Case) -> None:
-        case.world.connection.update(connection or {})
-        case.rule(**rule)
-        run = case.run()
-        run.to_the_end()
-        assert run.state == "success", f"{run.state}: {run.history[-1]}"
-        case.check([run])
-
-    return play
-
-
-def survives_or_says_so(**rule: Any) -> Play:
-    """The fault strikes once; the task may fail, with a clear error, and then clearing it is enough."""
-
-    def play(case: Case) -> None:
-        case.rule(**rule)
-        case.finish(case.run())
-
-    return play
-
-
-def lasts(retried: bool | None = None, **rule: Any) -> Play:
-    """The fault strikes from this request on. The task fails with a clear error, and clearing it mends it
-    when the cause is gone.
-
-    :param retried: whether the task is worth retrying; ``None``: that depends.
-    """
-
-    def play(case: Case) -> None:
-        matching = [request for request in case.requests if re.search(rule.get("path", ""), request.path)]
-        first = matching.index(case.request) + 1
-        case.rule(nth=list(range(first, first + MANY)), **rule)
-        case.world.connection.update({"max_attempts": 3})
-        run = case.run(retries=1)
-        run.to_the_end()
-        assert run.state == "failed", f"{run.state} although the fault lasts"
-        if retried is not None:
-            assert run.try_number == (2 if retried else 1), f"{run.try_number} tries: {run.errors}"
-        case.mend(run)
-        case.check([run])
-
-    return play
-
-
-def killed(phase: str) -> Play:
-    """SIGKILL to the process of the task, or to the triggerer, at this very moment."""
-
-    def play(case: Case) -> None:
-        case.rule(phase=phase, hold=True)
-        run = case.run()
-        run.to_the_end(lambda run, held: kill_now(case, run))
-        assert any(ended.state == "killed" for ended in run.history), "nothing was killed"
-        case.finish(run)
-
-    return play
-
-
-def kill_now(case: Case, run: Run) -> None:
-    run.kill()
-    case.world.emulator.holds.release("drop")
-
-
-def killed_twice(case: Case) -> None:
-    """SIGKILL in the first try and again in the second."""
-    chance = random.Random(case.detail)
-    phases = [chance.choice(["before", "after"]) for _ in range(2)]
-    case.rule(phase=phases[0], hold=True)
-    run = case.run()
-
-    def on_hold(run: Run, held: dict[str, Any]) -> None:
-        kill_now(case, run)
-        if len([ended for ended in run.history if ended.state == "killed"]) == 0:
-            case.rule(nth=chance.randint(1, len(case.requests)), phase=phases[1], hold=True)
-
-    run.to_the_end(on_hold)
-    case.finish(run)
-
-
-def killed_at_the_very_end(case: Case) -> None:
-    """SIGKILL when all is done, but before Airflow has noted so."""
-    run = case.run()
-    run.loses_outcome_of = PHASES[case.detail]
-    run.to_the_end()
-    assert any(ended.state == "killed" for ended in run.history), "nothing was killed"
-    case.finish(run)
-
-
-def ended_by_a_person(phase: str) -> Play:
-    """Mark failed: Airflow sends SIGTERM, ``on_kill`` runs, and the interrupted work goes on for some
-    seconds.
-    """
-
-    def play(case: Case) -> None:
-        case.rule(phase=phase, hold=True)
-        run = case.run()
-
-        def on_hold(run: Run, held: dict[str, Any]) -> None:
-            if held["phase"] == "on_kill":
-                case.world.emulator.holds.release("continue")
-            else:
-                run.terminate()
-
-        run.to_the_end(on_hold)
-        case.world.emulator.holds.release("drop")
-        assert run.history[-1].state == "on_kill", run.history
-        case.row.check_ended(case.world, [run])
-        case.finish(run)
-
-    return play
-
-
-def another_run(phase: str) -> Play:
-    """Another run of the same Dag does all its work while this one waits for this request."""
-
-    def play(case: Case) -> None:
-        case.rule(phase=phase, hold=True)
-        run = case.run()
-        other = case.run(run_id="run_2")
-
-        def on_hold(run: Run, held: dict[str, Any]) -> None:
-            other.to_the_end()
-            case.world.emulator.holds.release("continue")
-
-        run.to_the_end(on_hold)
-        case.mend(other)
-        case.mend(run)
-        case.check(case.runs)
-
-    return play
-
-
-def zombie(phase: str) -> Play:
-    """Airflow took the task for dead and started it again; then the first process comes back to life."""
-
-    def play(case: Case) -> None:
-        case.rule(phase=phase, hold=True)
-        lost = case.run()
-        second = case.run(copy=True)
-        second.try_number = 2
-
-        def on_hold(lost: Run, held: dict[str, Any]) -> None:
-            second.to_the_end()
-            case.world.emulator.holds.release("continue")
-
-        lost.one_try(on_hold)
-        case.mend(second)
-        case.check([second])
-
-    return play
-
-
-def arrives_late(case: Case) -> None:
-    """The task is killed while a write is on its way, and Adobe processes it only when the next try has come
-    to this moment.
-    """
-    late = case.rule(phase="before", hold=True)
-    run = case.run()
-    number: list[int] = []
-
-    def on_hold(run: Run, held: dict[str, Any]) -> None:
-        if not number:
-            number.append(held["id"])
-            run.kill()
-            case.world.emulator.faults.remove(late)
-            case.rule(nth=case.detail, phase="before", hold=True)
-        elif held["id"] != number[0]:
-            process_now(case, number[0])
-            case.world.emulator.holds.release("continue")
-
-    run.to_the_end(on_hold)
-    if number:
-        process_at_last(case, number[0])
-    case.finish(run, alone=False)
-
-
-def processed_late(case: Case) -> None:
-    """Adobe is slow: the client gives the write up, goes on, and only then it is processed."""
-    case.world.connection["read_timeout"] = SHORT
-    case.rule(phase="before", hold=True)
-    late: list[int] = []
-
-    def on_hold(run: Run, held: dict[str, Any]) -> None:
-        if not late:
-            late.append(held["id"])
-            case.rule(nth=case.detail, phase="before", hold=True)
-        elif held["id"] != late[0]:
-            process_now(case, late[0])
-            case.world.emulator.holds.release("continue")
-
-    run = case.run()
-    run.to_the_end(on_hold)
-    if late:
-        process_at_last(case, late[0])
-    case.finish(run, alone=False)
-
-
-def process_now(case: Case, number: int) -> bool:
-    """Let the held request with this number be processed, wait until it has been, and return whether it was
-    still held.
-    """
-    holds = case.world.emulator.holds
-    sequence = next((held["sequence"] for held in holds.as_list() if held["id"] == number), None)
-    if sequence is None:
-        return False
-    entry = next(entry for entry in case.world.emulator.journal.entries if entry.sequence == sequence)
-    holds.release("process", number)
-    case.world.wait_until(lambda: entry.status is not None, "the late request to be processed")
-    return True
-
-
-def process_at_last(case: Case, number: int) -> None:
-    """The task is over when Adobe processes the request; for some operators it takes the Dag's next run to
-    notice.
-    """
-    if process_now(case, number) and case.row.needs_next_run:
-        case.lift()
-        case.run(run_id="run_2").to_the_end()
-
-
-def restarted(downtime: float) -> Play:
-    """Adobe's side of all connections breaks, and for a while nobody listens."""
-
-    def play(case: Case) -> None:
-        case.rule(phase="before", hold=True)
-        run = case.run()
-        run.to_the_end(lambda run, held: case.world.emulator.restart(downtime))
-        assert run.state == "success", run.history[-1]
-        case.check([run])
-
-    return play
-
-
-def jumps(seconds: float) -> Play:
-    """The worker's wall clock jumps in the middle."""
-
-    def play(case: Case) -> None:
-        case.rule(phase="before", hold=True)
-        run = case.run()
-
-        def on_hold(run: Run, held: dict[str, Any]) -> None:
-            case.world.jump(seconds)
-            case.world.emulator.holds.release("continue")
-
-        run.to_the_end(on_hold)
-        case.finish(run)
-
-    return play
-
-
-def hours_pass(case: Case) -> None:
-    """All access tokens run out while this request is on its way."""
-    case.rule(phase="before", hold=True)
-    run = case.run()
-
-    def on_hold(run: Run, held: dict[str, Any]) -> None:
-        case.world.emulator.ims.expire_tokens()
-        case.world.emulator.holds.release("continue")
-
-    run.to_the_end(on_hold)
-    assert run.state == "success", run.history[-1]
-    case.check([run])
-
-
-def profile_token_expires(case: Case) -> None:
-    """Target's profile token runs out while this request is on its way. Only a rotation helps: the task says
-    so, and has it.
-    """
-    case.rule(expire_token=True)
-    run = case.run()
-    run.to_the_end()
-    if run.state == "failed":
-        assert "rotate" in run.history[-1].details["error"], run.history[-1]
-        (case.world.folder / "token").write_text(case.world.emulator.target.issue().value)
-    case.finish(run)
-
-
-def through_a_proxy(phase: str) -> Play:
-    """A company's proxy leads to Adobe, and one of its connections breaks."""
-
-    def play(case: Case) -> None:
-        case.rule(drop=True, phase=phase)
-        run = case.run()
-        with elsewhere(case, surroundings.behind_a_proxy, run):
-            run.to_the_end()
-        assert run.state == "success", f"{run.state}: {run.history[-1]}"
-        case.check([run])
-
-    return play
-
-
-def cleared_and_rerun(case: Case) -> None:
-    """The task succeeded; a person clears it all the same."""
-    run = case.run()
-    run.to_the_end()
-    case.check([run])
-    run.clear()
-    case.finish(run)
-
-
-Surroundings = Callable[[World], AbstractContextManager[str]]
-
-
-@contextmanager
-def elsewhere(case: Case, place: Surroundings, run: Run) -> Iterator[None]:
-    """Let the run find Adobe in these surroundings."""
-    own = case.world.emulator.url
-    with place(case.world) as url:
-        if url != own:
-            case.world.connection.update(surroundings.everything_at(url))
-        run.facts = surroundings.facts_at(url, own, case.facts)
-        yield
-        run.facts = case.facts
-
-
-def first_try_in(place: Surroundings) -> Play:
-    """The first try runs in hostile surroundings, the next in good ones."""
-
-    def play(case: Case) -> None:
-        run = case.run()
-        case.world.connection["max_attempts"] = 2
-        with elsewhere(case, place, run):
-            run.one_try()
-        assert run.state != "success", "the surroundings did no harm"
-        assert run.errors, run.history
-        case.lift()
-        case.finish(run)
-
-    return play
-
-
-# ------------------------------------------------------------------------------------------------------------
-# the faults
-
-SHORT = 0.3
 HTML = {"content-type": "text/html"}
 LOGIN_PAGE = "<html><head><title>Log in to the guest network</title></head><body>Welcome</body></html>"
 GATEWAY = {"error_code": "503000", "message": "upstream request failed"}
@@ -704,6 +226,3 @@ fault("the lost process comes back, before the request", "two at once", zombie("
 fault("the lost process comes back, after it is committed", "two at once", zombie("after"), every_moment)
 
 fault("cleared and run again", "clear", cleared_and_rerun, first_request)
-
-
-__all__ = ["FAULTS", "SEED", "Case", "Fault", "first_try_in", "undisturbed"]

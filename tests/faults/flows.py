@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.acts import PHASES, at
-from tests.faults.faults import clear
+from tests.faults.cases import clear
 from tests.faults.harness import OnHold, Run, World
 from tests.faults.rows import find
 from tests.faults.rows_experience_platform import DATASET, batches, json_lines, rows_of, sources

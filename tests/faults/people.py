@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.faults import Case, clear
+from tests.by_hand import adobe
+from tests.faults.cases import Case, clear
 from tests.faults.harness import Run, World
 from tests.faults.rows import Row, find
 from tests.faults.rows_audience_manager import NAMES_ARE_NOT_UNIQUE, NoPlan, live
-from tests.faults.rows_experience_platform import DATASET, adobe, batches, one_audience
+from tests.faults.rows_experience_platform import DATASET, batches, one_audience
 from tests.faults.rows_target import store_has_the_live_token
 
 Right = Callable[[World, list[Run]], None]
@@ -176,7 +177,7 @@ def _revert(case: Case, run: Run) -> Run:
     case.lift()
     (path,) = re.findall(r"POST (\S+\?action=REVERT)", run.history[-1].details["error"])
     batch_id = path.rpartition("/")[2].partition("?")[0]
-    with adobe(case.world) as client:
+    with adobe(case.world.emulator) as client:
         for _ in range(30):
             status = client.get(f"/data/foundation/catalog/batches/{batch_id}").json()[batch_id]["status"]
             if status in ("success", "failed"):

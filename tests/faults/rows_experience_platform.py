@@ -8,8 +8,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from airflow_provider_adobe_audiences.batches.source import Manifest
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeAbortBatchOperator,
@@ -21,6 +19,7 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeUploadBatchFilesOperator,
 )
 from airflow_provider_adobe_audiences.sensors.experience_platform import AdobeBatchSensor
+from tests.by_hand import adobe
 from tests.faults.rows import Facts, row
 
 if TYPE_CHECKING:
@@ -28,17 +27,6 @@ if TYPE_CHECKING:
 
 DATASET = "dataset-1"
 IMPORT = "/data/foundation/import/batches"
-
-
-def adobe(world: World) -> httpx.Client:
-    """Return a client that knows nothing of the package, to set the scene with."""
-    headers = {
-        "Authorization": f"Bearer {world.emulator.ims.issue()}",
-        "x-api-key": "emulator-client",
-        "x-gw-ims-org-id": "0123456789ABCDEF01234567@AdobeOrg",
-        "x-sandbox-name": "prod",
-    }
-    return httpx.Client(base_url=world.emulator.url, headers=headers, trust_env=False)
 
 
 def rows_of(file: int, count: int = 20) -> list[dict[str, Any]]:
@@ -63,7 +51,7 @@ def batches(world: World) -> list[dict[str, Any]]:
 
 
 def a_batch(world: World, *bodies: str, complete: bool = False, **asked: Any) -> str:
-    with adobe(world) as client:
+    with adobe(world.emulator) as client:
         answer = client.post(
             IMPORT, json={"datasetId": DATASET, "inputFormat": {"format": "json"}, **asked}
         ).raise_for_status()
@@ -146,7 +134,7 @@ row(
 
 
 def an_old_audience(world: World) -> Facts:
-    with adobe(world) as client:
+    with adobe(world.emulator) as client:
         client.post(
             "/data/core/ais/audiences?createAudienceMetaOnly=true",
             json={"name": "Old name", "namespace": "shop", "originName": "Shop", "audienceId": "buyers"},

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.acts import act, at, at_every_moment, phase_of, release
-from tests.faults.faults import Case, Play
+from tests.faults.cases import Case, Play
 from tests.faults.harness import Run, World
 from tests.faults.people import FOLLOWED, follow, free_of_secrets
 from tests.faults.rows import Facts

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.faults import SEED
+from tests.faults.cases import SEED
 from tests.faults.flows import FLOW, FLOW_ACTS, FlowRequest, undisturbed
 from tests.faults.harness import World
 from tests.faults.known import KNOWN

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.faults import FAULTS, SEED, Case
+from tests.faults.cases import SEED, Case
+from tests.faults.faults import FAULTS
 from tests.faults.harness import Request, World, undisturbed
 from tests.faults.rows import ROWS
 

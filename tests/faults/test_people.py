@@ -14,7 +14,7 @@ import tests.faults.deployments
 import tests.faults.editors
 import tests.faults.sources  # noqa: F401
 from tests.faults.acts import ACTS
-from tests.faults.faults import SEED, Case
+from tests.faults.cases import SEED, Case
 from tests.faults.harness import Request, World, undisturbed
 from tests.faults.known import KNOWN
 from tests.faults.rows import ROWS, ROWS_OF_PEOPLE, find

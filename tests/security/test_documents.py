@@ -243,6 +243,20 @@ def test_hostile_profiles_are_refused_soon(file_format: str, content: bytes, rea
     assert len(str(raised.value)) < 3000
 
 
+@pytest.mark.parametrize("identifier", [None, True, 1.5, [], {}, "", " ", "a\u200bb", "x" * 501])
+def test_what_is_no_id_is_not_taken_for_one(identifier: object) -> None:
+    body = {"id": identifier, "status": "loading", "audienceId": "a"}
+    create = experience_platform.create_batch("ds", input_format="json")
+    with pytest.raises(ValueError, match="the batch id is "):
+        create.parse(Response(201, {}, json.dumps(body).encode()))
+    listed = Response(200, {}, json.dumps({"children": [body]}).encode())
+    if not identifier:
+        assert experience_platform.list_audiences().parse(listed).audiences[0].id is None
+        return
+    with pytest.raises(ValueError, match="the audience's id is "):
+        experience_platform.list_audiences().parse(listed)
+
+
 def test_huge_numbers_in_answers_are_told_not_raised() -> None:
     for body in (
         '{"data": [{"name": "x", "length": 1e400}]}',

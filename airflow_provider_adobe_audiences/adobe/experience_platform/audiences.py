@@ -18,6 +18,7 @@ from airflow_provider_adobe_audiences.adobe.client.call import (
     no_content,
     path,
 )
+from airflow_provider_adobe_audiences.text import plain_id
 
 EXTERNAL_AUDIENCES_V2 = "application/vnd.adobe.external.audiences+json; version=2"
 
@@ -51,7 +52,7 @@ class Audience:
 def _audience(body: Mapping[str, Any]) -> Audience:
     identifier = body.get("id")
     return Audience(
-        id=str(identifier) if identifier else None,
+        id=plain_id(identifier, "audience's id") if identifier else None,
         audience_id=str(body["audienceId"]),
         name=str(body.get("name", "")),
         namespace=body.get("namespace"),

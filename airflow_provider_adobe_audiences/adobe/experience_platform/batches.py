@@ -24,6 +24,7 @@ from airflow_provider_adobe_audiences.adobe.client.call import (
     segment,
 )
 from airflow_provider_adobe_audiences.adobe.experience_platform.catalog import Batch, batch_from
+from airflow_provider_adobe_audiences.text import plain_id
 
 _IMPORT = "/data/foundation/import"
 
@@ -71,7 +72,7 @@ def create_batch(
 
     def parse(response: Response) -> Batch:
         body = response.json()
-        identifier = str(body["id"])
+        identifier = plain_id(body["id"], "batch id")
         segment(identifier, "the batch's id")  # refuses one that could not be asked for
         return batch_from(identifier, body)
 
