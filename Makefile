@@ -139,14 +139,14 @@ $(PEERS)/.installed: requirements/benchmarks.txt $(INSTALLED)
 	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python $(BIN)/python --target $(PEERS) -r $<
 	@touch $@
 
-bench: venv $(PEERS)/.installed ## all benchmarks, as ratios to peers in the same run: build/benchmarks.json, docs/images
+bench: venv $(PEERS)/.installed $(FOREIGN)/.installed ## all benchmarks, as ratios to peers in the same run: build/benchmarks.json, docs/images
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.real_waits 1000
 
-bench-bulk: venv ## the body of a bulk profile update, beside csv + quote
+bench-bulk: venv $(FOREIGN)/.installed ## the body of a bulk profile update, beside csv + quote and pandas
 	$(BIN)/python -m benchmarks bulk_profile_body
 
-bench-calls: venv ## one call, beside one of requests.Session
+bench-calls: venv $(FOREIGN)/.installed ## one call, beside requests.Session, HttpHook and aepp
 	$(BIN)/python -m benchmarks calls
 
 bench-groups: venv ## 300 changes in 10,000 groups, beside requests one by one

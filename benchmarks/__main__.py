@@ -20,8 +20,9 @@ from typing import Any
 
 from benchmarks import bulk_profile_body, calls, groups_sync, imports, uploads, waits
 
+BULK_ROWS = int(os.environ.get("BENCH_ROWS", "500000"))
 BENCHMARKS: dict[str, tuple[ModuleType, Callable[[], dict[str, Any]]]] = {
-    "bulk_profile_body": (bulk_profile_body, lambda: bulk_profile_body.measure(500_000)),
+    "bulk_profile_body": (bulk_profile_body, lambda: bulk_profile_body.measure(BULK_ROWS)),
     "calls": (calls, calls.run),
     "groups_sync": (groups_sync, groups_sync.run),
     "imports": (imports, imports.run),

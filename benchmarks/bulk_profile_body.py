@@ -3,9 +3,9 @@
 
     python -m benchmarks.bulk_profile_body [--rows 500000]
 
-Peers: for CSV, the loop over ``csv.reader`` and ``quote`` that everybody writes; for Parquet, the same over
-the rows of pyarrow. Rounds alternate; a ratio is the median over the rounds, in processor time, as only one
-works. The body is compared byte by byte with an encoder that shares nothing with ours.
+Peers: for CSV, the loop over ``csv.reader`` and ``quote`` that everybody writes, and pandas; for Parquet, the
+loop over the rows of pyarrow. Rounds alternate; a ratio is the median over the rounds, in processor time, as
+only one works. The body is compared byte by byte with an encoder that shares nothing with ours.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures
+from benchmarks import figures, peers
 
 ROUNDS = 5
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
@@ -181,6 +181,23 @@ def beside_the_loop(pool: Any, file: Path, rounds: int) -> dict[str, Any]:
     return found | {"uploads": measured[0][0]["uploads"], "sha256": measured[0][0]["sha256"]}
 
 
+def beside_pandas(pool: Any, file: Path, rows: int, wanted: str) -> Any:
+    """Measure us and pandas on one file, in turn."""
+    rounds = []
+    for _ in range(3):
+        if (peer := peers.measured("pandas", str(file))) is None:
+            return peers.MISSING
+        rounds.append((pool.apply(ours, (str(file),)), peer))
+    return {
+        "rows_per_second": round(statistics.median(rows / peer["seconds"] for _, peer in rounds)),
+        "times_pandas": figures.ratio(
+            [peer["seconds"] for _, peer in rounds], [us["seconds"] for us, _ in rounds]
+        ),
+        "megabytes_above_idle": max(peer["megabytes_above_idle"] for _, peer in rounds),
+        "byte_exact": {peer["sha256"] for _, peer in rounds} == {wanted},
+    }
+
+
 def growth(pool: Any, folder: Path) -> dict[str, dict[int, float]]:
     """Measure seconds for more and more rows."""
     curves: dict[str, dict[int, float]] = {}
@@ -216,6 +233,8 @@ def measure(rows: int, rounds: int = ROUNDS) -> dict[str, Any]:
             if file != parquet:
                 pool.apply(write_csv, (parquet, file), {"quoted": quoted})
             one = beside_the_loop(pool, file, rounds)
+            if label == "csv":
+                one["pandas"] = beside_pandas(pool, file, rows, wanted[0])
             one["byte_exact"] = one.pop("sha256") == wanted if one.pop("uploads") == [rows] else None
             found[label] = one | {"megabytes": round(file.stat().st_size / 1e6, 1)}
         found["growth_seconds"] = growth(pool, folder)

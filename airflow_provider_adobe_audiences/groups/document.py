@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, Any
 
 from airflow_provider_adobe_audiences.errors import DesiredStateError
@@ -29,18 +30,23 @@ _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _SURROGATES = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """A value and where each part of it was written.
 
     :param value: mappings, lists and scalars.
     :param source: how to call it in messages: a file name, or where the value came from.
-    :param lines: line (from 1) by path; empty for a value that is no file.
+    :param read_lines: returns the line (from 1) by path; none for a value that is no file.
     """
 
     value: Any
     source: str
-    lines: Mapping[Path, int] = field(default_factory=dict, repr=False)
+    read_lines: Callable[[], Mapping[Path, int]] = field(default=dict, repr=False)
+
+    @cached_property
+    def lines(self) -> Mapping[Path, int]:
+        """The line (from 1) of each part, by path."""
+        return self.read_lines()
 
     def where(self, path: Path) -> str:
         """Return ``file:line`` of a part of the document, or of the nearest part around it that has a
@@ -86,10 +92,54 @@ def parse(content: bytes, source: str) -> Document:
             f"{source}:{line}: the file is not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8"
         ) from None
     if text.lstrip()[:1] in ("{", "["):
+        if (value := _plain_json(text)) is not None:
+            return Document(value, source, lambda: _built(_json_as_yaml(text, source), source)[1])
         text = _json_as_yaml(text, source)
+    value, lines = _built(text, source)
+    return Document(value, source, lambda: lines)
+
+
+def _built(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     lines: dict[Path, int] = {}
-    value = _Builder(source, lines).build(text)
-    return Document(value, source, lines)
+    return _Builder(source, lines).build(text), lines
+
+
+class _NotPlain(ValueError):
+    """What is to be read, or refused, with its line."""
+
+
+def _plain_json(text: str) -> Any:
+    """Return the value of JSON in which nothing can be read in two ways; ``None`` for any other text.
+
+    To find the lines takes twenty times as long, and only messages need them.
+    """
+    # Each value comes after one of these.
+    most = text.count("{") + text.count("[") + text.count(",")
+    if not text.isascii() or "\x7f" in text or most > MAX_VALUES:
+        return None
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_int=_short_integer,
+            parse_float=_not_plain,
+            parse_constant=_not_plain,
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _not_plain()
+
+
+def _short_integer(written: str) -> int:
+    return int(written) if len(written) <= MAX_NUMBER_LENGTH else _not_plain()
+
+
+def _not_plain(*_: object) -> Any:
+    raise _NotPlain
 
 
 def _json_as_yaml(text: str, source: str) -> str:

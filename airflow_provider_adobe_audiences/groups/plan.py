@@ -115,16 +115,17 @@ def _update(wanted: DesiredGroup, found: Group, live: Live) -> UpdateGroup | Non
 
 
 def _permissions(wanted: DesiredGroup, found: Group | None, live: Live) -> SetPermissions | None:
-    if wanted.rows is None:
+    rows = wanted.rows
+    if rows is None:
         return None
     has = live.permissions[found.group_id] if found else ()
-    if has == wanted.rows:
+    if has == rows:
         return None
     return SetPermissions(
         name=_name_sent(wanted, found, live),
         group_id=found.group_id if found else None,
         before=has,
-        after=wanted.rows,
+        after=rows,
     )
 
 

@@ -32,6 +32,7 @@ SIZE = 256
 _CELL, _ROW = b"\x1f", b"\x1e"
 _TO_LINES = bytes.maketrans(_CELL + _ROW, b",\n")
 _AS_THEY_ARE = UNRESERVED.encode()
+_ENCODED = [(b"%c" % byte, b"%%%02X" % byte) for byte in range(256)]
 # A key of these needs no closer look: what can be seen, but for what a key must not have.
 _VISIBLE = bytes(range(0x21, 0x7F)) + _ROW
 _NOT_IN_KEY = {"thirdPartyId": b"+/", "pcId": b""}
@@ -256,6 +257,7 @@ def percent_encoded(cells: bytes, special: Set[int]) -> bytes:
     :returns: the same, encoded.
     """
     # First the percent sign, which the others put in.
-    for byte in sorted(special, key=lambda byte: byte != 0x25):
-        cells = cells.replace(bytes([byte]), b"%%%02X" % byte)
+    cells = cells.replace(b"%", b"%25")
+    for byte in special - {0x25}:
+        cells = cells.replace(*_ENCODED[byte])
     return cells

@@ -66,6 +66,49 @@ def test_a_good_file_is_read():
     assert (second.name, second.group_id, second.rows, second.manages_description) == ("2024", 12, (), False)
 
 
+GROUP = '{"name": "A", "permissions": [{"objectType": "TRAIT", "objectId": 1, "permissions": ["READ"]}]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"groups": [{GROUP}]}}',
+        f'\n {{"groups":\n[\n{GROUP},\n{GROUP}]}}',
+        '{"groups": [{"name": "A", "groupId": -0}]}',
+        '{"groups": [{"name": "A", "groupId": 1e3}]}',
+        '{"groups": [{"name": "A", "groupId": NaN}]}',
+        f'{{"groups": [{{"name": "A", "groupId": {"1" * 101}}}]}}',
+        f'{{"groups": [{{"name": "A", "groupId": {"1" * 5000}}}]}}',
+        '{"groups": [\n{"name": "A",\n"name": "B"}]}',
+        '{"groups": [{"name": "A\x7f"}]}',
+        '{"groups": [{"name": "A\\u0085 \\ud83d\\ude00 \\/"}]}',
+        '{"groups": [{"name": "\u00c4\u2028"}]}',
+        f'{{"groups": {"[" * 40}{"]" * 40}}}',
+        f'{{"groups": {"[" * 100_000}{"]" * 100_000}}}',
+        f'{{"groups": [{{"name": "A", "users": [{"1," * 2_000_000}1]}}]}}',
+        '{"groups": [{"name": "A", "<<": 1}]}',
+        '{"groups": [{"name": 1}, {"name": true}, {"name": null}, []]}',
+        "[1]",
+        "{}",
+        '{"groups": [}',
+    ],
+    ids=lambda text: text[:60],
+)
+@pytest.mark.parametrize("source", ["groups.json", "groups"])
+def test_plain_json_is_read_as_it_is_with_its_lines(
+    text: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome() -> object:
+        try:
+            return load(parse(text.encode(), source))
+        except DesiredStateError as error:
+            return str(error)
+
+    quickly = outcome()
+    monkeypatch.setattr(document, "_plain_json", lambda text: None)
+    assert quickly == outcome()
+
+
 def test_json_is_read_as_well_with_tabs_and_characters_in_two_halves():
     text = '{\n\t"groups": [\n\t\t{"name": "A \\ud83d\\ude00 \\/ \\\\ud83d", "permissions": []}\n\t]\n}'
 
