@@ -172,8 +172,10 @@ def _lost(send: Send, group: Group, had: Sequence[Permission] | None) -> list[st
     if not had:
         return []
     has = permissions_of(send, group.group_id)
-    lost = grants(canonical_permissions(had)) - grants(canonical_permissions(has or ()))
-    if has is None or not lost:
+    if has is None:
+        return ["its permissions, which could be read before and cannot be read any more"]
+    lost = grants(canonical_permissions(had)) - grants(canonical_permissions(has))
+    if not lost:
         return []
     try:
         send(set_group_permissions(group.group_id, had))

@@ -127,7 +127,7 @@ class Rotator:
                 decision = self._decide(live, SecretStr(live.value))
         if decision.step is Step.ROTATE:
             self._preflight()
-            live, rotated, recovered, outage = self._rotate(live)
+            live, rotated, recovered, outage = self._rotate(live, stored)
             adopted = adopted or recovered
         assert live is not None
         live, verified = self._verify(live)
@@ -181,13 +181,18 @@ class Rotator:
         self.store.prove_writable()
         self._admin(get_settings(self.tenant))
 
-    def _rotate(self, old: ProfileToken | None) -> tuple[ProfileToken, bool, bool, float | None]:
+    def _rotate(
+        self, old: ProfileToken | None, stored: SecretStr | None
+    ) -> tuple[ProfileToken, bool, bool, float | None]:
         """Create a token and store it; return it, whether it was created here, whether it had to be read, and
         the outage.
         """
+        live = self._live()
+        if live is not None and old is None and self._is_not_new(live, stored):
+            log.warning("Target has a token (%s) after all; it is renewed.", self._name(live))
+            old = live
         old_fingerprint = self._name(old) if old else ""
         # Somebody else's rotation, perhaps into another store: one more would lock out its users.
-        live = self._live()
         if live is not None and live.expires_in > 0 and self._name(live) != old_fingerprint:
             log.warning(
                 "Another token (%s) was created since the comparison; adopting it instead of creating one.",
@@ -207,6 +212,11 @@ class Rotator:
                 self.min_remaining,
             )
         return token, True, recovered, round(stored_at - begun, 3)
+
+    def _is_not_new(self, live: ProfileToken, stored: SecretStr | None) -> bool:
+        """Return whether a token that the first look did not find has been there all the time."""
+        known = stored is not None and self._name(live) == self._name(stored)
+        return known or live.expires_in <= self.min_remaining.total_seconds()
 
     def _create(self, old_fingerprint: str) -> tuple[ProfileToken, bool]:
         """Create a token; return it, and whether it had to be read because the response was lost.

@@ -44,9 +44,14 @@ OTHER = {"objectType": "SEGMENT", "objectId": 2, "permissions": ["READ"]}
 def execute(operator: Any, run_id: str = "run") -> Any:
     """Run one try of an operator; what it returns must survive JSON."""
     operator.render_template_fields({})
-    task = SimpleNamespace(try_number=1, dag_id="dag", run_id=run_id)
+    pushed: dict[str, Any] = {}
+    task = SimpleNamespace(
+        try_number=1, dag_id="dag", run_id=run_id, xcom_push=lambda key, value: pushed.update({key: value})
+    )
     result = operator.execute({"ti": task})
     assert json.loads(json.dumps(result)) == result
+    ids = {key: result[key] for key in ("group_id",) if isinstance(result, dict) and key in result}
+    assert pushed == ids, "ids are keys of their own"
     return result
 
 
@@ -124,6 +129,14 @@ def test_update_get_list_and_delete(emulator, aam):
         "group_id": group_id,
         "deleted": False,
     }
+
+
+def test_an_update_after_which_permissions_cannot_be_read_is_not_taken_for_a_success(emulator, aam):
+    group_id = aam.add_group("A", permissions=[READ]).group_id
+    emulator.faults.add(method="GET", path=rf"/groups/{group_id}/permissions", nth=2, status=403)
+
+    with pytest.raises(AirflowFailException, match="could be read before and cannot be read any more"):
+        execute(AdobeUpdateGroupOperator(task_id="t", group_id=group_id, name="C", description=None))
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST"])
