@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def batches(works: bool, after: str, deferrable: bool) -> None:
         task_id=f"complete{after}", batch_id=batch, uploads=uploads
     )
     wait = AdobeBatchSensor(
-        task_id=f"wait{after}", batch_id=batch, poke_interval=0.5, timeout=60, deferrable=deferrable
+        task_id=f"wait{after}", batch_id=batch, poke_interval=0.5, timeout=300, deferrable=deferrable
     )
     rejected = platform.AdobeDownloadFailedRowsOperator(
         task_id=f"failed_rows{after}", batch_id=batch, target=str(FOLDER / f"rejected{after}")
@@ -109,7 +110,7 @@ def profiles(works: bool, connection: str) -> None:
     waits = [
         AdobeBulkProfileUpdateSensor(
             task_id=f"wait_for_update{after}", batches=sent.output if works else [url], store=store,
-            poke_interval=0.5, timeout=60, deferrable=deferrable,
+            poke_interval=0.5, timeout=300, deferrable=deferrable,
         )
         for after, deferrable in MODES.items()
     ]  # fmt: skip
@@ -123,7 +124,12 @@ for number, connection in enumerate(HOSTS):
         schedule="@once",
         start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
         catchup=False,
-        default_args={"adobe_conn_id": connection, "retries": 0},
+        # Where all works, a task that a busy machine has let down may try again.
+        default_args={
+            "adobe_conn_id": connection,
+            "retries": 0 if number else 3,
+            "retry_delay": timedelta(seconds=1),
+        },
     ) as dag:
         works = number == 0
         for after, deferrable in MODES.items():
