@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an import costs: modules of operators beside the official airbyte provider's, ``import airflow`` with
-and without this provider.
+"""What an import costs: modules of operators beside those of other providers, ``import airflow`` with and
+without this provider.
 
 All take turns, each import in a process of its own that has loaded what a Dag file loads anyhow. Counted is
-the processor's time, which other work on the machine hardly changes. The peer is installed by ``make bench``
-into ``build/peers`` only.
+the processor's time, which other work on the machine hardly changes. The peers are installed by
+``make bench`` into ``build/peers`` only.
 """
 
 from __future__ import annotations
@@ -24,9 +24,16 @@ from airflow_provider_adobe_audiences import operators
 
 REPO = Path(__file__).parents[1]
 PEERS = REPO / "build" / "peers"
-PEER = "airflow.providers.airbyte.operators.airbyte"
+PEERS_MODULES = {
+    "airbyte": "airflow.providers.airbyte.operators.airbyte",
+    "http": "airflow.providers.http.operators.http",
+    "dbt-cloud": "airflow.providers.dbt.cloud.operators.dbt",
+    "databricks": "airflow.providers.databricks.operators.databricks",
+    "fivetran-async": "fivetran_provider_async.operators",
+}
+PEER = "airbyte"  # the lightest of them
 OURS = "airflow_provider_adobe_audiences"
-TURNS = 10
+TURNS = int(os.environ.get("BENCH_TURNS", "10"))
 
 IMPORT = """
 import sys, time
@@ -51,16 +58,19 @@ def run() -> dict[str, Any]:
 
 def operator_modules() -> dict[str, Any]:
     """Return what the modules of operators cost, as ratios to the peer's."""
-    ours = [f"{operators.__name__}.{module.name}" for module in pkgutil.iter_modules(operators.__path__)]
+    ours = {
+        module.name: f"{operators.__name__}.{module.name}"
+        for module in pkgutil.iter_modules(operators.__path__)
+    }
     environment = {"PYTHONPATH": os.pathsep.join(map(str, (REPO, PEERS)))}
     seconds, modules = in_turns(
-        {module: ([], environment, module) for module in (PEER, *ours)}, before=DAG_FILE
+        {name: ([], environment, module) for name, module in (PEERS_MODULES | ours).items()}, before=DAG_FILE
     )
     return {
-        name.rpartition(".")[2]: {
+        name: {
             "ms": round(seconds[name] * 1000, 1),
             "modules": modules[name],
-            "ratio to airbyte": round(seconds[name] / seconds[PEER], 2),
+            f"ratio to {PEER}": round(seconds[name] / seconds[PEER], 2),
         }
         for name in seconds
     }

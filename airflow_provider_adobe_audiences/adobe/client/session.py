@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.cookiejar import DefaultCookiePolicy
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -165,7 +166,7 @@ class AdobeSession:
                 if request.content is not None:
                     data = stack.enter_context(Upload(request.content))
                 prepared = requests.PreparedRequest()
-                # Past the session's own: its cookies, .netrc and redirects are not wanted, and take time.
+                # Not by the session: its cookies and .netrc are not wanted, and take a tenth of the time.
                 prepared.prepare(
                     method=request.method,
                     url=request.url,
@@ -174,9 +175,10 @@ class AdobeSession:
                     data=data,
                 )
                 raw = stack.enter_context(
-                    http.get_adapter(request.url).send(
+                    http.send(
                         prepared,
                         timeout=(self.settings.connect_timeout, self.settings.read_timeout),
+                        allow_redirects=False,
                         **self._surroundings(http, request.url),
                     )
                 )
@@ -248,6 +250,7 @@ def _new_client(total_timeout: float) -> requests.Session:
             return pool
 
     session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # none is kept
     for scheme in ("https://", "http://"):
         session.mount(scheme, Adapter(pool_connections=8, pool_maxsize=MAX_AT_ONCE))
     return session
