@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.hooks.target import AdobeTargetHook
     from airflow_provider_adobe_audiences.profiles.wait import BatchesWait
     from airflow_provider_adobe_audiences.tasks.airflow_arguments import SensorArguments
-
-_MEMORY = "adobe_target_bulk_wait"
+    from airflow_provider_adobe_audiences.tasks.record import TaskRecord
 
 
 class AdobeBulkProfileUpdateSensor(AdobeSensor):
@@ -87,9 +86,8 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
         :param context: the task's.
         """
         from airflow_provider_adobe_audiences.profiles.wait import BatchesWait
-        from airflow_provider_adobe_audiences.tasks.record import task_record
 
-        memory = task_record(context, _MEMORY)
+        memory = self._memory(context)
         return BatchesWait(self._batches(), memory.load() if memory else None, show_values=self.show_values)
 
     def ask(self, session: AdobeSession, key: str) -> ProfileBatchStatus:
@@ -106,13 +104,16 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
         :param context: the task's.
         :param waiter: as it is now.
         """
-        from airflow_provider_adobe_audiences.tasks.record import task_record
-
-        if memory := task_record(context, _MEMORY):
+        if memory := self._memory(context):
             if waiter.pending():
                 memory.save(waiter.ended)
             else:
                 memory.clear()
+
+    def _memory(self, context: Context) -> TaskRecord | None:
+        from airflow_provider_adobe_audiences.tasks.record import task_record
+
+        return task_record(context, "adobe_target_bulk_wait")
 
     def checked(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         """Return the sums, and each batch, if they are acceptable.

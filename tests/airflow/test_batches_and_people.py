@@ -5,14 +5,9 @@ with other rows than the source's.
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pendulum
@@ -27,250 +22,19 @@ from airflow_provider_adobe_audiences.errors import (
 )
 from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
 from airflow_provider_adobe_audiences.operators.experience_platform import (
-    AdobeAbortBatchOperator,
-    AdobeCompleteBatchOperator,
     AdobeCreateAudienceMetadataOperator,
-    AdobeCreateBatchOperator,
-    AdobeIngestBatchOperator,
-    AdobeUploadBatchFilesOperator,
 )
 from airflow_provider_adobe_audiences.sensors.experience_platform import AdobeBatchSensor
 from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
+from tests.airflow.tries import Row, Store, Tasks, ingest, numbers, while_held
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
-
-Row = dict[str, Any]
-
-
-class Store(dict[str, Any]):
-    """Airflow 3.3's task state store, as far as it is used."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-
-class Tasks:
-    """Runs tries of tasks of one Dag run in this process, as Airflow's task runner would."""
-
-    def __init__(self, emulator: Any, folder: Path) -> None:
-        self.emulator = emulator
-        self.folder = folder
-        self.pushed: dict[str, Any] = {}
-        self.tries: dict[tuple[str, int], int] = {}
-        self.store: Store | None = None
-
-    def context(self, operator: Any, try_number: int, map_index: int = -1, **run: Any) -> dict[str, Any]:
-        ti = SimpleNamespace(
-            dag_id="d",
-            run_id="run",
-            task_id=operator.task_id,
-            map_index=map_index,
-            try_number=try_number,
-            max_tries=run.pop("max_tries", 2),
-            start_date=pendulum.now("UTC"),
-            xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
-        )
-        dag_run = SimpleNamespace(start_date=pendulum.now("UTC"), logical_date=None, **run)
-        context = {"ti": ti, "dag_run": dag_run}
-        if self.store is not None:
-            context["task_state_store"] = self.store
-        return context
-
-    def run(self, operator: Any, map_index: int = -1, **run: Any) -> Any:
-        """Run the next try of a task."""
-        key = (operator.task_id, map_index)
-        self.tries[key] = self.tries.get(key, 0) + 1
-        return operator.execute(self.context(operator, self.tries[key], map_index, **run))
-
-    def file(self, name: str, rows: list[Row]) -> str:
-        file = self.folder / name
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return str(file)
-
-    def rows(self) -> list[Row]:
-        return sorted((row for _, row in self.emulator.platform.rows("ds")), key=lambda row: row["n"])
-
-    def states(self) -> list[str]:
-        return [batch["status"] for batch in self.emulator.platform.snapshot()["batches"]]
-
-    def abort(self, batch_id: str) -> None:
-        """What a person does at Adobe."""
-        batches = self.emulator.platform.batches
-        batches.set_state(batches.batches[batch_id], "aborted")
 
 
 @pytest.fixture
 def tasks(emulator: Any, tmp_path: Path) -> Tasks:
     emulator.switches.update({"batch_seconds": 0.0})
     return Tasks(emulator, tmp_path)
-
-
-def numbers(first: int, end: int) -> list[Row]:
-    return [{"n": n} for n in range(first, end)]
-
-
-def ingest(source: Any, **more: Any) -> AdobeIngestBatchOperator:
-    return AdobeIngestBatchOperator(
-        **{"task_id": "ingest", "dataset_id": "ds", "source": source, "poll_interval": 0.05, **more}
-    )
-
-
-@contextmanager
-def while_held(emulator: Any, act: Callable[[], Any], **rule: Any) -> Iterator[list[Any]]:
-    """``act`` while the next request that matches ``rule`` is parked."""
-    emulator.faults.add(hold=True, times=1, **rule)
-    done: list[Any] = []
-
-    def wait_and_act() -> None:
-        emulator.holds.wait()
-        try:
-            done.append(act())
-        finally:
-            emulator.holds.release("continue")
-
-    thread = threading.Thread(target=wait_and_act)
-    thread.start()
-    try:
-        yield done
-    finally:
-        thread.join()
-
-
-# ------------------------------------------------------------------------------------------------------------
-# spread over several tasks
-
-
-class Mapped:
-    """create >> upload (mapped) >> complete >> wait, with an abort as teardown."""
-
-    def __init__(self, tasks: Tasks, files: list[str]) -> None:
-        self.tasks = tasks
-        self.files = files
-        self.uploads: dict[int, Any] = {}
-        self.batch_id = ""
-
-    def create(self) -> None:
-        operator = AdobeCreateBatchOperator(task_id="create", dataset_id="ds", source=self.files)
-        self.batch_id = self.tasks.run(operator)
-
-    def upload(self, *indexes: int) -> None:
-        for index in indexes:
-            operator = AdobeUploadBatchFilesOperator(
-                task_id="upload", batch_id=self.batch_id, dataset_id="ds", source=self.files[index]
-            )
-            self.uploads[index] = self.tasks.run(operator, index)
-
-    def complete(self) -> None:
-        operator = AdobeCompleteBatchOperator(
-            task_id="complete", batch_id=self.batch_id, uploads=list(self.uploads.values())
-        )
-        self.tasks.run(operator)
-
-    def wait(self) -> Any:
-        return self.tasks.run(AdobeBatchSensor(task_id="wait", batch_id=self.batch_id, poke_interval=0.05))
-
-    def abort(self) -> None:
-        self.tasks.run(AdobeAbortBatchOperator(task_id="abort", batch_id=self.batch_id))
-
-
-@pytest.fixture
-def mapped(tasks: Tasks) -> Mapped:
-    return Mapped(tasks, [tasks.file(f"{n}.jsonl", numbers(10 * n, 10 * n + 10)) for n in range(4)])
-
-
-def test_an_upload_that_is_cleared_alone_after_the_abort_is_not_enough(mapped: Mapped, tasks: Tasks) -> None:
-    mapped.create()
-    mapped.upload(0, 1, 3)  # the third is refused, so the teardown follows
-    mapped.abort()
-
-    mapped.create()  # a person clears that upload: Airflow runs its set-up again
-    mapped.upload(2)
-    with pytest.raises(
-        AirflowFailException, match=r"(?s)map index 0, 1, 3 went .*Clear the task that creates"
-    ):
-        mapped.complete()
-    assert tasks.rows() == []
-    mapped.abort()
-
-    mapped.create()  # what the message says
-    mapped.upload(0, 1, 2, 3)
-    mapped.complete()
-    assert mapped.wait()["records_ingested"] == 40
-    assert tasks.rows() == numbers(0, 40)
-
-
-def test_a_whole_successful_run_that_is_cleared_ends_right(mapped: Mapped, tasks: Tasks) -> None:
-    for _ in range(2):
-        mapped.create()
-        mapped.upload(0, 1, 2, 3)
-        mapped.complete()
-        assert mapped.wait()["records_ingested"] == 40
-        mapped.abort()
-        for file in mapped.files:  # the upstream task writes them again, alike
-            Path(file).write_text(Path(file).read_text())
-            os.utime(file, (1, 1))
-
-    assert tasks.states() == ["success"]
-    assert tasks.rows() == numbers(0, 40)
-
-
-def test_one_upload_of_a_successful_run_that_is_cleared_ends_right(mapped: Mapped, tasks: Tasks) -> None:
-    mapped.create()
-    mapped.upload(0, 1, 2, 3)
-    mapped.complete()
-    mapped.create()
-    mapped.upload(2)
-    mapped.complete()
-
-    assert tasks.states() == ["success"]
-    assert tasks.rows() == numbers(0, 40)
-
-
-def test_an_upload_that_is_missing_is_named(mapped: Mapped, tasks: Tasks) -> None:
-    mapped.create()
-    mapped.upload(0, 1, 3)
-
-    with pytest.raises(AirflowFailException, match=r"(?s)3 files with .* not 4 .*no upload with map index 2"):
-        mapped.complete()
-
-    assert tasks.rows() == []
-
-
-def test_a_list_that_changed_leaves_no_stale_file(mapped: Mapped, tasks: Tasks) -> None:
-    mapped.create()
-    mapped.upload(0, 1, 2, 3)
-    mapped.files[3] = tasks.file("other.jsonl", numbers(30, 40))  # upstream was cleared, and names it anew
-    mapped.upload(3)
-    with pytest.raises(AirflowFailException, match="other files or sizes now"):
-        mapped.complete()
-    assert tasks.rows() == []
-
-    mapped.create()  # what the message says
-    mapped.upload(0, 1, 2, 3)
-    mapped.complete()
-    assert tasks.states() == ["aborted", "success"]
-    assert tasks.rows() == numbers(0, 40)
-
-
-def test_a_file_rewritten_between_its_upload_and_that_of_others_is_found(
-    mapped: Mapped, tasks: Tasks
-) -> None:
-    mapped.create()
-    mapped.upload(0, 1, 2)
-    tasks.file("3.jsonl", numbers(60, 70))
-    mapped.upload(3)
-
-    with pytest.raises(AirflowFailException, match="other content now, with the same names and sizes"):
-        mapped.complete()
-
-    assert tasks.rows() == []
-
-
-@pytest.mark.parametrize("uploads", [None, [], "01H", [{"batch_id": "b"}], [7], {"files": 2, "bytes": 3}])
-def test_what_is_no_result_of_uploads_is_refused_before_any_request(tasks: Tasks, uploads: Any) -> None:
-    with pytest.raises(AirflowFailException, match=r"(?s)argument 'uploads'.*uploads=upload.output"):
-        tasks.run(AdobeCompleteBatchOperator(task_id="complete", batch_id="b", uploads=uploads))
-    assert tasks.emulator.journal.entries == []
 
 
 # ------------------------------------------------------------------------------------------------------------

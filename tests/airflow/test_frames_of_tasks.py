@@ -28,7 +28,7 @@ from airflow_provider_adobe_audiences.operators.target import (
 from airflow_provider_adobe_audiences.profiles import parts
 from airflow_provider_adobe_audiences.rotation import rotate
 from airflow_provider_adobe_audiences.rotation.stores import SecretStore
-from tests.airflow.test_batches_and_people import Tasks
+from tests.airflow.tries import Tasks
 from tests.security.test_frames import reported
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")

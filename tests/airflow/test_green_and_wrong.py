@@ -21,7 +21,7 @@ from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUp
 from airflow_provider_adobe_audiences.profiles.encode import RowRejected, text_of
 from airflow_provider_adobe_audiences.tasks.files import resolve
 from airflow_provider_adobe_audiences.tasks.paths import check_allowed
-from tests.airflow.test_batches_and_people import Mapped, Store, Tasks, numbers, while_held
+from tests.airflow.tries import Mapped, Store, Tasks, numbers, while_held
 from tests.by_hand import adobe
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")

@@ -18,7 +18,7 @@ from airflow_provider_adobe_audiences.operators.experience_platform import Adobe
 from airflow_provider_adobe_audiences.operators.target import AdobeRotateProfileTokenOperator
 from airflow_provider_adobe_audiences.rotation.stores import CallableStore
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry
-from tests.airflow.test_batches_and_people import Tasks
+from tests.airflow.tries import Tasks
 
 tracebacks = pytest.importorskip("structlog.tracebacks", reason="Airflow 2 has no structured logs")
 

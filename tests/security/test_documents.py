@@ -247,7 +247,7 @@ def test_hostile_profiles_are_refused_soon(file_format: str, content: bytes, rea
 def test_what_is_no_id_is_not_taken_for_one(identifier: object) -> None:
     body = {"id": identifier, "status": "loading", "audienceId": "a"}
     create = experience_platform.create_batch("ds", input_format="json")
-    with pytest.raises(ValueError, match="the batch id is "):
+    with pytest.raises(ValueError, match="the batch's id is "):
         create.parse(Response(201, {}, json.dumps(body).encode()))
     listed = Response(200, {}, json.dumps({"children": [body]}).encode())
     if not identifier:

@@ -72,7 +72,7 @@ def create_batch(
 
     def parse(response: Response) -> Batch:
         body = response.json()
-        identifier = plain_id(body["id"], "batch id")
+        identifier = plain_id(body["id"], "batch's id")
         segment(identifier, "the batch's id")  # refuses one that could not be asked for
         return batch_from(identifier, body)
 

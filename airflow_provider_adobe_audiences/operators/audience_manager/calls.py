@@ -105,13 +105,11 @@ class AdobeUpdateGroupOperator(GroupsOperator):
         :param context: the task's context.
         :returns: the group as it is now.
         """
-        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id, checked_name
+        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_name
 
         with fail_without_retry():
             self.check_arguments()
-            group = self.hook.update_group(
-                checked_id(self.group_id, "group_id"), checked_name(self.name), self.description
-            )
+            group = self.hook.update_group(self.group_id, checked_name(self.name), self.description)
         self.log.info("Group with groupId %d is named %r.", group.group_id, group.name)
         return with_ids(context, _brief(group))
 
@@ -195,11 +193,9 @@ class AdobeGetGroupOperator(GroupsOperator):
         :param context: the task's context.
         :returns: the group.
         """
-        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
-
         with fail_without_retry():
             self.check_arguments()
-            group = self.hook.get_group(checked_id(self.group_id, "group_id"))
+            group = self.hook.get_group(self.group_id)
         more = {"pid": group.pid, "wildcards": list(group.wildcards), "users": list(group.users)}
         return with_ids(context, {**_brief(group), **more})
 
@@ -317,11 +313,9 @@ class AdobeListGroupPermissionsOperator(GroupsOperator):
         :param context: the task's context.
         :returns: the rows.
         """
-        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
-
         with fail_without_retry():
             self.check_arguments()
-            rows = self.hook.list_group_permissions(checked_id(self.group_id, "group_id"))
+            rows = self.hook.list_group_permissions(self.group_id)
         return [row.as_json() for row in rows]
 
 
@@ -361,7 +355,6 @@ class AdobeSetGroupPermissionsOperator(GroupsOperator):
         :returns: the rows as Adobe has them now.
         :raises GuardError: when it would take everything away, and may not.
         """
-        from airflow_provider_adobe_audiences.adobe.audience_manager import checked_id
         from airflow_provider_adobe_audiences.groups.spec import load_permissions
 
         with fail_without_retry():
@@ -372,7 +365,7 @@ class AdobeSetGroupPermissionsOperator(GroupsOperator):
                     "an empty list would take away every permission of the group (allowed by "
                     "allow_empty=True)"
                 )
-            has = self.hook.set_group_permissions(checked_id(self.group_id, "group_id"), rows)
+            has = self.hook.set_group_permissions(self.group_id, rows)
         self.log.info("Group with groupId %s has permissions on %d objects.", self.group_id, len(has))
         return [row.as_json() for row in has]
 
