@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import threading
 import time
@@ -28,8 +29,11 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1000)]
 
 SECRET = 'it\'s a "secret"\\ & <more>/é+='
 CUSTOMERS = ("jane.roe@example.com", "john.doe@example.com")
+#: What would steer a terminal, turn a text round or begin a line of its own in a log.
+HOSTILE = "a\x9b31m\u202eb\u2028c\x1b[2J\u2066d"
+STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 #: A service that sends back what it should not know, however it writes it.
-ECHO = " ".join(
+ECHO = f"{HOSTILE} " + " ".join(
     spelled.decode("latin-1") if isinstance(spelled, bytes) else spelled
     for name, spelled in leaks.spellings(SECRET).items()
     if name != "upper case"
@@ -41,7 +45,7 @@ SERVICES: dict[str, dict[str, Any] | None] = {
     "echoes": {"status": 400, "body": {"message": ECHO, "error_code": "1"}, "path": BUT_IMS},
     "fails": {"status": 500, "body": ECHO, "path": BUT_IMS},
     "cuts": {"drop": True, "path": BUT_IMS},
-    "garbles": {"status": 200, "body": "<html>Sign in</html>", "path": BUT_IMS},
+    "garbles": {"status": 200, "body": f"<html>Sign in {HOSTILE}</html>", "path": BUT_IMS},
     "knows_nobody": {"status": 401, "body": {"error": "invalid_client", "error_description": ECHO}},
 }
 DONE = ("success", "failed", "skipped", "upstream_failed")
@@ -103,6 +107,7 @@ def test_no_task_leaves_a_secret_or_a_customer_anywhere(tmp_path: Path, capsys: 
             emulators[name].ims.add_credential("emulator-client", SECRET)
             if rule is not None:
                 emulators[name].faults.add(**rule)
+        emulators["works"].audience_manager.add_group(HOSTILE)
         limits = {"max_attempts": 2, "total_timeout": 20}
         connections = {
             name: connection_to(one.url, **limits) | {"password": SECRET} for name, one in emulators.items()
@@ -158,5 +163,9 @@ def test_no_task_leaves_a_secret_or_a_customer_anywhere(tmp_path: Path, capsys: 
     assert {operator for operator, _ in tasks.values()} == set(dialect.tasks())
     assert hunt.found == []
     assert issued.found == []
+    steering = [
+        (name, found[0]) for name, log in logs.items() if "dag_id=" in name and (found := STEERS.search(log))
+    ]
+    assert steering == []
     assert "DEBUG" in said or '"level":"debug"' in said
     assert sum(b'"exception"' in event for event in events) >= len(SERVICES) - 1
