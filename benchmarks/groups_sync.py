@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import requests
+from requests.adapters import HTTPAdapter
 
 from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from benchmarks import figures as shared
@@ -172,6 +174,23 @@ def one_by_one(url: str, token: str, total: int) -> tuple[float, int, float]:
     return seconds, reads + count + 2, per_read
 
 
+def in_threads(url: str, token: str, concurrency: int) -> float:
+    """Read permissions with bare ``requests`` in as many threads; return the seconds of one reading times the
+    threads. What is above the latency there is the machine's, and the emulator's.
+    """
+    with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
+        session.mount("http://", HTTPAdapter(pool_maxsize=concurrency))
+        session.headers.update({"Authorization": f"Bearer {token}", "x-api-key": "emulator-client"})
+        ids = [group["groupId"] for group in session.get(f"{url}{PREFIX}/groups/").json()]
+
+        def read(number: int) -> None:
+            session.get(f"{url}{PREFIX}/groups/{ids[number % len(ids)]}/permissions").raise_for_status()
+
+        begun = time.monotonic()
+        list(pool.map(read, range(SAMPLE)))
+        return (time.monotonic() - begun) / SAMPLE * concurrency
+
+
 def run() -> dict[str, Any]:
     """Measure, and return the figures."""
     least = minimum()
@@ -213,6 +232,7 @@ def run() -> dict[str, Any]:
                 "concurrency": concurrency,
                 "requests": len(journal),
                 "writes": sum(entry["write"] for entry in journal),
+                "bare": in_threads(emulator.url, token, concurrency),
             }
             rounds.append(measured)
         adobe.delete("/_emulator/journal")
@@ -244,6 +264,7 @@ def run() -> dict[str, Any]:
                 "times_latency_x_requests_by_concurrency": round(
                     measured["seconds"] / (LATENCY * measured["requests"] / measured["concurrency"]), 2
                 ),
+                "times_latency_of_bare_requests_in_threads": round(measured["bare"] / LATENCY, 2),
                 "requests": measured["requests"],
                 "requests_equal_minimum": measured["requests"] == total,
                 "writes": measured["writes"],
