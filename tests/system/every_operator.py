@@ -134,6 +134,9 @@ for number, connection in enumerate(HOSTS):
         works = number == 0
         for after, deferrable in MODES.items():
             batches(works, after, deferrable)
+        platform.AdobeCreateAudienceMetadataOperator(
+            task_id="audience", name="A", namespace="email", origin_name="CRM", if_exists="update"
+        )
         calls_of_groups(works)
         profiles(works, connection)
     globals()[dag.dag_id] = dag

@@ -159,7 +159,7 @@ def test_no_task_leaves_a_secret_or_a_customer_anywhere(tmp_path: Path, capsys: 
         for (dag, task), (_, state) in tasks.items()
         if state != ("success" if dag == "over_works" else "failed") and task not in NOT_REFUSED_BY_ADOBE
     }
-    assert wrong == {}
+    assert wrong == {}, "\n".join(f"{name}: {what}" for name, what in wrong.items())
     assert {operator for operator, _ in tasks.values()} == set(dialect.tasks())
     assert hunt.found == []
     assert issued.found == []
