@@ -100,7 +100,7 @@ with DAG(
         namespace="cdnow",
         origin_name="CDNOW_Purchases",
         audience_id="cdnow-frequent-buyers",
-        description="Members were ingested by batch {{ ti.xcom_pull(task_ids='ingest')['batch_id'] }}.",
+        description="Members were ingested by batch {{ ti.xcom_pull(task_ids='ingest', key='batch_id') }}.",
         if_exists="update",
     )
 

@@ -241,6 +241,25 @@ class LocalAirflow:
         ).raise_for_status()
         return str(response.json()["dag_run_id"])
 
+    def clear(self, dag_id: str, run_id: str, *tasks: str | tuple[str, int]) -> None:
+        """Clear a run as a person would: all of it, or these tasks with everything downstream.
+
+        :param tasks: ids, or pairs of id and map index.
+        """
+        body: dict[str, Any] = {"dry_run": False, "only_failed": False}
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/clear"
+        if tasks:
+            path = f"/dags/{dag_id}/clearTaskInstances"
+            body |= {"dag_run_id": run_id, "include_downstream": True, "reset_dag_runs": True}
+            body["task_ids"] = [task if isinstance(task, str) else list(task) for task in tasks]
+        self.api.post(path, json=body).raise_for_status()
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
+        """Mark a task as ``success`` or ``failed``, as a person would."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        path += f"/{map_index}" if map_index >= 0 else ""
+        self.api.patch(path, json={"new_state": state}).raise_for_status()
+
     def state(self, dag_id: str, run_id: str) -> str:
         return str(self._get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 

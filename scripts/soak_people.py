@@ -59,8 +59,7 @@ class People:
         return self._chance.choice(active or tasks) if tasks else None
 
     def clear_run(self, dag_id: str, run_id: str) -> str:
-        body = {"dry_run": False, "only_failed": False}
-        self.airflow.api.post(f"/dags/{dag_id}/dagRuns/{run_id}/clear", json=body).raise_for_status()
+        self.airflow.clear(dag_id, run_id)
         self._note("clear a run", dag_id, run_id)
         return f"clears {dag_id}, {run_id}"
 
@@ -68,15 +67,7 @@ class People:
         task = self._one_task(dag_id, run_id)
         if task is None:
             return f"finds nothing to clear in {dag_id}"
-        body = {
-            "dry_run": False,
-            "only_failed": False,
-            "dag_run_id": run_id,
-            "task_ids": [task["task_id"]],
-            "include_downstream": True,
-            "reset_dag_runs": True,
-        }
-        self.airflow.api.post(f"/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+        self.airflow.clear(dag_id, run_id, task["task_id"])
         self._note(f"clear a task, {task['state']}", dag_id, run_id)
         return f"clears {task['task_id']} ({task['state']}) with downstream in {dag_id}, {run_id}"
 
@@ -90,10 +81,7 @@ class People:
         task = self._one_task(dag_id, run_id)
         if task is None:
             return f"finds nothing to mark in {dag_id}"
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}"
-        if task["map_index"] >= 0:
-            path += f"/{task['map_index']}"
-        self.airflow.api.patch(path, json={"new_state": state}).raise_for_status()
+        self.airflow.mark(dag_id, run_id, task["task_id"], state, task["map_index"])
         self._note(f"mark {state}, {task['state']}", dag_id, run_id)
         return f"marks {task['task_id']} ({task['state']}) as {state} in {dag_id}, {run_id}"
 

@@ -5,47 +5,22 @@ searched for everywhere.
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
 from scripts.local_airflow import REPO, airflow_standalone, connection_to
+from tests import leaks
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
 INGESTION = "adobe_batch_ingestion_with_audience_metadata"
 MAPPED = "adobe_batch_ingestion_mapped"
-
-
-def forms_of(secret: str) -> set[bytes]:
-    raw = secret.encode()
-    return {
-        raw,
-        base64.b64encode(raw).rstrip(b"="),
-        quote(secret, safe="").encode(),
-        secret.upper().encode(),
-        raw.hex().encode(),
-    }
-
-
-def places_of(secrets: list[str], folder: Path) -> dict[str, list[str]]:
-    """Return the files below ``folder`` that hold any of ``secrets``, in whichever form."""
-    forms = {form: secret for secret in secrets for form in forms_of(secret)}
-    found: dict[str, list[str]] = {}
-    for file in folder.rglob("*"):
-        if file.is_file():
-            content = file.read_bytes()
-            hits = sorted({secret[:4] + "…" for form, secret in forms.items() if form in content})
-            if hits:
-                found[str(file.relative_to(folder))] = hits
-    return found
 
 
 def test_the_examples_run_and_leave_no_secret_anywhere(emulator: Any, tmp_path: Path) -> None:
@@ -93,14 +68,13 @@ def test_the_examples_run_and_leave_no_secret_anywhere(emulator: Any, tmp_path: 
         tokens = list(emulator.ims.tokens)
         assert len(tokens) >= 2
         secrets = ["emulator-client-secret", "another-client-secret", *tokens]
-        searched = [file for file in airflow.home.rglob("*") if file.is_file()]
-        assert any(file.suffix == ".log" for file in searched)
-        assert any(file.name == "airflow.db" for file in searched)
-        assert places_of([ingested["batch_id"]], airflow.home), (
-            "what is no secret is found, so the search finds things"
-        )
-        assert places_of(secrets, airflow.home) == {}
-        assert places_of(secrets, runtime) == {}
+        known = leaks.Hunt([ingested["batch_id"]])
+        known.files(airflow.home)
+        assert any(place.startswith("logs/") for place in known.found), "what is no secret is found"
+        hunt = leaks.Hunt(secrets)
+        hunt.files(airflow.home)
+        hunt.database(airflow.home / "airflow.db")
+        hunt.files(runtime)
         assert list(runtime.rglob("*.token")), "the shared tokens were searched"
-    journal = json.dumps([entry.as_dict() for entry in emulator.journal.entries])
-    assert all(form.decode() not in journal for secret in secrets for form in forms_of(secret))
+    hunt.look("journals", "journal", json.dumps([entry.as_dict() for entry in emulator.journal.entries]))
+    assert hunt.found == []
