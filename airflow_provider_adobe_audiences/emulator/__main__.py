@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         import httptools  # noqa: F401
         import pyarrow  # noqa: F401
         import python_multipart  # noqa: F401
+        import regex  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         print(EXTRA.format(missing=error.name), file=sys.stderr)
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--host", default="127.0.0.1", help="loopback address to listen on (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=0, help="0 takes any free port (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=0, help="0 takes any free port (default: %(default)s)")
     parser.add_argument(
         "--switch", action="append", default=[], metavar="NAME=VALUE", help="set a switch; may be repeated"
     )
@@ -57,6 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"cannot start: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return int(text)
 
 
 def _split(switch: str) -> tuple[str, str]:

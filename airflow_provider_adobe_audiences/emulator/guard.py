@@ -12,7 +12,8 @@ from .responses import JSON, respond
 from .routing import CONTROL
 
 BYTES = "application/octet-stream"
-_THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+_BYTE = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
+_THIS_MACHINE = re.compile(rf"(localhost|127(\.{_BYTE}){{3}}|\[::1\])(:\d{{1,5}})?", re.ASCII | re.IGNORECASE)
 
 
 class ControlGuard:

@@ -94,4 +94,7 @@ def with_clear_errors(function: Callable[..., Any], *arguments: Any) -> Any:
         ]
         raise ErrorResponse(400, {"message": "not valid", "problems": problems}) from None
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ErrorResponse(400, {"message": str(error.args[0] if error.args else error)}) from None
+        said = str(error.args[0] if error.args else error)
+        if isinstance(error, KeyError) and said.isidentifier():
+            said = f"{said} is missing"
+        raise ErrorResponse(400, {"message": said}) from None

@@ -28,6 +28,7 @@ def send(emulator: RunningEmulator, method: str, path: str, body: str = "", **he
         "evil.example",
         "evil.example:80",
         "127.0.0.1.evil.example",
+        "127.999.0.1",
         "localhost.evil.example",
         "192.168.0.10:8080",
         "0.0.0.0",
@@ -105,3 +106,21 @@ def test_switches_that_are_not_valid_change_nothing(emulator: RunningEmulator) -
     body = json.dumps({"batch_seconds": "soon"})
     answer = send(emulator, "PUT", "/switches", body, content_type="application/json")
     assert (answer.status_code, emulator.platform.switches.batch_seconds) == (400, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("clock", {}, "advance is missing"),
+        ("datasets", {}, "id is missing"),
+        ("credentials", {"client_id": 5, "client_secret": "s"}, "texts"),
+        ("credentials", {"client_id": "", "client_secret": "s"}, "not empty"),
+    ],
+)
+def test_the_control_api_says_what_is_wrong_with_a_body(
+    emulator: RunningEmulator, path: str, body: dict[str, object], message: str
+) -> None:
+    response = httpx.post(f"{emulator.url}{CONTROL}/{path}", json=body)
+
+    assert response.status_code == 400
+    assert message in response.json()["message"]

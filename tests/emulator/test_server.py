@@ -98,6 +98,8 @@ def test_the_command(tmp_path: Path) -> None:
         (["--switch", "batch_polls=many"], "batch_polls"),
         (["--switch", "batch_polls"], "NAME=VALUE"),
         (["--host", "0.0.0.0"], "loopback"),
+        (["--port", "99999"], "no port"),
+        (["--port", "-1"], "no port"),
     ),
 )
 def test_the_command_refuses_nonsense(arguments: list[str], message: str) -> None:

@@ -79,7 +79,12 @@ class Ims(Service):
         }
 
     def add_credential(self, client_id: str, client_secret: str, org_id: str = ORG_ID) -> Credential:
-        """Register a credential (or replace its secret)."""
+        """Register a credential (or replace its secret).
+
+        :raises TypeError: when one of them is no text, or empty.
+        """
+        if not all(isinstance(one, str) and one for one in (client_id, client_secret, org_id)):
+            raise TypeError("client_id, client_secret and org_id are texts that are not empty")
         self.environment.redactor.add(client_secret)
         self.credentials[client_id] = Credential(client_id, client_secret, org_id)
         return self.credentials[client_id]
