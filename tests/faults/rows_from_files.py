@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_adobe_audiences.operators.audience_manager import AdobeSyncGroupsOperator
 from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator
 from tests.faults.rows import Facts, row
-from tests.faults.rows_audience_manager import DESIRED, EQUAL, live, options, some_groups, synced
+from tests.faults.rows_audience_manager import (
+    DESIRED,
+    EQUAL,
+    late_creates,
+    live,
+    options,
+    some_groups,
+    synced,
+)
 from tests.faults.rows_target import a_store, require_token, store
 
 if TYPE_CHECKING:
@@ -45,6 +53,7 @@ row(
         task_id="sync", desired=facts["desired"], mode="apply", concurrency=1, **options(facts)
     ),
     check=synced,
+    not_with=late_creates,
 )
 
 
