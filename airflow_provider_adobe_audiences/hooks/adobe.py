@@ -85,9 +85,10 @@ class AdobeHook(BaseHook):
             with AdobeSession(self.settings.model_copy(update=limits), on_token=mask) as session:
                 yield session
             return
+        settings = self.settings  # before the lock: Airflow may let others run while it is asked
         with self._lock:
             if self._session is None:
-                self._session = AdobeSession(self.settings, on_token=mask)
+                self._session = AdobeSession(settings, on_token=mask)
             session = self._session
             self._users += 1
         try:

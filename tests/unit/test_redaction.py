@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import json
+import threading
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -113,6 +115,44 @@ def test_what_is_learned_is_told_once_as_it_may_be_written() -> None:
         redactor.learn("a secret/with signs")
         redactor.learn("")
     assert told == [list(written_forms("a secret/with signs"))]
+
+
+def within(seconds: float, work: Callable[[], None]) -> bool:
+    """Return whether it ends in time; it may hang for ever."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def test_whoever_is_told_a_secret_may_let_others_learn_meanwhile() -> None:
+    told: list[str] = []
+
+    def on_secret(forms: list[str]) -> None:
+        told.append(forms[0])
+        if len(told) == 1:
+            redactor.learn("another-secret")
+
+    redactor = Redactor(on_secret=on_secret)
+    assert within(10, lambda: redactor.learn("the-first-secret"))
+    assert told == ["the-first-secret", "another-secret"]
+    assert redactor.text("the-first-secret, another-secret") == "***, ***"
+
+
+def test_triggers_of_one_thread_that_learn_one_secret_do_not_wait_for_each_other() -> None:
+    """As in Airflow's triggerer, where a message to its supervisor lets other triggers run."""
+    greenback = pytest.importorskip("greenback")
+    redactor = Redactor(on_secret=lambda _: greenback.await_(asyncio.sleep(0)))
+
+    async def trigger() -> None:
+        await greenback.ensure_portal()
+        redactor.learn("a-secret-of-both")
+
+    async def both() -> None:
+        await asyncio.gather(trigger(), trigger())
+
+    assert within(10, lambda: asyncio.run(both()))
+    assert redactor.text("a-secret-of-both") == "***"
 
 
 def test_an_error_is_cleaned_in_all_its_texts_and_its_cause() -> None:

@@ -98,11 +98,12 @@ class Redactor:
         if not text or text in self._known:
             return
         with self._lock:
-            if self._on_secret:
-                self._on_secret(list(written_forms(text)))
             # The longest first: a form that holds another one goes as a whole.
             self._forms = tuple(sorted({*self._forms, *all_forms(text)}, key=len, reverse=True))
-            self._known.add(text)
+        # Never under the lock: in a triggerer Airflow lets other triggers of this thread run meanwhile.
+        if self._on_secret:
+            self._on_secret(list(written_forms(text)))
+        self._known.add(text)
 
     def text(self, text: str) -> str:
         """Return ``text`` without any secret. To be called before the text is shortened: half a secret is not
