@@ -21,6 +21,7 @@ from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCU
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
 from airflow_provider_adobe_audiences.groups.limits import Limits
+from airflow_provider_adobe_audiences.text import counted
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.audience_manager import Group
@@ -267,7 +268,7 @@ def _export(parsed: argparse.Namespace) -> int:
 
 def _validate(parsed: argparse.Namespace) -> int:
     desired = _load(parsed.file)
-    _write(parsed, f"{parsed.file}: {len(desired.groups)} groups, nothing wrong\n")
+    _write(parsed, f"{parsed.file}: {counted(len(desired.groups), 'group')}, nothing wrong\n")
     return NO_CHANGES
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from airflow_provider_adobe_audiences.adobe.audience_manager import Group
 from airflow_provider_adobe_audiences.groups.changes import DeleteGroup
 from airflow_provider_adobe_audiences.groups.live import Live
+from airflow_provider_adobe_audiences.text import counted
 
 
 def duplicates(live: Live) -> list[list[Group]]:
@@ -66,10 +67,12 @@ def lines(live: Live) -> Iterator[str]:
     for groups in duplicates(live):
         for group in groups:
             rows = live.permissions.get(group.group_id)
-            permissions = "unknown permissions" if rows is None else f"permissions on {len(rows)} objects"
+            permissions = (
+                "unknown permissions" if rows is None else f"permissions on {counted(len(rows), 'object')}"
+            )
             state = "empty" if is_empty(live, group) else "not empty"
             state += ", surplus" if group.group_id in removed else ""
             yield (
-                f"{group.name!r} (groupId {group.group_id}): {group.membership_count} members, "
-                f"{permissions}, {len(group.wildcards)} wildcards: {state}"
+                f"{group.name!r} (groupId {group.group_id}): {counted(group.membership_count, 'member')}, "
+                f"{permissions}, {counted(len(group.wildcards), 'wildcard')}: {state}"
             )

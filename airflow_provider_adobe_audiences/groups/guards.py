@@ -12,6 +12,7 @@ from airflow_provider_adobe_audiences.errors import GuardError
 from airflow_provider_adobe_audiences.groups.changes import GuardResult, Plan, UpdateGroup
 from airflow_provider_adobe_audiences.groups.limits import Limits
 from airflow_provider_adobe_audiences.groups.names import look_alike
+from airflow_provider_adobe_audiences.text import counted
 
 
 def guarded(plan: Plan, limits: Limits) -> Plan:
@@ -52,7 +53,7 @@ def _of_deletions(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
     )
     # Without a live group nothing can be deleted, so the share is never 0/0.
     share = len(deletes) / plan.managed_live if deletes else 0.0
-    of = f"{plan.managed_live} managed groups"
+    of = counted(plan.managed_live, "managed group")
     yield _ratio("share of deletions", len(deletes), of, share, "max_delete_ratio", limits.max_delete_ratio)
     inhabited = [
         f"{change.name} ({change.membership_count})" for change in deletes if change.membership_count > 0
@@ -70,7 +71,9 @@ def _of_permissions(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
     removed = sum(len(change.removed) for change in plan.permission_changes)
     share = removed / plan.live_grants if removed else 0.0
     name, maximum = "max_permission_removal_ratio", limits.max_permission_removal_ratio
-    yield _ratio("share of removed permissions", removed, f"{plan.live_grants} grants", share, name, maximum)
+    yield _ratio(
+        "share of removed permissions", removed, counted(plan.live_grants, "grant"), share, name, maximum
+    )
     emptied = [change.name for change in plan.permission_changes if change.before and not change.after]
     yield _names(
         "emptied permissions", emptied, limits.allow_empty, "allow_empty=True", "would lose all permissions"
@@ -82,7 +85,7 @@ def _of_scope(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
         guard="empty desired state",
         passed=limits.allow_empty_desired or not plan.prune or plan.declared > 0,
         parameter="allow_empty_desired=True",
-        message=f"{plan.declared} groups are declared, pruning is {'on' if plan.prune else 'off'}",
+        message=f"{counted(plan.declared, 'group')} declared, pruning is {'on' if plan.prune else 'off'}",
     )
     # Pruning nothing, not even what is declared, is a slip in the pattern.
     nothing = [finding.message for finding in plan.findings if finding.kind == "scope"]

@@ -19,6 +19,7 @@ from airflow_provider_adobe_audiences.groups.changes import (
 )
 from airflow_provider_adobe_audiences.groups.live import Live
 from airflow_provider_adobe_audiences.groups.names import canonical_name, canonical_permissions, same_text
+from airflow_provider_adobe_audiences.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ def _of_deletion(change: DeleteGroup, live: Live) -> Progress:
     if live.names[group.group_id] != change.name:
         return Progress("stale", group.group_id, f"the group is now named {group.name!r}")
     if group.membership_count != change.membership_count:
-        reason = f"the group has {group.membership_count} members now, not {change.membership_count}"
+        reason = (
+            f"the group has {counted(group.membership_count, 'member')} now, not {change.membership_count}"
+        )
         return Progress("stale", group.group_id, reason)
     now = live.fingerprint(group.group_id)
     moved = [what for what, value in change.fingerprint.items() if now[what] != value]

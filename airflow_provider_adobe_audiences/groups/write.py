@@ -38,6 +38,7 @@ from airflow_provider_adobe_audiences.groups.names import (
     look_alike,
     unescaped,
 )
+from airflow_provider_adobe_audiences.text import counted
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -180,8 +181,8 @@ def _lost(send: Send, group: Group, had: Sequence[Permission] | None) -> list[st
     try:
         send(set_group_permissions(group.group_id, had))
     except AdobeError as error:
-        return [f"{len(lost)} permissions were lost and could not be put back: {error}"]
-    return [f"{len(lost)} permissions were lost, and were put back"]
+        return [f"{counted(len(lost), 'permission')} lost, which could not be put back: {error}"]
+    return [f"{counted(len(lost), 'permission')} lost, and put back"]
 
 
 def with_request_id(call: Call[T]) -> Call[tuple[T, str | None]]:

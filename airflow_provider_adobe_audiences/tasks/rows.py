@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.tasks.validation import NATIVE, Hidden
+from airflow_provider_adobe_audiences.text import counted
 
 #: A list of mappings from column to value.
 Rows = Annotated[Sequence[Mapping[str, Any]], Hidden]
@@ -31,7 +32,7 @@ class RenderedRows:
         return len(self._rows)
 
     def __str__(self) -> str:
-        return f"{len(self._rows)} rows, which are not shown"
+        return f"{counted(len(self._rows), 'row')}, not shown"
 
     __repr__ = __str__
 

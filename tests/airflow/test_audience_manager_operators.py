@@ -410,7 +410,7 @@ def test_plan_and_check_write_nothing(emulator, world, file):
     sync(file)
     assert sync(file, "check")["drift"] is False
     by_name(world)["R&D"].wildcards = []
-    with pytest.raises(AirflowFailException, match="1 differences can only be reported"):
+    with pytest.raises(AirflowFailException, match="1 difference can only be reported"):
         sync(file, "check")
 
 
@@ -580,7 +580,7 @@ def test_a_member_who_joins_before_the_deletion_saves_the_group(emulator, world,
     old = next(group for group in world.groups.values() if group.name == "EMEA Old")
     hold_and_change(emulator, "POST", "/groups/$", lambda: world.join(1001, old.group_id))
 
-    with pytest.raises(StalePlanError, match="has 1 members now, not 0"):
+    with pytest.raises(StalePlanError, match="has 1 member now, not 0"):
         sync(file, prune=True, managed_groups="EMEA.*", max_delete_ratio=0.5)
 
     assert "EMEA Old" in by_name(world)
@@ -736,7 +736,7 @@ def test_a_plan_for_another_place_is_refused(emulator, world, file, adobe_connec
             lambda aam, groups: groups["Research"].permissions.append(WRITE),
             "permissions have changed since they were read",
         ),
-        (lambda aam, groups: aam.join(1001, groups["EMEA Old"].group_id), "has 1 members now, not 0"),
+        (lambda aam, groups: aam.join(1001, groups["EMEA Old"].group_id), "has 1 member now, not 0"),
         (
             lambda aam, groups: setattr(groups["EMEA Old"], "name", "EMEA Needed"),
             "is now named 'EMEA Needed'",

@@ -97,7 +97,7 @@ def test_a_group_that_changes_while_earlier_ones_are_deleted_is_looked_at_again(
         emulator, "DELETE", f"/groups/{first.group_id}$", lambda: aam.join(ann.user_id, second.group_id)
     )
 
-    with pytest.raises(StalePlanError, match="has 1 members now, not 0"):
+    with pytest.raises(StalePlanError, match="has 1 member now, not 0"):
         sync({"groups": []}, allow_empty_desired=True, **PRUNE)
 
     assert list(by_name(aam)) == ["EMEA 2"]
@@ -154,7 +154,7 @@ def test_a_rename_that_wipes_permissions_is_loud_and_puts_them_back(emulator, aa
     group = aam.add_group("A", permissions=[READ])
     emulator.switches["group_wipe_on_put"] = True
 
-    with pytest.raises(AirflowFailException, match="1 permissions were lost, and were put back"):
+    with pytest.raises(AirflowFailException, match="1 permission lost, and put back"):
         sync({"groups": [{"name": "B", "previously": ["A"], **declared}]})
 
     assert group.permissions == [READ]
@@ -375,7 +375,7 @@ def test_duplicates_are_shown_and_the_empty_one_is_removed_on_request(emulator, 
         assert main(["groups", "duplicates", "--remove-empty"]) == 0
         removed = capsys.readouterr().out
 
-    assert f"'EMEA Analysts' (groupId {rich.group_id}): 0 members, permissions on 1 objects" in shown
+    assert f"'EMEA Analysts' (groupId {rich.group_id}): 0 members, permissions on 1 object," in shown
     assert (
         f"(groupId {empty.group_id}): 0 members, permissions on 0 objects, 0 wildcards: empty, surplus"
         in shown
@@ -415,7 +415,7 @@ def test_an_empty_duplicate_that_somebody_begins_to_use_is_not_removed(emulator,
         assert main(["groups", "duplicates", "--remove-empty"]) == 1
 
     assert meddled.wait(10)
-    assert "has 1 members now, not 0" in capsys.readouterr().err
+    assert "has 1 member now, not 0" in capsys.readouterr().err
     assert second.group_id in aam.groups
 
 

@@ -118,7 +118,7 @@ def test_rows_are_in_no_rendered_field_log_or_xcom(
     hunt.look("logs", "what was said", f"{said.out}{said.err}{caplog.text}")
     assert hunt.found == []
     fields = rendered(run)
-    assert fields["update"]["rows"] == "2 rows, which are not shown"
+    assert fields["update"]["rows"] == "2 rows, not shown"
     assert not any(one in str(fields) for one in people)
 
 

@@ -672,7 +672,7 @@ def test_what_grants_or_takes_away_is_shown_or_nobody_can_approve_it():
 def test_the_guards_are_in_the_markdown():
     made = plan(declare(), Live((group(1, "A"),)), ALL, Limits(allow_empty_desired=True))
 
-    assert "- STOPPED `share of deletions: 1 of 1 managed groups" in report.markdown(made)
+    assert "- STOPPED `share of deletions: 1 of 1 managed group" in report.markdown(made)
 
 
 def test_ten_times_the_groups_take_about_ten_times_as_long() -> None:

@@ -24,6 +24,7 @@ from airflow_provider_adobe_audiences.tasks.validation import (
     Template,
     Text,
 )
+from airflow_provider_adobe_audiences.text import counted
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
@@ -184,8 +185,8 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
         if plan.drift and self.on_drift != "succeed":
             drifted = sum(finding.drift for finding in plan.findings)
             message = (
-                f"drift: {len(plan.changes)} changes would be made and {drifted} differences can only be "
-                "reported; the log shows them"
+                f"drift: {counted(len(plan.changes), 'change')} would be made and "
+                f"{counted(drifted, 'difference')} can only be reported; the log shows them"
             )
             raise (AirflowFailException if self.on_drift == "fail" else AirflowSkipException)(message)
         return found
