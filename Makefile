@@ -13,7 +13,7 @@ FOREIGN := .venv-foreign
 PACKAGE := airflow_provider_adobe_audiences
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test foreign system faults faults-sample cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-bulk bench-calls bench-groups bench-imports bench-uploads bench-waits model soak ci locks clean
+.PHONY: help venv test foreign system faults faults-sample people people-sample chains chaos cluster security fuzz release-check matrix matrix-short lint format types imports demo ui registry api bench bench-bulk bench-calls bench-groups bench-imports bench-uploads bench-waits model soak ci locks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ people: venv ## clear, mark, delete, edit and run twice everywhere: right data o
 
 people-sample: venv ## the same for a sample of the cases, and random chains
 	$(PYTEST) tests/faults -n 2 --dist worksteal -m "people or chains" $(PYTEST_ARGS)
+
+chains: venv ## random chains of acts and faults with fixed seeds, as in CI
+	$(PYTEST) tests/faults -n 2 --dist worksteal -m chains $(PYTEST_ARGS)
 
 chaos: venv ## random chains of acts and faults without end, each with its seed (CHAOS_ARGS="--seed 7 --count 100")
 	$(BIN)/python -m tests.faults.chains $(CHAOS_ARGS)
