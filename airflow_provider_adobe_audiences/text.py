@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 
 _MAX_MESSAGE = 500
+#: An id of an audience may hold namespace and audience id, 255 characters each, in base64.
+MAX_ID = 2000
 # Control characters but line breaks, what turns the direction of text or cannot be seen, halves of
 # characters: what others wrote must neither steer a terminal nor break a log file.
 _UNSEEN = re.compile(
@@ -43,13 +45,13 @@ def plain_id(value: object, what: str) -> str:
 
     :param value: as it was parsed.
     :param what: how messages call it, such as ``batch id``.
-    :raises ValueError: when it is no text or number, is empty, longer than 500 characters, or holds a
+    :raises ValueError: when it is no text or number, is empty, longer than 2,000 characters, or holds a
         character that cannot be seen: no id of Adobe's does. The message does not repeat it.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"the {what} is no text")
     text = str(value)
-    if not text.strip() or len(text) > _MAX_MESSAGE or visible(text) != text:
+    if not text.strip() or len(text) > MAX_ID or visible(text) != text:
         raise ValueError(f"the {what} is empty, too long, or holds characters that cannot be seen")
     return text
 

@@ -214,9 +214,11 @@ class Rotator:
         return token, True, recovered, round(stored_at - begun, 3)
 
     def _is_not_new(self, live: ProfileToken, stored: SecretStr | None) -> bool:
-        """Return whether a token that the first look did not find has been there all the time."""
+        """Return whether a token that the first look did not find is to be renewed all the same: nobody has
+        just made it.
+        """
         known = stored is not None and self._name(live) == self._name(stored)
-        return known or live.expires_in <= self.min_remaining.total_seconds()
+        return (known and self.force) or live.expires_in <= self.min_remaining.total_seconds()
 
     def _create(self, old_fingerprint: str) -> tuple[ProfileToken, bool]:
         """Create a token; return it, and whether it had to be read because the response was lost.

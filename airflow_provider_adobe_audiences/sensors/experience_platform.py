@@ -63,6 +63,11 @@ class AdobeBatchSensor(AdobeSensor):
 
         return AdobeExperiencePlatformHook(self.adobe_conn_id, sandbox=self.sandbox)
 
+    @property
+    def what(self) -> str:
+        """The batch, as messages name it."""
+        return f"batch {self.batch_id}"
+
     def waiter(self, context: Context) -> BatchWaiter:
         """Return what is waited for: one batch.
 

@@ -80,6 +80,13 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
 
         return AdobeTargetHook(self.adobe_conn_id, self.store)
 
+    @property
+    def what(self) -> str:
+        """The update, as messages name it."""
+        from airflow_provider_adobe_audiences.profiles.wait import WHAT
+
+        return WHAT
+
     def waiter(self, context: Context) -> BatchesWait:
         """Return what is waited for: those batches that are not remembered to have ended.
 

@@ -7,7 +7,10 @@ A file is known by what its path resolves to, however it is spelt.
 from __future__ import annotations
 
 import ast
+import contextlib
+import errno
 import hashlib
+import json
 import os
 import posixpath
 import re
@@ -171,16 +174,18 @@ def _expand(
     """Return paths, and whether each is what a glob matched."""
     if isinstance(item, str) and not item.strip():
         raise AdobeConfigurationError("source contains an empty path")
-    if isinstance(item, str) and _is_text_of_a_list(item) and not os.path.exists(item):
-        raise AdobeConfigurationError(
-            f"source is the text {shown(item)}, where a list of paths is meant{NATIVE}"
-        )
+    if isinstance(item, str) and (listed := _list_in(item)) is not None and not _is_there(item):
+        # Rows are nobody's business; paths help to find the mistake.
+        paths = all(isinstance(one, str) for one in listed)
+        text = shown(item) if paths else "of a list of something else"
+        raise AdobeConfigurationError(f"source is the text {text}, where a list of paths is meant{NATIVE}")
     if not isinstance(item, A_PATH):
         raise AdobeConfigurationError(f"source contains {shown(item)}, which is not a path")
     path = storage_path(item)
     root = before_wildcards(path.path)
     check_allowed(path, root, allowed_sources)
-    if root == path.path or path.exists():  # a file may have such a character in its name
+    if root == path.path or _is_there(path):  # a file may have such a character in its name
+        check_allowed(path, path.path, allowed_sources)
         return [(path, False)]
     matches = [
         name
@@ -189,7 +194,7 @@ def _expand(
     ]
     if not matches and if_empty == "fail":
         raise AdobeConfigurationError(
-            f"source {str(path)!r} matches no file",
+            f"source {shown(str(path))} matches no file",
             hint="If it is right that there is nothing today, pass if_empty='skip' or 'succeed'.",
         )
     storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
@@ -202,12 +207,23 @@ def _expand(
     return [(match, True) for match in found]
 
 
-def _is_text_of_a_list(text: str) -> bool:
-    """Whether a template has made a text of a list."""
+def _list_in(text: str) -> Sequence[Any] | None:
+    """Return the list that a template has made a text of."""
+    if text.strip()[:1] in "[(":
+        for parse in (ast.literal_eval, json.loads):
+            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                found = parse(text.strip())
+                return found if isinstance(found, list | tuple) else None
+    return None
+
+
+def _is_there(path: str | ObjectStoragePath) -> bool:
     try:
-        return text.strip()[:1] in "[(" and isinstance(ast.literal_eval(text.strip()), list | tuple)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return False
+        return os.path.exists(path) if isinstance(path, str) else path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _is_hidden(name: str, pattern: str, root: str) -> bool:

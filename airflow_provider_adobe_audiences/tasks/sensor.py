@@ -122,9 +122,13 @@ class AdobeSensor(CheckedArguments, BaseSensorOperator):
         :returns: what ``poke`` gives to XCom.
         """
         with fail_without_retry():
-            what = self.waiter(context).what
-            result = result_of(event, what=what, timeout=self.longest_wait, sensor=True)
+            result = result_of(event, what=self.what, timeout=self.longest_wait, sensor=True)
             return self.checked(context, result)
+
+    @property
+    @abstractmethod
+    def what(self) -> str:
+        """What is waited for, for messages."""
 
     @abstractmethod
     def waiter(self, context: Context) -> Waiter[Any]:

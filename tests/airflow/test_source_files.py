@@ -290,6 +290,34 @@ def test_a_match_that_leads_out_of_the_allowed_folders_is_refused(tmp_path: Path
         resolve(f"{folder}/*", "json", allowed_sources=[str(folder)])
 
 
+@pytest.mark.parametrize("name", ["[x]/../../secret.json", "[l].json"])
+def test_a_name_that_looks_like_a_glob_leads_out_of_no_allowed_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "d"
+    (folder / "[x]").mkdir(parents=True)
+    (tmp_path / "secret.json").write_bytes(ROW)
+    (folder / "[l].json").symlink_to(tmp_path / "secret.json")
+
+    with pytest.raises(AdobeConfigurationError, match="outside of allowed_sources"):
+        resolve(f"{folder}/{name}", "json", allowed_sources=[str(folder)])
+
+
+@pytest.mark.parametrize("given", [None, 1])
+def test_rows_where_paths_are_meant_are_refused_unseen(given: Any) -> None:
+    rows = [{"email": f"jane{number}@example.com", "x": given} for number in range(200)]
+
+    with pytest.raises(AdobeConfigurationError, match="where a list of paths is meant") as raised:
+        resolve(json.dumps(rows), "json")
+
+    assert "jane" not in str(raised.value)
+
+
+def test_a_glob_that_is_too_long_matches_nothing(tmp_path: Path) -> None:
+    with pytest.raises(AdobeConfigurationError, match="matches no file") as raised:
+        resolve(f"{tmp_path}/*{'x' * 300}.json", "json")
+
+    assert len(str(raised.value)) < 600
+
+
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(staging.tempfile, "gettempdir", lambda: str(tmp_path))

@@ -354,6 +354,14 @@ class Foreign(SecretStore):
     def _prove_writable(self) -> None: ...
 
 
+def test_the_first_run_on_an_empty_store_says_why_it_cannot_write() -> None:
+    def write(secret: str) -> None:
+        raise PermissionError("403 Forbidden: role etl may not update target-profile-token")
+
+    with pytest.raises(SecretStoreError, match="role etl may not update target-profile-token"):
+        CallableStore(lambda: "", write).prove_writable()
+
+
 @pytest.mark.parametrize("key", [None, "token"])
 @pytest.mark.parametrize(
     "value", [1234567890123456789, 0, ONE.encode(), b"", {"token": ONE}, bytearray(b"x")]

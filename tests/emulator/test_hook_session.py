@@ -71,3 +71,7 @@ def test_an_error_leaves_no_session_behind(adobe_connection: Point, emulator: An
     with pytest.raises(ZeroDivisionError), hook.session():
         raise ZeroDivisionError
     assert hook._session is None
+
+
+def test_the_blanks_around_a_rendered_sandbox_are_no_part_of_it() -> None:
+    assert AdobeHook(sandbox=" dev\n").settings.sandbox == "dev"

@@ -191,7 +191,7 @@ def _reason(error: Exception, secret: str | None) -> str:
     from airflow_provider_adobe_audiences.adobe.client.redaction import Redactor, all_forms
 
     kind = type(error).__name__
-    if not secret:
+    if not secret or secret == PLACEHOLDER:
         return one_line(f"{kind}: {error}")[:_MAX_REASON]
     reason = Redactor([secret]).text(f"{kind}: {error}")[: 10 * _MAX_REASON]
     if any(_runs(form) & _runs(reason) for form in all_forms(secret)):

@@ -193,20 +193,21 @@ def test_a_token_that_is_created_right_after_ours_is_followed(
     assert result.verified == "accepted"
 
 
+@pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("age", [0, 88])
 @pytest.mark.parametrize("in_store", ["the same", "another"])
 def test_a_first_look_that_finds_no_token_keeps_none_that_is_about_to_end(
-    emulator: Any, rotate: Rotate, in_step: MemoryStore, age: int, in_store: str
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, age: int, in_store: str, force: bool
 ) -> None:
-    """Only a token that is neither old nor the store's can be somebody else's rotation just now."""
+    """Nor is a healthy one replaced that nobody wants to be replaced."""
     before = len(emulator.target.issued["profile_api"])
     emulator.clock.advance(age * 86_400)
     if in_store == "another":
         in_step.value = "00000000-1111-2222-3333-444444444444"
     emulator.faults.add(method="GET", path=TOKEN_PATH, nth=1, status=404)
 
-    result = rotate(in_step)
+    result = rotate(in_step, force=force)
 
     assert in_step.value == emulator.target.token()
-    assert result.rotated is not (age == 0 and in_store == "another")
+    assert result.rotated is (age == 88 or (force and in_store == "the same"))
     assert len(emulator.target.issued["profile_api"]) - before == int(result.rotated)
