@@ -73,5 +73,5 @@ def test_an_error_leaves_no_session_behind(adobe_connection: Point, emulator: An
     assert hook._session is None
 
 
-def test_the_blanks_around_a_rendered_sandbox_are_no_part_of_it() -> None:
+def test_the_blanks_around_a_rendered_sandbox_are_no_part_of_it(adobe_connection: Point) -> None:
     assert AdobeHook(sandbox=" dev\n").settings.sandbox == "dev"
