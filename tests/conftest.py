@@ -10,9 +10,11 @@ import functools
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -85,6 +87,15 @@ def _no_masks_of_other_tests() -> Iterator[None]:
         if name.endswith(".secrets_masker") and hasattr(module, "_secrets_masker"):
             masker = module._secrets_masker()
             masker.patterns, masker.replacer = set(), None
+
+
+@pytest.fixture(autouse=True)
+def _no_threads_of_other_tests() -> Iterator[None]:
+    """What was interrupted waits for no thread of its own; the next test would see the last requests of it."""
+    yield
+    for thread in threading.enumerate():
+        if re.fullmatch(r"adobe-\d+", thread.name):
+            thread.join(30)
 
 
 @pytest.fixture(scope="session")
