@@ -91,11 +91,11 @@ def _no_masks_of_other_tests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_threads_of_other_tests() -> Iterator[None]:
-    """What was interrupted waits for no thread of its own; the next test would see the last requests of it."""
+    """What was interrupted waits for none of its threads: the next test would see their last requests."""
     yield
     for thread in threading.enumerate():
         if re.fullmatch(r"adobe-\d+", thread.name):
-            thread.join(30)
+            thread.join(5)
 
 
 @pytest.fixture(scope="session")
