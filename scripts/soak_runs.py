@@ -168,8 +168,7 @@ class Soak:
         )
 
     def clear(self, dag_id: str, run_id: str) -> None:
-        body = {"dry_run": False, "only_failed": False}
-        self.airflow.api.post(f"/dags/{dag_id}/dagRuns/{run_id}/clear", json=body).raise_for_status()
+        self.airflow.clear(dag_id, run_id)
         self.ended.discard(run_id)
 
     # -- the invariants
