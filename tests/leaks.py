@@ -8,6 +8,7 @@ import html
 import json
 import re
 import sqlite3
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -137,3 +138,20 @@ def _processes() -> Iterator[tuple[str, bytes]]:
                 yield f"{folder.name} {name}", (folder / name).read_bytes()
             except OSError:
                 continue
+
+
+def locals_of(error: BaseException) -> str:
+    """Return what an error reporter would send: the local variables of every frame, of causes as well."""
+    told, seen = [], set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        todo += [one.__cause__, one.__context__]
+        told.append(f"{one!r}")
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if "/tests/" not in frame.f_code.co_filename:
+                told += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
+    return "\n".join(told)

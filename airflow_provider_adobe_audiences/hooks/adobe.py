@@ -240,7 +240,7 @@ def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | N
             )
     if sandbox is not None:
         try:
-            fields["sandbox"] = sandbox_name(sandbox.strip() if isinstance(sandbox, str) else sandbox)
+            fields["sandbox"] = sandbox_name(sandbox)
         except ValueError as error:
             raise AdobeConfigurationError(f"argument 'sandbox' is {str(sandbox)[:120]!r}: {error}") from None
     settings = AdobeSettings.of(

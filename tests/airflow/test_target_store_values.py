@@ -7,7 +7,6 @@ import base64
 import functools
 import json
 import logging
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -281,23 +280,6 @@ class Failing(SecretStore):
     def _prove_writable(self) -> None: ...
 
 
-def locals_of(error: BaseException) -> str:
-    """Return what an error reporter would send: the local variables of every frame, of causes as well."""
-    told, seen = [], set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        one = todo.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        todo += [one.__cause__, one.__context__]
-        told.append(f"{one!r}")
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            if "/tests/" not in frame.f_code.co_filename:
-                told += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
-    return "\n".join(told)
-
-
 @pytest.mark.parametrize("error", [OSError("down"), SecretStoreError("down"), SecretStoreConflict("other")])
 def test_the_frames_of_a_failure_do_not_hold_the_token(error: Exception) -> None:
     store = Failing(error)
@@ -305,7 +287,7 @@ def test_the_frames_of_a_failure_do_not_hold_the_token(error: Exception) -> None
     for act in (lambda: store.write(ONE), store.read):
         with pytest.raises(SecretStoreError) as caught:
             act()
-        assert ONE not in locals_of(caught.value)
+        assert ONE not in leaks.locals_of(caught.value)
 
 
 def test_a_message_quotes_no_part_of_the_token() -> None:
@@ -333,7 +315,7 @@ def test_a_message_quotes_no_part_of_the_token() -> None:
         with pytest.raises(SecretStoreError, match=r"could not be proven writable \(ValueError") as caught:
             kept.prove_writable()
         assert ("bad value near" in str(caught.value)) is shown
-        assert ONE not in locals_of(caught.value)
+        assert ONE not in leaks.locals_of(caught.value)
 
 
 class Foreign(SecretStore):

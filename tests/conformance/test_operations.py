@@ -12,6 +12,8 @@ import httpx
 import pytest
 import yaml
 
+from tests import by_hand
+
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.emulator.server import RunningEmulator
 
@@ -55,9 +57,4 @@ def test_no_operation_is_unknown(
 
 @pytest.fixture
 def headers(emulator: RunningEmulator) -> dict[str, str]:
-    return {
-        "authorization": f"Bearer {emulator.ims.issue()}",
-        "x-api-key": "emulator-client",
-        "x-gw-ims-org-id": "0123456789ABCDEF01234567@AdobeOrg",
-        "x-sandbox-name": "prod",
-    }
+    return by_hand.headers(emulator)

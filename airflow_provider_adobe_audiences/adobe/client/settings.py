@@ -38,11 +38,12 @@ _FITS_INTO_A_HEADER = re.compile(r"[\x21-\x7e]*")
 
 
 def sandbox_name(value: str) -> str:
-    """Return ``value`` if it can be the name of a sandbox.
+    """Return ``value``, without blanks around it, if it can be the name of a sandbox.
 
     :param value: from a connection or an argument.
     :raises ValueError: saying what a name looks like. Source: "Sandbox management endpoint".
     """
+    value = value.strip() if isinstance(value, str) else value
     if not isinstance(value, str) or not _SANDBOX(value):
         like = str(value).lower().replace(" ", "-")
         raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import statistics
-import traceback
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     SecretStoreError,
 )
+from tests import leaks
 from tests.emulator.rotation.parts import KEY, TOKEN_PATH, MemoryStore, Rotate
 
 # ------------------------------------------------------------------------------------------------------------
@@ -72,22 +72,6 @@ def test_failures_of_the_store_count_their_attempts(
 # what an error reporter would see
 
 
-def locals_of(error: BaseException) -> str:
-    """Return the local variables of every frame of the package, of causes as well, as text."""
-    told, seen = [], set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        one = todo.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        todo += [one.__cause__, one.__context__]
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            if "airflow_provider_adobe_audiences" in frame.f_code.co_filename:
-                told += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
-    return "\n".join(told)
-
-
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
 @pytest.mark.parametrize(("method", "path"), [("GET", TOKEN_PATH), ("POST", TOKEN_PATH), ("GET", "settings")])
 @pytest.mark.parametrize("nth", [1, 2])
@@ -102,7 +86,7 @@ def test_no_frame_of_an_error_holds_a_token(
     try:
         rotate(in_step, force=True)
     except AdobeError as error:
-        text = locals_of(error)
+        text = leaks.locals_of(error)
         assert text, "what is searched is really there"
         for secret in (before, emulator.target.token(), KEY):
             assert str(secret) not in text
@@ -117,6 +101,6 @@ def test_no_frame_of_a_store_that_fails_holds_a_token(
         with pytest.raises(SecretStoreError) as error:
             rotate(in_step, force=True)
         for secret in (before, emulator.target.token(), KEY):
-            assert str(secret) not in locals_of(error.value)
+            assert str(secret) not in leaks.locals_of(error.value)
         in_step.faults.clear()
         in_step.calls = dict.fromkeys(in_step.calls, 0)
