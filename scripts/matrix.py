@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make matrix``: the built wheel on every supported Airflow and Python, each in an environment of its own.
 
-Prints versions x suites and writes the table into docs/compatibility.md. ``--short``, for CI, takes one
-Python for each Airflow, a quarter of the tests that run Dags (another one on each version), and writes
-nothing. Both also run with the lowest version of everything that the package asks for, and with the newest
-that there is today. A suite in which nothing passed counts as failed. ``--only`` runs a part; each part is
-noted below build/matrix, and ``--write`` writes the table when all parts are there. Standard library only.
+Prints versions x suites and writes the table into docs/compatibility.md. The Pythons of one Airflow share the
+tests that run Dags, so that every Airflow runs each of them; all other tests run on every pair. ``--short``,
+for CI, takes one Python for each Airflow, a quarter of the tests that run Dags (another one on each version),
+and writes nothing. Both also run with the lowest version of everything that the package asks for, and with
+the newest that there is today. A suite in which nothing passed counts as failed. ``--only`` runs a part; each
+part is noted below build/matrix, and ``--write`` writes the table when all parts are there. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Cell:
     :ivar name: ``2.11`` to ``3.3``, ``lowest`` or ``newest``.
     :ivar python: such as ``3.12``.
     :ivar results: what each suite said, by its name.
+    :ivar share: which of the tests that run Dags it runs, of as many ``shares`` as Pythons run this Airflow.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Cell:
     airflow: str = ""
     failed: bool = False
     first_python: str = PYTHONS[0]
+    share: int = 0
+    shares: int = 1
     commit: str = ""
     seconds: float = 0
     cpu_seconds: float = 0
@@ -108,8 +113,8 @@ def cells(short: bool, available: dict[str, str]) -> Iterator[Cell]:
         if short and fitting:
             fitting = [fitting[turn % len(fitting)]]
             turn += 1
-        for python in fitting:
-            yield Cell(name, python, first_python=fitting[0])
+        for share, python in enumerate(fitting):
+            yield Cell(name, python, first_python=fitting[0], share=share, shares=len(fitting))
     # The lowest Airflow has the lowest Pythons only.
     for name, fitting in (
         ("lowest", [python for python in available if python not in FIRST_WITH]),
@@ -206,7 +211,9 @@ class Matrix:
 
     def tests(self, cell: Cell, _: str) -> str:
         """Unit tests, contracts and the tests that run Dags."""
-        share = ["--one-in", "4"] if self.short else []
+        share = ["--one-in", "4"]
+        if not self.short:
+            share = ["--one-in", str(cell.shares), "--share", str(cell.share)]
         return self._pytest(cell, "tests/unit", "tests/contract", "tests/airflow", "-n", "2", *share)
 
     def scheduler(self, cell: Cell, _: str) -> str:

@@ -36,6 +36,16 @@ def test_scheduler_and_faults_run_once_for_each_version_that_has_them():
     assert [name for name, suite in suites if suite not in ("install", "tests", "scheduler", "faults")] == []
 
 
+@pytest.mark.parametrize("available", [ALL, {"3.12": "/python"}])
+def test_the_pythons_of_each_airflow_run_every_test_between_them(available):
+    done = list(matrix.cells(False, available))
+
+    assert {"2.11", "3.0", "lowest", "newest"} < {cell.name for cell in done} or len(available) == 1
+    for name in {cell.name for cell in done}:
+        shares = [(cell.share, cell.shares) for cell in done if cell.name == name]
+        assert shares == [(share, len(shares)) for share in range(len(shares))]
+
+
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_one_python_is_enough_for_every_airflow_in_short_form(python):
     assert pairs(short=True, available={python: "/python"}) == [
