@@ -105,7 +105,7 @@ def ensure_audience_metadata(
                 name=wanted.name,
                 namespace=wanted.namespace,
                 origin_name=wanted.origin_name,
-                description=wanted.description,
+                description=wanted.description or None,
                 audience_id=wanted.audience_id,
             )
         )

@@ -220,6 +220,16 @@ class BatchIngestion:
             self._on_batch(newest)
         return newest
 
+    def withdraw(self) -> None:
+        """Abort the batch of an earlier try, which still waits for files: now there is nothing to send.
+
+        :raises AdobeValidationError: when it was handed over, with the files that there were then.
+        """
+        batch = self.find()
+        if batch is not None and batch.state not in _ENDED and self._differs(batch, Manifest.of([])):
+            log.warning("The source is empty since batch %s was begun; it is aborted.", batch.id)
+            self._session.send(platform.abort_batch(batch.id))
+
     def _generations(self) -> Iterator[str]:
         yield self._request.external_id
         for number in itertools.count(2):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,12 @@ from airflow_provider_adobe_audiences.groups.changes import (
     grants,
 )
 from airflow_provider_adobe_audiences.groups.live import Live
-from airflow_provider_adobe_audiences.groups.names import canonical_name, canonical_permissions, same_text
+from airflow_provider_adobe_audiences.groups.names import (
+    canonical_name,
+    canonical_permissions,
+    look_alike,
+    same_text,
+)
 from airflow_provider_adobe_audiences.text import counted
 
 
@@ -36,13 +41,36 @@ class Progress:
     reason: str = ""
 
 
-def progress(change: Change, live: Live) -> Progress:
+def progress(change: Change, live: Live, renamed: Collection[int] = ()) -> Progress:
     """Return how far a change has come.
 
     :param change: a planned change.
     :param live: what is true now; for :class:`SetPermissions` and :class:`DeleteGroup` with the permissions
         of the group.
+    :param renamed: ids of groups that get another name in the same plan.
     """
+    found = _alone(change, live)
+    if found.state != "stale" and (taken := _taken(change, live, renamed)):
+        return Progress("stale", found.group_id, taken)
+    return found
+
+
+def _taken(change: Change, live: Live, renamed: Collection[int]) -> str:
+    """Return which other group has, or seems to have, the name that a group gets."""
+    if not isinstance(change, CreateGroup | UpdateGroup) or change.kind == "update":
+        return ""
+    own = {change.group_id} if isinstance(change, UpdateGroup) else _created(change, live)
+    for other in live.by_look.get(look_alike(change.name), []):
+        if other.group_id not in own and other.group_id not in renamed:
+            return f"groupId {other.group_id} is named {other.name!r} now, which a person cannot tell from it"
+    return ""
+
+
+def _created(change: CreateGroup, live: Live) -> set[int]:
+    return {group.group_id for group in live.by_name.get(canonical_name(change.name), [])}
+
+
+def _alone(change: Change, live: Live) -> Progress:
     match change:
         case CreateGroup():
             return _of_creation(change, live)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -165,8 +165,9 @@ def still_to_do(
     pending: list[Change] = []
     done: list[Result] = []
     stale: list[str] = []
+    renamed = _renamed(approved.changes)
     for change in approved.changes:
-        found = progress(change, live)
+        found = progress(change, live, renamed)
         if found.state == "pending":
             pending.append(change)
         elif found.state == "done":
@@ -229,7 +230,7 @@ def apply(
         it.
     :raises ApplyError: when changes failed, or did not come true.
     """
-    run = _Run(send, live, on_result)
+    run = _Run(send, live, on_result, _renamed(changes))
     for change in changes:
         if isinstance(change, UpdateGroup) and change.through is not None:
             run.step_aside(change, change.through)
@@ -249,6 +250,13 @@ def apply(
     return results
 
 
+def _renamed(changes: Iterable[Change]) -> set[int]:
+    """Return the ids of the groups that get another name."""
+    return {
+        change.group_id for change in changes if isinstance(change, UpdateGroup) and change.kind == "rename"
+    }
+
+
 def _independent_kind(change: Change) -> str | None:
     """Return the kind of a change that is about one group alone: no name that another may wait for, nothing
     that is lost. ``None`` for any other. Each kind has its turn: what one does to a group, another looks at.
@@ -259,8 +267,11 @@ def _independent_kind(change: Change) -> str | None:
 class _Run:
     """One pass over the changes."""
 
-    def __init__(self, send: Send, live: Live, on_result: Callable[[Result], None]) -> None:
+    def __init__(
+        self, send: Send, live: Live, on_result: Callable[[Result], None], renamed: Collection[int]
+    ) -> None:
         self.send = send
+        self.renamed = renamed
         self.lock = threading.Lock()
         self.ended_by: AdobeError | None = None
         self.before = live.by_id
@@ -313,7 +324,7 @@ class _Run:
         with self.lock:
             if self.before_creations is None:
                 self.before_creations = Live(all_of(self.send, list_groups))
-        found = self.still_pending(change, progress(change, self.before_creations))
+        found = self.still_pending(change, progress(change, self.before_creations, self.renamed))
         if found.state == "done":
             self.ids[canonical_name(change.name)] = found.group_id or 0
             return Result(change, "already", found.group_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -261,6 +262,9 @@ def mask_all_forms(secret: str) -> None:
     mask(all_forms(secret))
 
 
+_masked: set[int] = set()
+
+
 def mask(forms: Sequence[str]) -> None:
     """Let Airflow mask these texts in the log.
 
@@ -276,3 +280,9 @@ def mask(forms: Sequence[str]) -> None:
         asyncio.get_running_loop()
         masker = importlib.import_module("airflow.sdk.execution_time.secrets_masker")
         masker._secrets_masker().add_mask(secrets)
+    # Airflow compiles all secrets anew with each further one, and re keeps what was compiled: a triggerer of
+    # many tenants would hold a gigabyte of that after some days.
+    known = {hash(form) for form in forms}
+    if not known <= _masked:
+        _masked.update(known)
+        re.purge()

@@ -101,7 +101,9 @@ class BadRows:
             self._reported.append(f"row {number} of {source}: {rejected}")
         if self.file is not None:
             record = {"source": source, "row": number, "reason": str(rejected), "values": rejected.values}
-            self.file.write(json.dumps(record, ensure_ascii=False, default=repr) + "\n")
+            text = json.dumps(record, ensure_ascii=False, default=repr)
+            # Half a character is no UTF-8, but has an escape in JSON.
+            self.file.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
         if self.count >= self.max_rows + _MAX_REPORTED:
             raise self._too_many(more=True)
 

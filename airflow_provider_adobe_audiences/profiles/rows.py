@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import IO, Any
@@ -16,10 +17,12 @@ from airflow_provider_adobe_audiences.profiles.options import Escape, SourceForm
 from airflow_provider_adobe_audiences.profiles.parquet_rows import parquet_rows
 from airflow_provider_adobe_audiences.profiles.parts import Table
 from airflow_provider_adobe_audiences.profiles.recognise import text_stream
-from airflow_provider_adobe_audiences.text import one_line
+from airflow_provider_adobe_audiences.text import counted, one_line
 
 _MAX_LINE = 1 << 20
 _MAX_UNREADABLE = 100
+_END: Any = object()
+_NO_MAPPING = "it is no mapping from column to value"
 
 
 def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
@@ -35,16 +38,14 @@ def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
         iterator = iter(rows)
         # The first row that can be read names the columns.
         rejected: list[RowRejected] = []
-        first = next(iterator, None)
-        while isinstance(first, RowRejected) and len(rejected) < _MAX_UNREADABLE:
-            rejected.append(first)
-            first = next(iterator, None)
+        first: Any = next(iterator, _END)
+        while first is not _END and not isinstance(first, Mapping) and len(rejected) < _MAX_UNREADABLE:
+            rejected.append(first if isinstance(first, RowRejected) else RowRejected(_NO_MAPPING, first))
+            first = next(iterator, _END)
         if rejected and not isinstance(first, Mapping):
             raise AdobeConfigurationError(f"row 1 of {name}: {rejected[0]}")
-        if first is None:
+        if first is _END:
             return
-        if not isinstance(first, Mapping):
-            raise AdobeConfigurationError(f"row 1 of {name} is no mapping from column to value")
         if columns.parameters is None and (wrong := [name for name in first if not isinstance(name, str)]):
             raise AdobeConfigurationError(
                 f"row {len(rejected) + 1} of {name} has names of columns that are no texts: "
@@ -68,12 +69,12 @@ def _mapped(
         if isinstance(row, RowRejected):
             yield row
         elif not isinstance(row, Mapping):
-            yield RowRejected("it is no mapping from column to value", row)
+            yield RowRejected(_NO_MAPPING, row)
         elif columns.key_column not in row:
             yield RowRejected(f"it has no {columns.key_column!r}", row)
         elif columns.parameters is None and (further := row.keys() - known):
             yield RowRejected(
-                f"it has {', '.join(sorted(map(repr, further)))}, which row 1 does not have; name the "
+                f"it has {', '.join(sorted(map(_shown, further)))}, which row 1 does not have; name the "
                 "columns with parameters",
                 row,
             )
@@ -86,6 +87,12 @@ def _mapped(
             f"no row has {', '.join(sorted(map(repr, missing)))}, which parameters name",
             hint="Correct the names in parameters; they are those of the rows' columns.",
         )
+
+
+def _shown(column: Any) -> str:
+    # What is no name of a column may be a customer's, such as a mail address.
+    is_name = not isinstance(column, str) or re.fullmatch(r"[^\W\d][\w.-]{0,63}", column)
+    return repr(column) if is_name else f"a name of {counted(len(column), 'character')}"
 
 
 def table_of_file(
@@ -122,7 +129,9 @@ def table_of_file(
 
 def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
     # Numbers are sent as they are written: 1.10 stays 1.10.
-    decoder = json.JSONDecoder(parse_float=Decimal, parse_int=str, parse_constant=_no_constant)
+    decoder = json.JSONDecoder(
+        parse_float=Decimal, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_once
+    )
     with text_stream(file, "json", name) as text:
         while line := _line(text, name):
             if len(line) == _MAX_LINE:
@@ -148,6 +157,13 @@ def _line(text: Any, name: str) -> str:
         raise AdobeConfigurationError(
             f"{name} is not {text.encoding.upper()}", hint="Save the file as UTF-8."
         ) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found
 
 
 def _no_constant(text: str) -> Any:

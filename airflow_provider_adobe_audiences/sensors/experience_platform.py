@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import Context, conf
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.operator import with_ids
 from airflow_provider_adobe_audiences.tasks.sensor import AdobeSensor
-from airflow_provider_adobe_audiences.tasks.validation import Count, Template, Text
+from airflow_provider_adobe_audiences.tasks.validation import Count, PathId, Template, Text
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.client.session import AdobeSession
@@ -43,7 +43,7 @@ class AdobeBatchSensor(AdobeSensor):
     def __init__(
         self,
         *,
-        batch_id: Text | Template,
+        batch_id: PathId | Template,
         max_failed_rows: Count | Template | None = 0,
         sandbox: Text | Template | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),

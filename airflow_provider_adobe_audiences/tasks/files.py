@@ -17,11 +17,12 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from glob import glob
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
 from airflow_provider_adobe_audiences.tasks.paths import (
     A_PATH,
     Source,
@@ -49,6 +50,8 @@ _HASH_KEYS = ("md5Hash", "content_md5", "crc32c", "ETag", "etag")
 # A name in any folder: no path, no drive, no other protocol (fsspec's '::').
 _PLAIN_NAME = re.compile(r"[^\x00-\x1f\x7f/\\:]{1,255}")
 _PARQUET_MAGIC = b"PAR1"
+# A folder of such a name is what Spark and pyarrow call a file.
+_ENDINGS = (".csv", ".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt")
 
 
 def resolve(
@@ -56,6 +59,7 @@ def resolve(
     file_format: str,
     *,
     if_empty: str = "fail",
+    empty_hint: str = "if_empty='skip' or 'succeed'",
     allowed_sources: Sequence[str] | None = None,
 ) -> list[SourceFile]:
     """Return the files that ``source`` names, checked as far as that is possible without reading them.
@@ -67,6 +71,7 @@ def resolve(
         ``s3://my_conn@bucket/key``.
     :param file_format: ``json``, ``csv`` or ``parquet``.
     :param if_empty: with anything but ``fail``, no file, and an empty one, is no error.
+    :param empty_hint: what to pass for that, as messages advise it.
     :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``; a file outside of them, or read
         with another connection, is refused.
     :returns: the files in a stable order; none at all only if ``if_empty`` allows it.
@@ -75,10 +80,13 @@ def resolve(
     """
     from airflow_provider_adobe_audiences.adobe.experience_platform import MAX_FILES
 
-    items: Iterable[Any] = [source] if isinstance(source, A_PATH) else source
+    hint = f"If it is right that there is nothing today, pass {empty_hint}."
     found: dict[tuple[str, str], tuple[ObjectStoragePath, bool]] = {}
-    for item in items:
-        for path, is_match in _expand(item, if_empty, allowed_sources):
+    for item in _items(source):
+        expanded = _expand(item, allowed_sources)
+        if not expanded and if_empty == "fail":
+            raise AdobeConfigurationError(f"source {shown(str(item))} matches no file", hint=hint)
+        for path, is_match in expanded:
             found.setdefault((identity(path), endpoint(path)), (path, is_match))
     if len(found) > MAX_FILES:
         raise AdobeConfigurationError(
@@ -89,20 +97,42 @@ def resolve(
             ),
         )
     files, inodes = [], set()
-    for place, (path, is_match) in sorted(found.items(), key=lambda item: item[0]):
+    for place, (path, is_match) in found.items():  # in the order of the list: a later row wins
         info = _info(path)
         inode = _inode(path, info)
-        if not info.get("size") and (is_match or if_empty != "fail"):
-            continue
+        if not info.get("size"):
+            if is_match or if_empty != "fail":
+                continue
+            raise AdobeConfigurationError(
+                f"source {str(path)!r} is empty", hint=f"Adobe refuses an empty file. {hint}"
+            )
         if inode is None or inode not in inodes:
             files.append(_file(path, _name(*place), info, file_format))
         inodes.add(inode)
     if not files and if_empty == "fail":
         raise AdobeConfigurationError(
-            f"source {shown(source)} names no file{' that is not empty' if found else ''}",
-            hint="If it is right that there is nothing today, pass if_empty='skip' or 'succeed'.",
+            f"source {shown(source)} names no file{' that is not empty' if found else ''}", hint=hint
         )
     return files
+
+
+def is_gone(source: Source, allowed_sources: Sequence[str] | None = None) -> bool:
+    """Return whether nothing is left of what ``source`` names, not even an empty file.
+
+    :param source: as :func:`resolve` takes it.
+    :param allowed_sources: as :func:`resolve` takes them.
+    :returns: ``False`` also when that cannot be told.
+    """
+    try:
+        return not any(
+            _is_there(path) for item in _items(source) for path, _ in _expand(item, allowed_sources)
+        )
+    except AdobeError:
+        return False
+
+
+def _items(source: Source) -> Iterable[Any]:
+    return [source] if isinstance(source, A_PATH) else source
 
 
 def check_first_bytes(
@@ -168,9 +198,7 @@ def check_plain_name(name: str) -> None:
         )
 
 
-def _expand(
-    item: Any, if_empty: str, allowed_sources: Sequence[str] | None
-) -> list[tuple[ObjectStoragePath, bool]]:
+def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[ObjectStoragePath, bool]]:
     """Return paths, and whether each is what a glob matched."""
     if isinstance(item, str) and not item.strip():
         raise AdobeConfigurationError("source contains an empty path")
@@ -187,16 +215,7 @@ def _expand(
     if root == path.path or _is_there(path):  # a file may have such a character in its name
         check_allowed(path, path.path, allowed_sources)
         return [(path, False)]
-    matches = [
-        name
-        for name in path.fs.glob(path.path)
-        if not _is_hidden(name, path.path, root) and not path.fs.isdir(name)
-    ]
-    if not matches and if_empty == "fail":
-        raise AdobeConfigurationError(
-            f"source {shown(str(path))} matches no file",
-            hint="If it is right that there is nothing today, pass if_empty='skip' or 'succeed'.",
-        )
+    matches = _matches(path, root)
     storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
     for name in matches:
         refuse_control_characters(name)
@@ -205,6 +224,68 @@ def _expand(
     for match in found:
         check_allowed(match, match.path, allowed_sources)
     return [(match, True) for match in found]
+
+
+def _matches(path: ObjectStoragePath, root: str) -> list[str]:
+    """Return the files that a glob matches, but for hidden ones.
+
+    A folder that cannot be listed is not an empty one, and one with a name for files is not left out.
+    """
+    from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
+
+    pattern = path.path
+    # Walking, fsspec leaves out what it may not list; what lists by itself (S3, GCS, Azure) raises.
+    if type(path.fs).find is AbstractFileSystem.find:
+        _check_listing(path, root, pattern.removeprefix(root).strip("/").split("/"), set())
+    try:
+        # fsspec would not go into a linked folder.
+        if is_local(path):
+            names = glob(pattern, recursive=True, include_hidden=True)
+        else:
+            names = path.fs.glob(pattern)
+    except ValueError as error:
+        raise AdobeConfigurationError(
+            f"source {shown(str(path))} is no glob: {one_line(str(error))}"
+        ) from None
+    found = [name for name in names if not _is_hidden(name, pattern, root)]
+    folders = {name for name in found if path.fs.isdir(name)}
+    files = [name for name in found if name not in folders]
+    is_named = bool(posixpath.basename(path.path).strip("*"))
+    for folder in sorted(folders):
+        if (is_named or folder.endswith(_ENDINGS)) and not any(
+            name.startswith(f"{folder}/") for name in files
+        ):
+            raise AdobeConfigurationError(
+                f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
+                "not match",
+                hint="Spark and pyarrow write a directory in place of a file: name its files, too, such as "
+                f"['{path}', '{path}/*']. If they are not meant, give a glob that leaves the directory out.",
+            )
+    return files
+
+
+def _check_listing(path: ObjectStoragePath, folder: str, asked: Sequence[str], done: set[str]) -> None:
+    """List each folder in which a glob could match.
+
+    :raises AdobeError: when one cannot be listed.
+    """
+    if (place := identity(path, folder)) in done:  # links may lead back
+        return
+    done.add(place)
+    try:
+        entries = path.fs.ls(folder or "/", detail=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _refused(folder, error) from error
+    is_any_depth = "**" in asked[0]
+    for entry in entries:
+        name = posixpath.basename(entry["name"].rstrip("/"))
+        below = is_any_depth or (len(asked) > 1 and fnmatchcase(name, asked[0]))
+        if not below or entry["type"] == "file" or _is_hidden_part(name, asked):
+            continue
+        if path.fs.isdir(entry["name"]):  # which a link may be, too
+            _check_listing(path, entry["name"], asked if is_any_depth else asked[1:], done)
 
 
 def _list_in(text: str) -> Sequence[Any] | None:
@@ -223,7 +304,18 @@ def _is_there(path: str | ObjectStoragePath) -> bool:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
-        raise
+        raise _refused(str(path), error) from error
+
+
+def _refused(path: str, error: OSError) -> AdobeError:
+    """Return what to raise when a storage refuses."""
+    if isinstance(error, PermissionError):
+        return AdobeConfigurationError(
+            f"source {shown(path)} may not be read by this worker",
+            hint="Give the worker, or the connection of the storage, the right to read it, or name the files "
+            "that are meant alone; nothing was sent to Adobe.",
+        )
+    return AdobeSourceError(f"source {shown(path)} cannot be read: {one_line(error.strerror or str(error))}")
 
 
 def _is_hidden(name: str, pattern: str, root: str) -> bool:
@@ -256,12 +348,8 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
                 "such as s3://conn@bucket/prefix."
             )
         raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
-    except PermissionError:
-        raise AdobeConfigurationError(f"source {str(path)!r} may not be read by this worker") from None
     except OSError as error:
-        raise AdobeSourceError(
-            f"source {shown(str(path))} cannot be read: {error.strerror or error}"
-        ) from error
+        raise _refused(str(path), error) from error
     if info.get("type") == "directory":
         raise AdobeConfigurationError(
             f"source {str(path)!r} is a directory",
@@ -282,11 +370,6 @@ def _file(path: ObjectStoragePath, name: str, info: Mapping[str, Any], file_form
     from airflow_provider_adobe_audiences.batches.source import SourceFile
 
     size, version = _state(info)
-    if size == 0:
-        raise AdobeConfigurationError(
-            f"source {str(path)!r} is empty",
-            hint="Adobe refuses an empty file; pass if_empty='skip' when there may be nothing to send.",
-        )
     if file_format == "parquet":
         _check_parquet(path, size)
 
@@ -313,7 +396,7 @@ def _state(info: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _check_parquet(path: ObjectStoragePath, size: int) -> None:
-    with path.open("rb") as file:
+    with _open_at(path, 0) as file:
         head = file.read(4)
         tail = b""
         if size >= 12:
@@ -338,7 +421,10 @@ def _name(place: str, store: str) -> str:
 
 
 def _open_at(path: ObjectStoragePath, offset: int) -> IO[bytes]:
-    file = cast(IO[bytes], path.open("rb"))
-    if offset:
-        file.seek(offset)
+    try:
+        file = cast(IO[bytes], path.open("rb"))
+        if offset:
+            file.seek(offset)
+    except OSError as error:
+        raise _refused(str(path), error) from error
     return file

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,19 +89,20 @@ def _refuse_too_long(name: str, argument: str) -> None:
 
 
 def refuse_control_characters(name: str) -> None:
-    """Refuse a path that URLs may lose a part of.
+    """Refuse a path that URLs may lose a part of, or that is no text.
 
     :param name: the path.
-    :raises AdobeConfigurationError: when it holds a control character.
+    :raises AdobeConfigurationError: when it holds a control character, or a byte that is not UTF-8.
     """
-    if not _CONTROL_CHARACTERS.isdisjoint(name):
+    if found := _NOT_IN_A_PATH.search(name):
+        what = "a control character" if found[0] < "\x80" else "a byte that is not UTF-8"
         raise AdobeConfigurationError(
-            f"the path {visible(name)[:200]} holds a control character",
-            hint="Rename the file: a path with a tab or a line break may name another one.",
+            f"the path {visible(name)[:200]} holds {what}",
+            hint="Rename the file: such a path may name another one, or cannot be written down.",
         )
 
 
-_CONTROL_CHARACTERS = frozenset(map(chr, (*range(0x20), 0x7F)))
+_NOT_IN_A_PATH = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def refuse_source(path: ObjectStoragePath, files: Iterable[SourceFile], argument: str) -> None:

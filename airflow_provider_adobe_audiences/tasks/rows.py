@@ -67,6 +67,12 @@ def check_rows(rows: Any) -> None:
             isinstance(row, Mapping) for row in itertools.islice(rows, 1)
         ):
             return
+        begin = next(iter(rows))
+        if isinstance(begin, Sequence) and not isinstance(begin, (str, bytes)):
+            raise AdobeConfigurationError(
+                "argument 'rows' is a list of lists: it should be one list of mappings",
+                hint="If each copy of a mapped task returns rows, put a task between that joins their lists.",
+            )
         wrong = f"a {wrong} that does not begin with a mapping"
     raise AdobeConfigurationError(
         f"argument 'rows' is {wrong}: should be a list of mappings from column to value{NATIVE}"
@@ -85,9 +91,10 @@ class RowsField:
         return self if instance is None else vars(instance).get(self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        is_rendered = self._name in vars(instance) and value is not None
-        if is_rendered and isinstance(value, (list, tuple)):
+        is_rendered = vars(instance).get(self._name) is not None
+        # What a mapped task returned is a sequence that Airflow reads when it is asked for.
+        if is_rendered and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
             value = RenderedRows(value)
-        elif is_rendered:
+        elif is_rendered and not isinstance(value, (RenderedRows, NoRows)):
             value = NoRows(value)
         vars(instance)[self._name] = value

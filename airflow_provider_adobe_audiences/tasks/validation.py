@@ -17,7 +17,15 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from airflow.providers.common.compat.sdk import XComArg
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 
@@ -53,6 +61,25 @@ Concurrency = Annotated[int, Field(ge=1, le=64)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 #: A text that is not empty.
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _not_none(value: str) -> str:
+    if value.strip() in ("", "None"):
+        raise ValueError("should be an id; a template gives 'None' where there is no value")
+    return value
+
+
+def _segment(value: str) -> str:
+    from airflow_provider_adobe_audiences.adobe.client.call import segment
+
+    segment(value, "the id")
+    return value
+
+
+#: An id, and not what a template makes of a value that is missing.
+Id = Annotated[str, AfterValidator(_not_none)]
+#: An id that stands in a URL.
+PathId = Annotated[Id, AfterValidator(_segment)]
 
 
 def _iso_8601(value: Any) -> Any:

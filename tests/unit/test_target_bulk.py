@@ -352,7 +352,7 @@ def test_a_row_of_the_second_source_is_named_with_it() -> None:
         (csv_table('id,a\nu1,"x\n'), "rows.csv is not CSV at its line"),
         (csv_table("id,a\nu1,\nu2,\n"), "none of the 2 rows holds a value"),
         (json_table('{"id": 1, "a": 2}\n{"id": 2, '), "row 2 of rows.json: it is not JSON"),
-        (json_table("[1]\n"), "row 1 of rows.json is no mapping"),
+        (json_table("[1]\n"), "row 1 of rows.json: it is no mapping"),
         (json_table('{"id": 1, "a": NaN}\n'), "rows.json"),
         (json_table('{"id": 1, "a": ["x"]}\n'), "row 1 of rows.json: attribute 'a': a value of type list"),
         (json_table("[" * 100_000), "rows.json"),

@@ -13,6 +13,7 @@ from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, with_ids
 from airflow_provider_adobe_audiences.tasks.runs import TaskMemory, may_be_of_an_earlier_try
 from airflow_provider_adobe_audiences.tasks.validation import (
+    PathId,
     Template,
     Text,
     checked,
@@ -64,7 +65,7 @@ class AdobeCreateAudienceMetadataOperator(AdobeExperiencePlatformOperator):
         name: Text | Template,
         namespace: Text | Template,
         origin_name: Text | Template,
-        audience_id: Text | Template | None = None,
+        audience_id: PathId | Template | None = None,
         description: str | Template | None = None,
         if_exists: IfExists = "skip",
         sandbox: Text | Template | None = None,

@@ -78,15 +78,25 @@ class SourceOperator(AdobeExperiencePlatformOperator):
     is_multi_line_json: bool
     if_empty: str
     allowed_sources: Sequence[str] | None
+    _empty_hint = "if_empty='skip' or 'succeed'"
 
     def _files(self) -> list[SourceFile]:
         from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve
 
         files = resolve(
-            self.source, self.file_format, if_empty=self.if_empty, allowed_sources=self.allowed_sources
+            self.source,
+            self.file_format,
+            if_empty=self.if_empty,
+            empty_hint=self._empty_hint,
+            allowed_sources=self.allowed_sources,
         )
         check_first_bytes(files, self.file_format, is_multi_line_json=self.is_multi_line_json)
         return files
+
+    def _is_gone(self) -> bool:
+        from airflow_provider_adobe_audiences.tasks.files import is_gone
+
+        return is_gone(self.source, self.allowed_sources)
 
 
 class BatchOperator(SourceOperator):

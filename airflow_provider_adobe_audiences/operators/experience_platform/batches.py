@@ -20,7 +20,8 @@ from airflow_provider_adobe_audiences.tasks.paths import Folder, Source, storage
 from airflow_provider_adobe_audiences.tasks.runs import TaskMemory
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
-    IfEmpty,
+    Id,
+    PathId,
     Template,
     Text,
 )
@@ -69,16 +70,18 @@ class AdobeCreateBatchOperator(BatchOperator):
     :param adobe_conn_id: connection of type ``adobe`` (templated).
     """
 
+    _empty_hint = "if_empty='skip'"
+
     def __init__(
         self,
         *,
-        dataset_id: Text | Template,
+        dataset_id: PathId | Template,
         source: Source | Template,
         file_format: FileFormat | Template = "json",
         is_multi_line_json: bool = False,
         if_empty: Literal["fail", "skip"] = "fail",
         allowed_sources: Sequence[str] | None = None,
-        external_id: Text | Template | None = None,
+        external_id: Id | Template | None = None,
         tags: Tags | Template | None = None,
         enable_error_diagnostics: bool = True,
         partial_ingestion_percent: Percent | None = None,
@@ -136,7 +139,8 @@ class AdobeUploadBatchFilesOperator(SourceOperator):
     :param file_format: what the files are, as the batch was created for; they are checked for it as far as
         possible (templated).
     :param is_multi_line_json: each JSON file is one array; otherwise every line is a record.
-    :param if_empty: when there is nothing to send: ``fail``, ``skip`` the task, or ``succeed`` with no file.
+    :param if_empty: when there is nothing to send: ``fail``, or ``succeed`` with no file. There is no
+        ``skip``: what completes the batch would be skipped, too, and the files of other uploads lost.
     :param allowed_sources: folders, local or ``s3://conn@bucket/prefix``; any other source is refused.
     :param part_size: bytes of a part, for files above 256 MB.
     :param concurrency: most files, and parts of large files, that are sent at the same time, from 1 to 64.
@@ -145,16 +149,17 @@ class AdobeUploadBatchFilesOperator(SourceOperator):
     """
 
     template_fields: Sequence[str] = (*SourceOperator.template_fields, "batch_id")
+    _empty_hint = "if_empty='succeed'"
 
     def __init__(
         self,
         *,
-        batch_id: Text | Template,
-        dataset_id: Text | Template,
+        batch_id: PathId | Template,
+        dataset_id: PathId | Template,
         source: Source | Template,
         file_format: FileFormat | Template = "json",
         is_multi_line_json: bool = False,
-        if_empty: IfEmpty = "fail",
+        if_empty: Literal["fail", "succeed"] = "fail",
         allowed_sources: Sequence[str] | None = None,
         part_size: PartSize = DEFAULT_PART_SIZE,
         concurrency: Concurrency = DEFAULT_CONCURRENCY,
@@ -179,7 +184,6 @@ class AdobeUploadBatchFilesOperator(SourceOperator):
 
         :param context: the task's context.
         :returns: what the batch holds of this task.
-        :raises AirflowSkipException: when there is nothing to send and ``if_empty`` is ``skip``.
         """
         from airflow_provider_adobe_audiences.adobe.experience_platform import get_batch
         from airflow_provider_adobe_audiences.batches.complete import upload_result
@@ -188,8 +192,6 @@ class AdobeUploadBatchFilesOperator(SourceOperator):
             self.check_arguments()
             where = get_batch(self.batch_id)  # refuses an id that would break out of the path
             files = self._files()
-            if not files and self.if_empty == "skip":
-                raise AirflowSkipException(NOTHING_TO_SEND)
             result = with_ids(
                 context, upload_result(self.batch_id, cast(int, context["ti"].map_index), files)
             )
@@ -264,7 +266,7 @@ class AdobeCompleteBatchOperator(AdobeExperiencePlatformOperator):
     def __init__(
         self,
         *,
-        batch_id: Text | Template,
+        batch_id: PathId | Template,
         uploads: Uploads | Template,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
@@ -321,7 +323,7 @@ class AdobeAbortBatchOperator(AdobeExperiencePlatformOperator):
     def __init__(
         self,
         *,
-        batch_id: Text | Template,
+        batch_id: PathId | Template,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,
         **kwargs: Unpack[OperatorArguments],
@@ -371,7 +373,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
     def __init__(
         self,
         *,
-        batch_id: Text | Template,
+        batch_id: PathId | Template,
         target: Folder | Template,
         sandbox: Text | Template | None = None,
         adobe_conn_id: Text | Template = DEFAULT_CONN_ID,

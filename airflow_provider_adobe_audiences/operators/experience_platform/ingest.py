@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -19,12 +19,14 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeSourceError,
 )
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
-from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, with_ids
+from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, is_permanent, with_ids
 from airflow_provider_adobe_audiences.tasks.paths import Source
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
     Count,
+    Id,
     IfEmpty,
+    PathId,
     PositiveDuration,
     Seconds,
     Template,
@@ -96,13 +98,13 @@ class AdobeIngestBatchOperator(BatchOperator):
     def __init__(
         self,
         *,
-        dataset_id: Text | Template,
+        dataset_id: PathId | Template,
         source: Source | Template,
         file_format: FileFormat | Template = "json",
         is_multi_line_json: bool = False,
         if_empty: IfEmpty = "fail",
         allowed_sources: Sequence[str] | None = None,
-        external_id: Text | Template | None = None,
+        external_id: Id | Template | None = None,
         tags: Tags | Template | None = None,
         enable_error_diagnostics: bool = True,
         partial_ingestion_percent: Percent | None = None,
@@ -190,21 +192,25 @@ class AdobeIngestBatchOperator(BatchOperator):
         from airflow_provider_adobe_audiences.batches.source import Manifest
 
         files: list[SourceFile] = []
-        missing: AdobeError | None = None
+        refused: AdobeError | None = None
         try:
             files = self._files()
         except (AdobeConfigurationError, AdobeSourceError) as error:
-            if self._is_first_try(context):
-                raise
-            missing = error
+            refused = error
         if files:
             manifest = Manifest.of(file.entry() for file in files)
             return ingestion.submit(files), manifest.counts()
-        if not self._is_first_try(context) and (earlier := self._without_source(session, ingestion)):
-            held = Manifest.from_tags(earlier.tags)
-            return earlier, held.counts() if held else {}
-        if missing is not None:
-            raise missing
+        if not self._is_first_try(context):
+            if self._is_gone() and (earlier := self._without_source(session, ingestion)):
+                held = Manifest.from_tags(earlier.tags)
+                return earlier, held.counts() if held else {}
+            if refused is None:
+                ingestion.withdraw()
+            else:
+                with suppress(AdobeError):
+                    ingestion.find()  # to be aborted if this is the end
+        if refused is not None:
+            raise refused
         return None, {}
 
     def _without_source(self, session: AdobeSession, ingestion: BatchIngestion) -> Batch | None:
@@ -273,9 +279,7 @@ class AdobeIngestBatchOperator(BatchOperator):
             yield
         except BaseException as error:  # Airflow's time-out is no Exception
             ti = context["ti"]
-            retried = ti.try_number <= ti.max_tries and not (
-                isinstance(error, AdobeError) and not error.transient
-            )
+            retried = ti.try_number <= ti.max_tries and not is_permanent(error)
             if self._batch_id is not None and not retried:
                 if self.abort_on_kill:
                     abort_quietly(session, self._batch_id)
