@@ -23,7 +23,12 @@ from airflow_provider_adobe_audiences.adobe.client.call import segment
 from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, BatchState
 from airflow_provider_adobe_audiences.batches import FileFormat
-from airflow_provider_adobe_audiences.batches.source import CREATED_BY_TAG, Manifest, SourceFile
+from airflow_provider_adobe_audiences.batches.source import (
+    CREATED_BY_TAG,
+    EXTERNAL_ID_TAG,
+    Manifest,
+    SourceFile,
+)
 from airflow_provider_adobe_audiences.batches.upload import fill
 from airflow_provider_adobe_audiences.batches.wait import completed_by_somebody_else
 from airflow_provider_adobe_audiences.errors import (
@@ -189,8 +194,7 @@ class BatchIngestion:
         :raises AdobeValidationError: when a batch that was handed over holds other content.
         :raises AdobeConflictError: when somebody else has begun a batch under this ``external_id``.
         """
-        for external_id in self._generations():
-            batch = self._find(external_id)
+        for external_id, batch in self._generations():
             if batch is None:
                 batch = self._create(external_id, manifest)
             elif self._first_try and batch.state not in _ENDED:
@@ -211,8 +215,7 @@ class BatchIngestion:
     def find(self) -> Batch | None:
         """Return the newest batch of this request; ``None`` when there is none."""
         newest = None
-        for external_id in self._generations():
-            batch = self._find(external_id)
+        for _, batch in self._generations():
             if batch is None:
                 break
             newest = batch
@@ -230,12 +233,24 @@ class BatchIngestion:
             log.warning("The source is empty since batch %s was begun; it is aborted.", batch.id)
             self._session.send(platform.abort_batch(batch.id))
 
-    def _generations(self) -> Iterator[str]:
-        yield self._request.external_id
+    def _generations(self) -> Iterator[tuple[str, Batch | None]]:
+        """Yield the ids of this request, each with the batch that has it. The next one may be an id that
+        somebody else has given: the tag tells, unless Adobe keeps none.
+        """
+        first = self._request.external_id
+        batch = self._find(first)
+        yield first, batch
         for number in itertools.count(2):
-            yield f"{self._request.external_id}.{number}"
+            tags_are_kept = batch is None or EXTERNAL_ID_TAG in batch.tags
+            external_id = f"{first}.{number}"
+            batch = self._find(external_id, check_dataset=False)
+            if batch is not None and tags_are_kept and batch.tags.get(EXTERNAL_ID_TAG) != [first]:
+                log.info("Batch %s has the externalId %s and is somebody else's.", batch.id, external_id)
+                batch = None
+                continue
+            yield external_id, batch
 
-    def _find(self, external_id: str) -> Batch | None:
+    def _find(self, external_id: str, *, check_dataset: bool = True) -> Batch | None:
         batches = [
             batch
             for batch in self._session.send(platform.list_batches(external_id=external_id))
@@ -250,7 +265,7 @@ class BatchIngestion:
                     "batches that are not wanted."
                 ),
             )
-        if batches and batches[0].dataset_id not in (None, self._request.dataset_id):
+        if check_dataset and batches and batches[0].dataset_id not in (None, self._request.dataset_id):
             raise AdobeConfigurationError(
                 f"batch {batches[0].id} with the externalId {external_id!r} belongs to dataset "
                 f"{batches[0].dataset_id}, "
@@ -265,7 +280,9 @@ class BatchIngestion:
             input_format=request.file_format,
             is_multi_line_json=request.is_multi_line_json,
             external_id=external_id,
-            tags=request.tags | (manifest.tags() if manifest else {}) | {CREATED_BY_TAG: [self._mark]},
+            tags=request.tags
+            | (manifest.tags() if manifest else {})
+            | {CREATED_BY_TAG: [self._mark], EXTERNAL_ID_TAG: [request.external_id]},
             enable_error_diagnostics=request.enable_error_diagnostics,
             partial_ingestion_percent=request.partial_ingestion_percent,
         )
@@ -299,7 +316,10 @@ class BatchIngestion:
         for pause in (0.0, *_LOOK_AGAIN) if patient else (0.0,):
             time.sleep(pause)
             if found := self._find(external_id):
-                if self._first_try and found.tags.get(CREATED_BY_TAG, [self._mark]) != [self._mark]:
+                mine = self._request.external_id
+                if found.tags.get(EXTERNAL_ID_TAG, [mine]) != [mine] or (
+                    self._first_try and found.tags.get(CREATED_BY_TAG, [self._mark]) != [self._mark]
+                ):
                     raise self._somebody_elses(found)
                 log.info(
                     "The batch was created although the response was: %s It is %s.", error.message, found.id

@@ -25,6 +25,7 @@ CONTENT_TAG = "airflow_source_content"
 FILES_TAG = "airflow_source_files"
 BYTES_TAG = "airflow_source_bytes"
 CREATED_BY_TAG = "airflow_created_by"
+EXTERNAL_ID_TAG = "airflow_external_id"
 
 _HASHED_AT_ONCE = 64 * 1024 * 1024
 

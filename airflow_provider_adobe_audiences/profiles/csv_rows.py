@@ -47,7 +47,9 @@ def csv_rows(
             if available is None:
                 return
             if available and available[0].startswith(_READY_MADE):
-                yield from _ready_made(available, reader, columns, name)
+                # Its cells are percent-encoded: a quote in it is a quote.
+                plain = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+                yield from _ready_made(available, plain, columns, name)
             else:
                 yield from _rows(available, reader, columns)
         except UnicodeError:
@@ -58,11 +60,15 @@ def csv_rows(
             ) from None
         except csv.Error as error:
             raise AdobeConfigurationError(
-                f"{name} is not CSV at its line {reader.line_num}: {error}"
+                f"{name} is not CSV at its line {reader.line_num}: {error}",
+                hint="Correct that line in the file: a quote may be open, or a cell too long.",
             ) from None
 
 
-def _rows(available: list[str], reader: Iterable[list[str]], columns: Columns) -> Iterator[Any]:
+def _rows(
+    available: list[str], reader: Iterable[list[str]], columns: Columns, header: list[str] | None = None
+) -> Iterator[Any]:
+    header = header or available
     pairs = columns.resolve(available, may_be_data=True)
     yield tuple(attribute for _, attribute in pairs)
     order = [available.index(columns.key_column), *(available.index(column) for column, _ in pairs)]
@@ -70,18 +76,21 @@ def _rows(available: list[str], reader: Iterable[list[str]], columns: Columns) -
     in_order = order == list(range(width))
     for rows in chunks(reader):
         block = None
-        if set(map(len, rows)) == {width}:
+        if set(map(len, rows)) == {width} and header not in rows:
             block = block_of_texts(rows if in_order else list(map(itemgetter(*order), rows)))
         if block is not None:
             yield block
         else:
-            yield from _each(rows, order, width)
+            yield from _each(rows, order, width, header)
 
 
-def _each(rows: Iterable[list[str]], order: list[int], width: int) -> Iterator[Row]:
+def _each(rows: Iterable[list[str]], order: list[int], width: int, header: list[str]) -> Iterator[Row]:
     for row in rows:
         if not row:
             continue  # an empty line is no row
+        if row == header:
+            yield RowRejected("it is the names of the columns again: several files were put together", row)
+            continue
         if len(row) > width:
             yield RowRejected(f"it has {len(row)} cells, but there are {width} column names", row)
             continue
@@ -102,7 +111,7 @@ def _ready_made(
             hint="Set key to the word after 'batch=' (pcId or thirdPartyId).",
         )
     ready = Columns(columns.key, columns.key, columns.parameters, columns.show_values)
-    yield from _rows(names, map(_unquoted, reader), ready)
+    yield from _rows(names, map(_unquoted, reader), ready, [_READY_MADE + names[0], *names[1:]])
 
 
 def _unquoted(row: list[str]) -> list[str]:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.profiles.options import Key
+from airflow_provider_adobe_audiences.text import counted
 
 MAX_BYTES_PER_PROFILE = 64 * 1024
 
@@ -31,6 +32,7 @@ _PLAIN = re.compile(f"[{UNRESERVED}]*").fullmatch
 _MAX_DIGITS = 400
 _MAX_BITS = 1328
 _MAX_SHOWN = 60
+_MAX_NAMED = 20
 _ECID_LENGTH = 38
 # Letters by their category, and yet nothing to see: the fillers of Hangul, and the empty pattern of Braille.
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -80,20 +82,33 @@ class Columns:
         check_names(self.key, [attribute for _, attribute in pairs])
         return pairs
 
+    def shown(self, column: Any) -> str:
+        """Return a column for a message. What is no name may be a customer's, such as a mail address.
+
+        :param column: the name.
+        """
+        is_name = not isinstance(column, str) or re.fullmatch(r"[^\W\d][\w.-]{0,63}", column)
+        return (
+            repr(column) if is_name or self.show_values else f"a name of {counted(len(column), 'character')}"
+        )
+
     def _check_available(self, available: Sequence[str], hidden: bool) -> None:
         missing = [name for name in (self.key_column, *(self.parameters or ())) if name not in available]
         if missing:
-            has = f"{len(available)} others" if hidden else ", ".join(map(repr, available))
-            show = " show_values=True lets this message name them." if hidden else ""
+            some = [self.shown(name) for name in available[:_MAX_NAMED]]
+            further = [f"{len(available) - len(some)} more"] if len(available) > len(some) else []
+            has = f"{len(available)} others" if hidden else ", ".join([*some, *further])
+            is_told = not hidden and " a name of " not in f" {has}"
+            show = "" if is_told else " show_values=True lets this message name them."
             raise AdobeConfigurationError(
                 f"the source has no column {', '.join(map(repr, missing))}; it has: {has}",
                 hint="Check key_column and parameters, and that the file begins with its column names."
                 + show,
             )
         if len(set(available)) < len(available):
-            double = sorted({name for name in available if available.count(name) > 1})
+            double = sorted({name for name in available if available.count(name) > 1})[:_MAX_NAMED]
             raise AdobeConfigurationError(
-                f"the source has columns of the same name: {', '.join(map(repr, double))}"
+                f"the source has columns of the same name: {', '.join(map(self.shown, double))}"
             )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Self
@@ -100,7 +100,10 @@ class BadRows:
         if len(self._reported) < _MAX_REPORTED:
             self._reported.append(f"row {number} of {source}: {rejected}")
         if self.file is not None:
-            record = {"source": source, "row": number, "reason": str(rejected), "values": rejected.values}
+            values = rejected.values
+            if isinstance(values, Mapping):
+                values = {str(name): value for name, value in values.items()}
+            record = {"source": source, "row": number, "reason": str(rejected), "values": values}
             text = json.dumps(record, ensure_ascii=False, default=repr)
             # Half a character is no UTF-8, but has an escape in JSON.
             self.file.write(text.encode("utf-8", "backslashreplace").decode() + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import IO, Any
@@ -17,11 +16,12 @@ from airflow_provider_adobe_audiences.profiles.options import Escape, SourceForm
 from airflow_provider_adobe_audiences.profiles.parquet_rows import parquet_rows
 from airflow_provider_adobe_audiences.profiles.parts import Table
 from airflow_provider_adobe_audiences.profiles.recognise import text_stream
-from airflow_provider_adobe_audiences.text import counted, one_line
+from airflow_provider_adobe_audiences.text import one_line
 
 _MAX_LINE = 1 << 20
 _MAX_UNREADABLE = 100
 _END: Any = object()
+_NO_ROWS = "Check that the source holds rows, and that key_column names the column of the key."
 _NO_MAPPING = "it is no mapping from column to value"
 
 
@@ -36,15 +36,26 @@ def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
 
     def read(columns: Columns) -> Iterator[Any]:
         iterator = iter(rows)
-        # The first row that can be read names the columns.
+        # The first row that can be read, and has the key, names the columns.
         rejected: list[RowRejected] = []
+        keyless: Mapping[Any, Any] | None = None
         first: Any = next(iterator, _END)
-        while first is not _END and not isinstance(first, Mapping) and len(rejected) < _MAX_UNREADABLE:
-            rejected.append(first if isinstance(first, RowRejected) else RowRejected(_NO_MAPPING, first))
-            first = next(iterator, _END)
-        if rejected and not isinstance(first, Mapping):
-            raise AdobeConfigurationError(f"row 1 of {name}: {rejected[0]}")
+        while first is not _END and not (isinstance(first, Mapping) and columns.key_column in first):
+            if isinstance(first, Mapping):
+                keyless = keyless or first
+                first = RowRejected(f"it has no {columns.key_column!r}", first)
+            elif not isinstance(first, RowRejected):
+                first = RowRejected(_NO_MAPPING, first)
+            rejected.append(first)
+            first = next(iterator, _END) if len(rejected) < _MAX_UNREADABLE else _END
         if first is _END:
+            if keyless is not None:
+                columns.resolve(list(keyless))  # which says what there is instead
+            if len(rejected) == _MAX_UNREADABLE:
+                raise AdobeConfigurationError(f"row 1 of {name}: {rejected[0]}", hint=_NO_ROWS)
+            if rejected:
+                yield ()
+                yield from rejected
             return
         if columns.parameters is None and (wrong := [name for name in first if not isinstance(name, str)]):
             raise AdobeConfigurationError(
@@ -73,10 +84,9 @@ def _mapped(
         elif columns.key_column not in row:
             yield RowRejected(f"it has no {columns.key_column!r}", row)
         elif columns.parameters is None and (further := row.keys() - known):
+            names = ", ".join(sorted(map(columns.shown, further)))
             yield RowRejected(
-                f"it has {', '.join(sorted(map(_shown, further)))}, which row 1 does not have; name the "
-                "columns with parameters",
-                row,
+                f"it has {names}, which row 1 does not have; name the columns with parameters", row
             )
         else:
             if missing:
@@ -87,12 +97,6 @@ def _mapped(
             f"no row has {', '.join(sorted(map(repr, missing)))}, which parameters name",
             hint="Correct the names in parameters; they are those of the rows' columns.",
         )
-
-
-def _shown(column: Any) -> str:
-    # What is no name of a column may be a customer's, such as a mail address.
-    is_name = not isinstance(column, str) or re.fullmatch(r"[^\W\d][\w.-]{0,63}", column)
-    return repr(column) if is_name else f"a name of {counted(len(column), 'character')}"
 
 
 def table_of_file(

@@ -23,6 +23,7 @@ from airflow_provider_adobe_audiences.errors import (
 )
 from airflow_provider_adobe_audiences.profiles.options import OnUnknownOutcome
 from airflow_provider_adobe_audiences.profiles.parts import Part
+from airflow_provider_adobe_audiences.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,22 @@ class Uploads:
                 batch = self._send(part)
             batches.append({name: batch[name] for name in ("batch_id", "status_url", "rows")})
         return batches
+
+    def check_nothing(self) -> None:
+        """Check that nothing was uploaded by an earlier try, now that there is nothing to upload.
+
+        :raises AdobeJobFailedError: when something was: nobody has seen what became of it.
+        """
+        accepted = (self.memory.load() or {}).get("accepted")
+        if accepted:
+            self.forget()
+            rows = sum(batch["rows"] for batch in accepted)
+            names = ", ".join(batch["batch_id"] for batch in accepted)
+            raise AdobeJobFailedError(
+                f"there is no row to send, but an earlier try has uploaded {counted(rows, 'row')}: {names}",
+                hint="Look with AdobeBulkProfileUpdateSensor what became of them, or upload the right rows. "
+                "Cleared, the task takes the source as it is then.",
+            )
 
     def forget(self) -> None:
         """Let the next try begin afresh."""

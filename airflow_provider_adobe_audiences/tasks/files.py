@@ -208,7 +208,11 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
         text = shown(item) if paths else "of a list of something else"
         raise AdobeConfigurationError(f"source is the text {text}, where a list of paths is meant{NATIVE}")
     if not isinstance(item, A_PATH):
-        raise AdobeConfigurationError(f"source contains {shown(item)}, which is not a path")
+        raise AdobeConfigurationError(
+            f"source contains a value of type {type(item).__name__}, which is not a path",
+            hint="Give a path or a glob, or a list of them. Rows of a bulk profile update go to its argument "
+            "'rows'.",
+        )
     path = storage_path(item)
     root = before_wildcards(path.path)
     check_allowed(path, root, allowed_sources)
@@ -289,12 +293,14 @@ def _check_listing(path: ObjectStoragePath, folder: str, asked: Sequence[str], d
 
 
 def _list_in(text: str) -> Sequence[Any] | None:
-    """Return the list that a template has made a text of."""
-    if text.strip()[:1] in "[(":
+    """Return the list, or the mapping as a list of one, that a template has made a text of."""
+    if text.strip()[:1] in "[({":
         for parse in (ast.literal_eval, json.loads):
             with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
                 found = parse(text.strip())
-                return found if isinstance(found, list | tuple) else None
+                if isinstance(found, list | tuple):
+                    return found
+                return [found] if isinstance(found, Mapping) else None
     return None
 
 
@@ -350,6 +356,10 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
         raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except OSError as error:
         raise _refused(str(path), error) from error
+    if is_local(path) and not (os.path.isfile(path.path) or os.path.isdir(path.path)):
+        raise AdobeConfigurationError(
+            f"source {str(path)!r} is no file", hint="A pipe, a socket or a device cannot be read twice."
+        )
     if info.get("type") == "directory":
         raise AdobeConfigurationError(
             f"source {str(path)!r} is a directory",

@@ -32,9 +32,9 @@ def _names_files(value: Any) -> Any:
     return value
 
 
-def _names_a_folder(value: Any) -> Any:
+def _names_a_place(value: Any) -> Any:
     if not isinstance(value, A_PATH) or not str(value).strip():
-        raise ValueError("should be the path of a folder")
+        raise ValueError("should be a path")
     return value
 
 
@@ -44,7 +44,7 @@ Source = Annotated[
     PlainValidator(_names_files),
 ]
 #: Where to write.
-Folder = Annotated[str | PathLike[str] | ObjectStoragePath, PlainValidator(_names_a_folder)]
+Folder = Annotated[str | PathLike[str] | ObjectStoragePath, PlainValidator(_names_a_place)]
 
 _WILDCARDS = "*?["
 
@@ -65,6 +65,7 @@ def storage_path(
     try:
         if not isinstance(path, ObjectStoragePath):
             path = ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
+        path.fs  # noqa: B018  which looks for the storage's package
     except (ImportError, ValueError) as error:
         raise AdobeConfigurationError(
             f"{shown(name)} cannot be read: {one_line(str(error))}",
@@ -96,8 +97,11 @@ def refuse_control_characters(name: str) -> None:
     """
     if found := _NOT_IN_A_PATH.search(name):
         what = "a control character" if found[0] < "\x80" else "a byte that is not UTF-8"
+        # A text of several lines may be rows, given for a path.
+        is_text = "\n" in name or "\r" in name
+        path = f"of {len(name)} characters" if is_text else visible(name)[:200]
         raise AdobeConfigurationError(
-            f"the path {visible(name)[:200]} holds {what}",
+            f"the path {path} holds {what}",
             hint="Rename the file: such a path may name another one, or cannot be written down.",
         )
 

@@ -24,6 +24,7 @@ class RenderedRows:
 
     def __init__(self, rows: Sequence[Any]) -> None:
         self._rows = rows
+        self.type_name = type(rows).__name__
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._rows)
@@ -61,7 +62,7 @@ def check_rows(rows: Any) -> None:
     """
     if rows is None:
         return
-    wrong = rows.type_name if isinstance(rows, NoRows) else type(rows).__name__
+    wrong = getattr(rows, "type_name", type(rows).__name__)
     if isinstance(rows, Iterable) and not isinstance(rows, (str, bytes, Mapping)):
         if not isinstance(rows, (Sequence, RenderedRows)) or all(
             isinstance(row, Mapping) for row in itertools.islice(rows, 1)

@@ -12,7 +12,7 @@ import functools
 import inspect
 import operator
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -59,8 +59,16 @@ Count = Annotated[int, Field(ge=0)]
 Concurrency = Annotated[int, Field(ge=1, le=64)]
 #: A share, from 0 to 1.
 Ratio = Annotated[float, Field(ge=0, le=1)]
-#: A text that is not empty.
-Text = Annotated[str, Field(min_length=1)]
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("should not be blank")
+    return value
+
+
+#: A text that is not empty or blank.
+Text = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
 
 
 def _not_none(value: str) -> str:
@@ -236,8 +244,12 @@ def explain(problem: Any, argument: str = "", shown: bool = True) -> str:
     return f"argument {name!r} is {_shown(value) if shown else type(value).__name__}: {rule}"
 
 
+def _is_short(values: Collection[Any]) -> bool:
+    return len(values) <= 3 and not any(isinstance(value, (Mapping, list, tuple, set)) for value in values)
+
+
 def _shown(value: Any) -> str:
-    if isinstance(value, (list, tuple, set, Mapping)) and len(value) > 3:
-        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, Mapping) or (isinstance(value, (list, tuple, set)) and not _is_short(value)):
+        return f"a {type(value).__name__} of {len(value)}"  # it may be rows, which nobody may see
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -31,6 +31,9 @@ class Store(dict[str, Any]):
     def set(self, key: str, value: Any) -> None:
         self[key] = json.loads(json.dumps(value))
 
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
 
 class Tasks:
     """Runs tries of tasks of one Dag run in this process, as Airflow's task runner would."""

@@ -289,3 +289,92 @@ def test_a_rejected_row_is_no_part_of_its_message() -> None:
 
 def test_times_have_a_text() -> None:
     assert text_of(datetime.time(1, 2, 3)) == "01:02:03"
+
+
+# ------------------------------------------------------------------------------------------------------------
+# what looks like nothing, or like something else
+
+
+@pytest.mark.parametrize("line", [b"null", b"[]", b"0", b'""', b"false"])
+def test_a_first_line_that_is_nothing_does_not_end_the_file(line: bytes) -> None:
+    content = line + b'\n{"id": "u1", "v": "1"}\n'
+    assert "row 1 of rows.json: it is no mapping" in str(refusal(file_of(content, "json")))
+    bad_rows = BadRows(1)
+    assert body(file_of(content, "json"), bad_rows=bad_rows) == b"batch=thirdPartyId,v\nu1,1"
+    assert bad_rows.count == 1
+
+
+@pytest.mark.parametrize("row", [{"v": "2"}, None, {"id": "a+b", "v": "2"}])
+def test_a_bad_row_is_left_out_wherever_it_is(row: Any) -> None:
+    good = {"id": "u1", "v": "1"}
+    for rows in ([row, good], [good, row]):
+        assert body(table_of_rows(rows), bad_rows=BadRows(1)) == b"batch=thirdPartyId,v\nu1,1"
+
+
+def test_a_bad_row_that_is_the_only_one_is_left_out() -> None:
+    for content in (b"{broken\n", b"null\n"):
+        bad_rows = BadRows(1)
+        with Parts(COLUMNS) as parts:
+            assert parts.write([file_of(content, "json")], bad_rows) == []
+        assert bad_rows.count == 1
+
+
+def test_rows_without_the_key_say_what_they_have() -> None:
+    error = refusal(table_of_rows([{"name": "x", "v": "1"}] * 3), bad_rows=BadRows(9))
+    assert "the source has no column 'id'; it has: 'name', 'v'" in str(error)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"id": "u1", "v": 1, "id": "u2"}\n', b'{"id": "u1", "v": "1", "v": "2"}\n']
+)
+def test_a_name_that_stands_twice_in_a_row_is_refused(content: bytes) -> None:
+    assert "row 1 of rows.json: it is not JSON (a name stands twice in an object)" in str(
+        refusal(file_of(content, "json"))
+    )
+
+
+def test_names_that_may_be_customers_are_not_told() -> None:
+    people = {f"jane{number}@example.org": "1" for number in range(2_000)}
+    for table in (
+        table_of_rows([people]),
+        file_of(json.dumps(people).encode() + b"\n", "json"),
+        table_of_rows([{"id": "u1", "v": "1"}, {"id": "u2", "jane@example.org": "1"}]),
+    ):
+        error = str(refusal(table))
+        assert "jane" not in error
+        assert len(error) < 1_000
+    columns = Columns("thirdPartyId", "id", show_values=True)
+    assert "'jane0@example.org', " in str(refusal(table_of_rows([people]), columns))
+    assert "1980 more" in str(refusal(table_of_rows([people]), columns))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"id,v\nu1,1\nid,v\nu2,2\n", b"batch=thirdPartyId,v\nu1,1\nbatch=thirdPartyId,v\nu2,2\n"],
+)
+def test_names_of_columns_in_the_middle_are_no_profile(content: bytes) -> None:
+    columns = Columns("thirdPartyId", "id")
+    assert "row 2 of rows.csv: it is the names of the columns again" in str(
+        refusal(file_of(content), columns)
+    )
+    bad_rows = BadRows(1)
+    assert body(file_of(content), columns, bad_rows) == b"batch=thirdPartyId,v\nu1,1\nu2,2"
+
+
+def test_a_quote_in_a_ready_made_file_is_a_quote() -> None:
+    content = b'batch=thirdPartyId,v\nu1,"q"\nu2,%22\n'
+    assert body(file_of(content)) == b"batch=thirdPartyId,v\nu1,%22q%22\nu2,%22"
+
+
+@pytest.mark.parametrize("row", [{"id": "u1", "v": "\ud800"}, {"id": "u1", ("v",): "1"}])
+def test_a_row_that_cannot_be_written_down_can_be_left_out(row: Any) -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    bad_rows = BadRows(1, file)
+    good = {"id": "u0", "v": "1"}
+    assert body(table_of_rows([good, row]), bad_rows=bad_rows) == b"batch=thirdPartyId,v\nu0,1"
+    file.flush()
+    record = json.loads(file.buffer.getvalue())  # type: ignore[attr-defined]
+    assert record["row"] == 2
+    assert (
+        "u1" in record["values"].values() if isinstance(record["values"], dict) else "u1" in record["values"]
+    )

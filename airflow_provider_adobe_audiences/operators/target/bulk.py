@@ -202,6 +202,9 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
             with Parts(columns) as writer, self.hook.session() as session:
                 parts, skipped = self._write(writer)
                 uploads = self._uploads(context, session, code)
+                if not parts:
+                    uploads.check_nothing()
+                    self._nothing_to_send()
                 batches = self._upload(uploads, parts)
                 push_ids(context, batch_ids=[batch["batch_id"] for batch in batches])
                 if not self.wait_for_completion or not batches:
@@ -352,8 +355,6 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
                     "wait_for_completion=False."
                 ),
             )
-        if not parts:
-            self._nothing_to_send()
         if self.on_bad_row != "skip":
             return parts, {}
         if bad_rows.count:
