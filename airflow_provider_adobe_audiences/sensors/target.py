@@ -152,15 +152,24 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
         from airflow_provider_adobe_audiences.adobe.target.profiles import batch_id_of
 
         given: Any = self.batches
-        if isinstance(given, Mapping) and isinstance(given.get("batches"), Sequence):
-            return [
-                {name: batch.get(name) for name in ("batch_id", "status_url", "rows")}
-                for batch in given["batches"]
-            ]
-        urls = [given] if isinstance(given, str) else given
-        if not isinstance(urls, Sequence) or not all(isinstance(url, str) and url for url in urls):
+        urls: Any
+        listed = given["batches"] if isinstance(given, Mapping) and "batches" in given else None
+        if listed is not None:
+            urls = [batch.get("status_url") if isinstance(batch, Mapping) else None for batch in listed]
+        else:
+            urls = [given] if isinstance(given, str) else given
+        if not isinstance(urls, Sequence) or not all(map(_is_url, urls)):
+            what = repr(given[:100]) if isinstance(given, str) else f"of type {type(given).__name__}"
             raise AdobeConfigurationError(
-                f"argument 'batches' is of type {type(given).__name__}: should be what "
-                "AdobeBulkProfileUpdateOperator returned, or the status URL of a batch, or a list of them"
+                f"argument 'batches' is {what}: should be what AdobeBulkProfileUpdateOperator returned, or "
+                "the status URL of a batch, or a list of them"
             )
+        if listed is not None:
+            return [
+                {name: batch.get(name) for name in ("batch_id", "status_url", "rows")} for batch in listed
+            ]
         return [{"batch_id": batch_id_of(url), "status_url": url, "rows": None} for url in urls]
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("https://", "http://"))

@@ -68,7 +68,8 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
     :param source: path or glob, or a list of them, that ``ObjectStoragePath`` reads: local,
         ``s3://conn@bucket/key`` … (templated).
     :param rows: instead of ``source``: a list of mappings from column to value, such as an upstream task
-        returns (templated). Airflow shows how many there are, not what is in them.
+        returns (templated). Airflow shows how many there are, not what is in them; what is written into the
+        Dag file itself is part of the Dag, and stored with it.
     :param file_format: ``csv`` with a first line of column names, ``json`` with one object per line, or
         ``parquet`` (templated). CSV and JSON may be compressed with gzip, or in UTF-16 with a byte order
         mark.
