@@ -208,8 +208,10 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
         text = shown(item) if paths else "of a list of something else"
         raise AdobeConfigurationError(f"source is the text {text}, where a list of paths is meant{NATIVE}")
     if not isinstance(item, A_PATH):
+        is_plain = item is None or isinstance(item, (bool, int, float))
+        what = shown(item) if is_plain else f"a value of type {type(item).__name__}"
         raise AdobeConfigurationError(
-            f"source contains a value of type {type(item).__name__}, which is not a path",
+            f"source contains {what}, which is not a path",
             hint="Give a path or a glob, or a list of them. Rows of a bulk profile update go to its argument "
             "'rows'.",
         )
