@@ -221,8 +221,10 @@ def settings_of(conn_id: str | None) -> AdobeSettings:
 
 
 def _load(path: Path) -> DesiredState:
+    from airflow_provider_adobe_audiences.groups.document import refuse_special_file
     from airflow_provider_adobe_audiences.groups.spec import load_file
 
+    refuse_special_file(str(path), str(path), of_shell=True)
     try:
         with path.open("rb") as file:
             return load_file(file, str(path))

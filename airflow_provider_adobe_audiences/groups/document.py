@@ -8,7 +8,9 @@ holds, repeated keys are errors, and each value's line is known.
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,6 +60,26 @@ class Document:
             if path[:end] in self.lines:
                 return f"{self.source}:{self.lines[path[:end]]}"
         return self.source
+
+
+def refuse_special_file(path: str, source: str, *, of_shell: bool = False) -> None:
+    """Refuse a pipe, a device or a socket before it is opened: that may wait without end.
+
+    :param path: a path of this machine.
+    :param source: what it is called in messages.
+    :param of_shell: whether a pipe without a name is fine, as a shell makes it of ``<(command)``.
+    :raises DesiredStateError: when it is one.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return  # it is said when it is opened
+    pipe = stat.S_ISFIFO(mode)
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return
+    if not (of_shell and pipe and not os.path.exists(os.path.realpath(path))):
+        what = "a pipe" if pipe else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise DesiredStateError(f"{source} cannot be read: it is {what}, not a file")
 
 
 def read(file: IO[bytes], source: str) -> Document:

@@ -62,6 +62,33 @@ def named(send: Send, name: str) -> list[Group]:
     return found
 
 
+def free_name(send: Send, group_id: int, name: str) -> Group | None:
+    """Return a group as it is now, ``None`` when there is none, after looking whether it may have a name.
+
+    :param send: sends a call.
+    :param group_id: the group.
+    :param name: what it shall be called. The name that it has is always its own.
+    :raises AmbiguousGroupsError: when another group has the name, or one that a person cannot tell from it.
+    """
+    groups = all_of(send, list_groups)
+    group = next((one for one in groups if one.group_id == group_id), None)
+    if group is None or canonical_name(group.name) == canonical_name(name):
+        return group
+    for other in groups:
+        if other is not group and look_alike(other.name) == look_alike(name):
+            same = canonical_name(other.name) == canonical_name(name)
+            raise AmbiguousGroupsError(
+                f"groupId {group_id} cannot be renamed to {name!r}: groupId {other.group_id} "
+                + (
+                    "has that name"
+                    if same
+                    else f"is named {other.name!r}, which a person cannot tell from it"
+                ),
+                hint="Choose another name, or rename or delete that group first; nothing was changed.",
+            )
+    return group
+
+
 def create_once(send: Send, name: str, description: str | None) -> tuple[Group, str | None]:
     """Create a group that does not exist.
 

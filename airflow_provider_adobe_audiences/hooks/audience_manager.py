@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 from airflow_provider_adobe_audiences.adobe import audience_manager as aam
 from airflow_provider_adobe_audiences.adobe.audience_manager import (
@@ -21,7 +22,7 @@ from airflow_provider_adobe_audiences.errors import (
     error_at,
 )
 from airflow_provider_adobe_audiences.groups.names import same_text
-from airflow_provider_adobe_audiences.groups.write import create_once, named, update_only
+from airflow_provider_adobe_audiences.groups.write import create_once, free_name, named, update_only
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 
@@ -70,7 +71,7 @@ class AdobeAudienceManagerHook(AdobeHook):
             return found[0], False
 
     def update_group(self, group_id: int, name: str, description: str | None) -> Group:
-        """Set name and description of a group.
+        """Set name and description of a group, unless another one has that name.
 
         Adobe does not say whether that touches members, wildcards and permissions, so they are compared with
         what they were before.
@@ -79,11 +80,15 @@ class AdobeAudienceManagerHook(AdobeHook):
         :param name: its name from now on.
         :param description: its description from now on.
         :returns: the group afterwards.
+        :raises AmbiguousGroupsError: when another group has the name, or one that a person cannot tell from
+            it. Nothing was changed.
         :raises SideEffectError: when they moved.
         """
         aam.update_group(group_id, aam.checked_name(name), description)
+        number = aam.checked_id(group_id, "group_id")
         with self.session() as session:
-            return update_only(session.send, _existing(session.send, group_id), name, description)[0]
+            group = free_name(session.send, number, name)
+            return update_only(session.send, group or _no_such(number), name, description)[0]
 
     def list_groups(self) -> tuple[Group, ...]:
         """Return all groups."""
@@ -190,11 +195,14 @@ class AdobeAudienceManagerHook(AdobeHook):
 
 def _existing(send: Send, group_id: int) -> Group:
     number = aam.checked_id(group_id, "group_id")
-    call = aam.get_group(number)
     for group in aam.all_of(send, aam.list_groups):
         if group.group_id == number:
             return group
-    raise error_at(AdobeNotFoundError, call, f"there is no group with groupId {number}")
+    return _no_such(number)
+
+
+def _no_such(number: int) -> NoReturn:
+    raise error_at(AdobeNotFoundError, aam.get_group(number), f"there is no group with groupId {number}")
 
 
 def _among(send: Send, group_ids: Sequence[int]) -> list[int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+import os
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +131,40 @@ def test_update_get_list_and_delete(emulator, aam):
         "group_id": group_id,
         "deleted": False,
     }
+
+
+@pytest.mark.parametrize("name", ["B", " B", "b", "\uff22", "B\u200b"])
+def test_an_update_gives_no_name_that_another_group_has_or_seems_to_have(emulator, aam, name):
+    for other in ("A", "B"):
+        aam.add_group(other)
+
+    with pytest.raises(
+        AirflowFailException, match=r"groupId 1001 cannot be renamed .*groupId 1002 (has|is nam)"
+    ):
+        execute(AdobeUpdateGroupOperator(task_id="t", group_id=1001, name=name, description=None))
+
+    assert writes(emulator) == []
+
+
+def test_an_update_that_keeps_the_name_works_where_there_are_duplicates(aam):
+    for name in ("A", "A", "a"):
+        aam.add_group(name)
+
+    execute(AdobeUpdateGroupOperator(task_id="t", group_id=1001, name="A", description="d"))
+
+    assert [(group.name, group.description) for group in aam.groups.values()] == [
+        ("A", "d"),
+        ("A", None),
+        ("a", None),
+    ]
+
+
+def test_an_update_may_change_the_case_of_a_name(aam):
+    aam.add_group("a")
+
+    execute(AdobeUpdateGroupOperator(task_id="t", group_id=1001, name="A", description=None))
+
+    assert list(by_name(aam)) == ["A"]
 
 
 def test_an_update_after_which_permissions_cannot_be_read_is_not_taken_for_a_success(emulator, aam):
@@ -287,6 +323,31 @@ groups:
       - {objectType: SEGMENT, objectId: 2, permissions: [READ, WRITE]}
     wildcards: [VIEW_TAGS]
 """
+
+
+def special_files(tmp_path: Path) -> Iterator[str]:
+    """A file of each kind that may never end, or that nobody may ever write to."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        yield from (str(tmp_path / name) for name in ("fifo", "link", "socket"))
+    yield "/dev/zero"
+    reads, writes_to = os.pipe()
+    yield f"/dev/fd/{reads}"
+    os.close(reads)
+    os.close(writes_to)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_a_socket_and_a_device_are_refused_before_they_are_opened(emulator, tmp_path: Path):
+    for path in special_files(tmp_path):
+        for desired in (path, f"file://{path}"):
+            with pytest.raises(
+                AirflowFailException, match=r"cannot be read: it is a (pipe|socket|device), not a file"
+            ):
+                sync(desired)
+    assert emulator.journal.entries == []
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_adobe_audiences.cli import main
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, StalePlanError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, ApplyError, StalePlanError
 from airflow_provider_adobe_audiences.operators.audience_manager import (
     AdobeApplyGroupsPlanOperator,
     AdobePlanGroupsOperator,
@@ -125,6 +125,64 @@ def test_a_group_that_somebody_creates_meanwhile_is_not_doubled(emulator, aam):
     assert {entry["outcome"] for entry in sync(desired)["groups"]} == {"applied", "already"}
 
     assert sorted(by_name(aam)) == ["A", "New"]
+
+
+# Equal, or such that a person cannot tell them from "New".
+SEEM_NEW = ("New", "new", "\uff2eew", "N\u200bew", "New ")
+TO_NEW: dict[str, Any] = {
+    "create": {"groups": [{"name": "New", "description": "planned"}]},
+    "rename": {"groups": [{"name": "New", "previously": ["Old"]}]},
+}
+
+
+@pytest.mark.parametrize("name", SEEM_NEW)
+@pytest.mark.parametrize("kind", TO_NEW)
+def test_an_approved_plan_makes_no_name_that_somebody_has_taken_meanwhile(emulator, aam, kind, name):
+    aam.add_group("Old")
+    plan = planned(TO_NEW[kind])
+    aam.add_group(name, "by somebody else")
+    emulator.journal.clear()
+
+    with pytest.raises(AirflowFailException, match=rf"the plan is stale, nothing was changed: {kind}.*'?New"):
+        applied(plan)
+
+    assert emulator.journal.writes() == []
+
+
+def test_an_approved_plan_exchanges_names_and_hands_them_on(aam):
+    for name in ("A", "B", "1", "2"):
+        aam.add_group(name)
+    desired = {
+        "groups": [
+            {"name": "A", "groupId": 1002},
+            {"name": "B", "groupId": 1001},
+            {"name": "3", "previously": ["2"]},
+            {"name": "2", "previously": ["1"]},
+        ]
+    }
+    plan = planned(desired)
+
+    assert applied(plan)["written"] == 4
+    assert {name: group.group_id for name, group in by_name(aam).items()} == {
+        "A": 1002,
+        "B": 1001,
+        "2": 1003,
+        "3": 1004,
+    }
+    assert applied(plan)["written"] == 0
+
+
+@pytest.mark.parametrize("name", SEEM_NEW)
+@pytest.mark.parametrize("kind", TO_NEW)
+def test_a_name_that_somebody_takes_while_a_sync_writes_is_not_green(emulator, aam, kind, name):
+    aam.add_group("Old")
+    method, path = ("POST", "/groups/$") if kind == "create" else ("PUT", "/groups/1001$")
+    hold_and_change(emulator, method, path, lambda: aam.add_group(name, "by somebody else"))
+
+    with pytest.raises(
+        ApplyError, match=r"are not true: .*(groupId 1002 is named|2 group\(s\) with this name)"
+    ):
+        sync(TO_NEW[kind])
 
 
 def test_one_list_that_lacks_a_group_makes_no_duplicate(emulator, aam):

@@ -19,6 +19,8 @@ from airflow_provider_adobe_audiences.errors import (
     SecretStoreError,
 )
 from airflow_provider_adobe_audiences.rotation.stores import (
+    AirflowConnectionStore,
+    AirflowVariableStore,
     AwsSecretsManagerStore,
     AzureKeyVaultStore,
     CallableStore,
@@ -148,6 +150,103 @@ def test_a_key_that_holds_something_else_is_not_replaced(make: Any, kind: str, f
         make("token").write(ONE)
     with pytest.raises(AdobeConfigurationError, match="does not look like a token"):
         make("token").prove_writable()
+
+
+# Members that a reader of JSON changes when it writes them again, blanks and order.
+AS_WRITTEN = """ {"f" : 3.14159265358979323846,\t"n": 1.10, "e":1e400, "i": NUMBER,
+  "u": "\\u00e9", "x}": {"token": "not this one", "a": [1, {}]}%s
+} """.replace("NUMBER", "7" * 5000)
+
+
+@pytest.mark.parametrize("token", ["", ', "token"\n: "%s" ', ', "to\\u006ben": "%s"'])
+def test_all_else_in_a_json_value_stays_as_it_was_written(make: Any, kind: str, token: str) -> None:
+    if kind in ("openbao", "vault_stub"):
+        pytest.skip("Vault's values are objects")
+    there = token % ONE if token else ""
+    put(make(), AS_WRITTEN % there)
+    store = make("token")
+    assert store.read() == (ONE if token else None)
+    store.prove_writable()
+    store.write(TWO)
+    expected = there.replace(ONE, TWO) or f', "token": "{TWO}"'
+    assert make()._read() == AS_WRITTEN % expected
+    assert make("token").read() == TWO
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"a": 1, "a": 2}', "a key that is there twice"),
+        (f'{{"token": "{ONE}", "token": "{TWO}"}}', "a key that is there twice"),
+        ('{"a": {"b": 1, "b": 2}}', "a key that is there twice"),
+        ('{"a": NaN}', "NaN, which is not JSON"),
+        ('{"a": [-Infinity]}', "-Infinity, which is not JSON"),
+    ],
+)
+def test_a_json_value_that_readers_understand_differently_is_left_alone(
+    make: Any, kind: str, content: str, words: str
+) -> None:
+    if kind in ("openbao", "vault_stub"):
+        pytest.skip("Vault's values are objects")
+    put(make(), content)
+    for act in (lambda: make("token").prove_writable(), lambda: make("token").write(ONE), make("token").read):
+        with pytest.raises(AdobeConfigurationError, match=words) as error:
+            act()
+        assert ONE not in str(error.value)
+    assert make()._read() == content
+
+
+NO_TEXT = [None, 5, "", " ", True, b"token"]
+STORES: dict[str, Callable[..., SecretStore]] = {
+    "variable": lambda value: AirflowVariableStore(value),
+    "conn_id": lambda value: AirflowConnectionStore(value),
+    "api_conn_id": lambda value: AirflowConnectionStore("a", api_conn_id=value),
+    "path": lambda value: VaultStore(value),
+    "vault_conn_id": lambda value: VaultStore("a", vault_conn_id=value),
+    "secret_id": lambda value: AwsSecretsManagerStore(value),
+    "project_id": lambda value: GoogleSecretManagerStore(value, "a"),
+    "vault_url": lambda value: AzureKeyVaultStore(value, "a"),
+    "secret_name": lambda value: AzureKeyVaultStore("https://a", value),
+    "name": lambda value: CallableStore(read_memory, name=value),
+    "read": lambda value: CallableStore(value),
+}
+WITH_KEY: dict[str, Callable[..., SecretStore]] = {
+    "AirflowVariableStore": lambda key: AirflowVariableStore("token", key=key),
+    "AirflowConnectionStore": lambda key: AirflowConnectionStore("a", key=key),
+    "VaultStore": lambda key: VaultStore("a", key=key),
+    "AwsSecretsManagerStore": lambda key: AwsSecretsManagerStore("a", key=key),
+    "GoogleSecretManagerStore": lambda key: GoogleSecretManagerStore("a", "b", key=key),
+    "AzureKeyVaultStore": lambda key: AzureKeyVaultStore("https://a", "b", key=key),
+    "CallableStore": lambda key: CallableStore(read_memory, key=key),
+}
+
+
+def refused(make_it: Callable[[], SecretStore], argument: str) -> None:
+    with pytest.raises(AdobeConfigurationError) as error:
+        make_it()
+    if "is not installed" in str(error.value) or "needs Airflow 3" in str(error.value):
+        pytest.skip(error.value.message)
+    assert f"Store: argument {argument!r} is " in str(error.value)
+    assert ": should be a " in str(error.value)
+
+
+@pytest.mark.parametrize("value", NO_TEXT)
+@pytest.mark.parametrize("argument", STORES)
+def test_a_store_wants_texts_when_it_is_made(argument: str, value: Any) -> None:
+    refused(lambda: STORES[argument](value), argument)
+
+
+@pytest.mark.parametrize("value", [value for value in NO_TEXT if value is not None])
+@pytest.mark.parametrize("store", WITH_KEY)
+def test_the_key_of_a_store_is_a_text_that_is_not_blank(store: str, value: Any) -> None:
+    refused(lambda: WITH_KEY[store](value), "key")
+
+
+@pytest.mark.parametrize("wrong", ["os", "a..b", "os.path:join", 7])
+@pytest.mark.parametrize("argument", ["read", "write", "prove_writable"])
+def test_a_function_of_a_store_is_one_or_its_path(argument: str, wrong: Any) -> None:
+    given: dict[str, Any] = {"read": read_memory, argument: wrong}
+    refused(lambda: CallableStore(**given), argument)
 
 
 def test_aws_notices_who_else_writes(aws: str) -> None:  # noqa: F811

@@ -436,7 +436,7 @@ def test_azure_without_the_permission_is_not_writable(azure: KeyVault) -> None:
         (lambda: AzureKeyVaultStore("http://vault.azure.net", "a"), "must begin with https"),
         (lambda: AzureKeyVaultStore("https://vault.azure.net", "a_b"), "letters, digits and hyphens"),
         (lambda: AirflowVariableStore("adobe"), "needs a name that contains 'token'"),
-        (lambda: CallableStore(7), "give a function or its import path"),  # type: ignore[arg-type]
+        (lambda: CallableStore(7), "should be a function or its import path"),  # type: ignore[arg-type]
     ],
 )
 def test_bad_arguments_are_found_when_the_dag_is_read(make: Callable[[], SecretStore], reason: str) -> None:

@@ -189,6 +189,19 @@ def test_a_bad_file_is_told_with_its_line(tmp_path: Path, capsys):
     assert f"{file}:3:" in capsys.readouterr().err
 
 
+@pytest.mark.timeout(60)
+def test_a_named_pipe_is_refused_and_the_pipe_of_a_shell_is_read(tmp_path: Path, capsys):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        assert groups("validate", path) == 1
+        assert re.search("cannot be read: it is a (pipe|device), not a file", capsys.readouterr().err)
+    reads, writes_to = os.pipe()
+    os.write(writes_to, b"groups: []")
+    os.close(writes_to)
+    assert groups("validate", f"/dev/fd/{reads}") == 0
+    os.close(reads)
+
+
 def test_the_command_needs_no_airflow_for_a_file(environment, repo: Path):
     """Validation in CI should not pay for Airflow."""
     code = (

@@ -72,9 +72,9 @@ class AdobeCreateGroupOperator(GroupsOperator):
 class AdobeUpdateGroupOperator(GroupsOperator):
     """Set name and description of a group (Adobe: "Group Management API Methods", update a group).
 
-    Adobe wants both each time, and does not say whether members, wildcards and permissions stay: they are
-    compared before and after, and the task fails when they moved. Returns ``{"group_id", "name",
-    "description", "membership_count"}``.
+    A name that another group has, or seems to have, is refused. Adobe wants both each time, and does not say
+    whether members, wildcards and permissions stay: they are compared before and after, and the task fails
+    when they moved. Returns ``{"group_id", "name", "description", "membership_count"}``.
 
     :param group_id: which group (templated).
     :param name: its name from now on (templated).

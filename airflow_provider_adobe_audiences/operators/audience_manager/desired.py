@@ -22,6 +22,7 @@ def load_desired(desired: Desired, allowed_sources: Sequence[str] | None = None)
     :raises DesiredStateError: when it cannot be used.
     :raises AdobeConfigurationError: when it is a path outside of ``allowed_sources``.
     """
+    from airflow_provider_adobe_audiences.groups.document import refuse_special_file
     from airflow_provider_adobe_audiences.groups.spec import load_file, load_value
 
     if isinstance(desired, Mapping):
@@ -37,10 +38,12 @@ def load_desired(desired: Desired, allowed_sources: Sequence[str] | None = None)
             "values into text unless the DAG has "
             "render_template_as_native_obj=True.",
         )
-    from airflow_provider_adobe_audiences.tasks.paths import check_allowed, storage_path
+    from airflow_provider_adobe_audiences.tasks.paths import check_allowed, is_local, storage_path
 
     path = storage_path(desired, "desired")
     check_allowed(path, path.path, allowed_sources, "desired")
+    if is_local(path):
+        refuse_special_file(path.path, desired)
     try:
         file = path.open("rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:

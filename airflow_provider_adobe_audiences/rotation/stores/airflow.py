@@ -37,6 +37,7 @@ class AirflowVariableStore(SecretStore):
         key: str | None = None,
         description: str = "Profile authentication token of Adobe Target; rotated by a DAG, do not edit.",
     ) -> None:
+        self._check_texts({"key": key, "description": description or None}, variable=variable)
         if not any(word in variable.lower() for word in _MASKED_NAMES):
             raise AdobeConfigurationError(
                 f"the Variable {variable!r} needs a name that contains 'token' or 'secret': only then does "
@@ -123,6 +124,7 @@ class AirflowConnectionStore(SecretStore):
                 "AirflowConnectionStore needs Airflow 3",
                 hint="On Airflow 2 use AirflowVariableStore, or an external secret store.",
             )
+        self._check_texts({"key": key}, conn_id=conn_id, api_conn_id=api_conn_id)
         self.conn_id, self.key, self.api_conn_id, self.timeout = conn_id, key, api_conn_id, timeout
 
     def __str__(self) -> str:

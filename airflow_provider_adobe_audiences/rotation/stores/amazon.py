@@ -41,6 +41,8 @@ class AwsSecretsManagerStore(SecretStore):
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
     ) -> None:
+        optional = {"key": key, "aws_conn_id": aws_conn_id, "region_name": region_name}
+        self._check_texts(optional, secret_id=secret_id)
         self.secret_id, self.key = secret_id, key
         self.aws_conn_id, self.region_name = aws_conn_id, region_name
         self._kept: Any = None

@@ -30,11 +30,15 @@ class AzureKeyVaultStore(SecretStore):
     loggers = ("azure", "msal", "urllib3", "requests")
 
     def __init__(self, vault_url: str, secret_name: str, *, key: str | None = None) -> None:
+        self._check_texts({"key": key}, vault_url=vault_url, secret_name=secret_name)
         if not vault_url.startswith("https://"):
-            raise AdobeConfigurationError(f"vault_url is {vault_url!r}: must begin with https://")
+            raise AdobeConfigurationError(
+                f"AzureKeyVaultStore: argument 'vault_url' is {vault_url!r}: must begin with https://"
+            )
         if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", secret_name):
             raise AdobeConfigurationError(
-                f"secret_name is {secret_name!r}: Azure takes 1 to 127 letters, digits and hyphens"
+                f"AzureKeyVaultStore: argument 'secret_name' is {secret_name!r}: should be 1 to 127 letters, "
+                "digits and hyphens"
             )
         self.vault_url, self.secret_name, self.key = vault_url, secret_name, key
         self._kept: Any = None

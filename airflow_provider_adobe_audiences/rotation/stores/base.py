@@ -61,6 +61,20 @@ class SecretStore(ABC):
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
+    def _check_texts(self, optional: Mapping[str, Any], **required: Any) -> None:
+        """Raise unless each argument is a text that is not blank.
+
+        :param optional: those that may be ``None``.
+        """
+        given = {**required, **{name: value for name, value in optional.items() if value is not None}}
+        problems = [
+            f"argument {name!r} is {value!r:.120}: should be a text that is not blank"
+            for name, value in given.items()
+            if not isinstance(value, str) or not value.strip()
+        ]
+        if problems:
+            raise AdobeConfigurationError(f"{type(self).__name__}: {'; '.join(problems)}")
+
     def quiet_loggers(self) -> tuple[str, ...]:
         """Return the loggers that say nothing below INFO while the store is used."""
         return self.loggers
@@ -227,7 +241,7 @@ def _token_in(value: str | None, key: str | None, store: str) -> str | None:
 
 
 def with_token(value: str | None, secret: str, key: str, store: str) -> str:
-    """Return the JSON that a store shall hold: with the new token, and the other keys as they are.
+    """Return the JSON that a store shall hold: with the new token, and all else as it is, to the character.
 
     :param value: what it holds now, ``None`` for nothing.
     :param secret: the new token.
@@ -235,9 +249,35 @@ def with_token(value: str | None, secret: str, key: str, store: str) -> str:
     :param store: its name, for messages.
     :raises AdobeConfigurationError: when what the key has now looks like something else than a token.
     """
-    content = _json_object(value, key, store) if value and value != PLACEHOLDER else {}
+    token, member = (json.dumps(text, ensure_ascii=False) for text in (secret, key))
+    if not value or value == PLACEHOLDER:
+        return f"{{{member}: {token}}}"
+    content = _json_object(value, key, store)
     check_key(content.get(key), store)
-    return json.dumps({**content, key: secret}, ensure_ascii=False)
+    if key in content:
+        start, end = _span(value, key)
+        return f"{value[:start]}{token}{value[end:]}"
+    before = value[: value.rindex("}")].rstrip()
+    return f"{before}{', ' if content else ''}{member}: {token}{value[len(before) :]}"
+
+
+def _span(text: str, key: str) -> tuple[int, int]:
+    """Return where the value of a key begins and ends.
+
+    :param text: a JSON object that has the key.
+    """
+    end = text.index("{")
+    name = None
+    while name != key:
+        name, end = _DECODER.raw_decode(text, _past_blanks(text, end + 1))
+        start = _past_blanks(text, _past_blanks(text, end) + 1)
+        _, end = _DECODER.raw_decode(text, start)
+        value_end, end = end, _past_blanks(text, end)
+    return start, value_end
+
+
+def _past_blanks(text: str, place: int) -> int:
+    return len(text) - len(text[place:].lstrip(" \t\r\n"))
 
 
 def check_key(found: Any, store: str) -> None:
@@ -256,7 +296,12 @@ def check_key(found: Any, store: str) -> None:
 
 def _json_object(value: str, key: str, store: str) -> dict[str, Any]:
     try:
-        content = json.loads(value)
+        content = _DECODER.decode(value)
+    except _NotKept as error:
+        raise AdobeConfigurationError(
+            f"{store} holds a JSON object with {error}",
+            hint="Correct the value, so that every key is there once and every number is one.",
+        ) from None
     except ValueError:
         content = None
     if not isinstance(content, dict):
@@ -265,6 +310,27 @@ def _json_object(value: str, key: str, store: str) -> dict[str, Any]:
             hint="Leave key=… out when the whole value is the token; or make it a JSON object first.",
         )
     return content
+
+
+class _NotKept(ValueError):
+    """A part of a JSON value that its readers understand differently, or not at all."""
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(members)
+    if len(content) < len(members):
+        raise _NotKept("a key that is there twice")
+    return content
+
+
+def _no_number(constant: str) -> Any:
+    raise _NotKept(f"{constant}, which is not JSON")
+
+
+# Numbers are only told from texts: some have more digits than Python converts.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_once, parse_constant=_no_number, parse_int=len, parse_float=len
+)
 
 
 def store_of(reference: tuple[str, list[Any], dict[str, Any]] | list[Any]) -> SecretStore:

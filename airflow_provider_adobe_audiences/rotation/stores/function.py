@@ -35,14 +35,22 @@ class CallableStore(SecretStore):
         loggers: Sequence[str] = (),
         name: str = "the secret store",
     ) -> None:
+        self._check_texts({"key": key}, name=name)
+        if isinstance(loggers, str) or not all(isinstance(logger, str) for logger in loggers):
+            raise AdobeConfigurationError(
+                f"CallableStore: argument 'loggers' is {loggers!r}: should be a list of names"
+            )
         self.key = key
         self._loggers = tuple(loggers)
         self._functions = {"read": read, "write": write, "prove_writable": prove_writable}
         self._name = name
         for what, function in self._functions.items():
-            if not (function is None or isinstance(function, str) or callable(function)):
+            if function is None and what != "read":
+                continue
+            if not (_is_import_path(function) if isinstance(function, str) else callable(function)):
                 raise AdobeConfigurationError(
-                    f"CallableStore: {what} is {function!r}: give a function or its import path"
+                    f"CallableStore: argument {what!r} is {function!r}: should be a function or its import "
+                    "path, such as 'package.module.name'"
                 )
 
     def quiet_loggers(self) -> tuple[str, ...]:
@@ -93,3 +101,8 @@ class CallableStore(SecretStore):
                 ),
             )
         return super().reference()
+
+
+def _is_import_path(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)

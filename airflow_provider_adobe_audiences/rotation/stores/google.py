@@ -40,6 +40,8 @@ class GoogleSecretManagerStore(SecretStore):
     def __init__(
         self, project_id: str, secret_id: str, *, key: str | None = None, gcp_conn_id: str | None = None
     ) -> None:
+        optional = {"key": key, "gcp_conn_id": gcp_conn_id}
+        self._check_texts(optional, project_id=project_id, secret_id=secret_id)
         if gcp_conn_id is not None and not is_installed("airflow.providers.google.common.hooks.base_google"):
             raise AdobeConfigurationError(
                 "GoogleSecretManagerStore needs Google's Airflow provider for gcp_conn_id, which is not "

@@ -27,6 +27,7 @@ class VaultStore(SecretStore):
     loggers = ("hvac", "urllib3", "requests")
 
     def __init__(self, path: str, *, key: str = "value", vault_conn_id: str = "vault_default") -> None:
+        self._check_texts({}, path=path, key=key, vault_conn_id=vault_conn_id)
         self.path, self.vault_conn_id = path, vault_conn_id
         self.key: str = key
         self._version: int | None = None
