@@ -147,7 +147,7 @@ def _plan_options(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="NAME",
         action="append",
         default=[],
-        help="never changed or deleted; may be repeated",
+        help="whole name of a group that is never changed or deleted; may be repeated",
     )
     for name, field in Limits.__pydantic_fields__.items():  # type: ignore[attr-defined]
         if name == "protected":

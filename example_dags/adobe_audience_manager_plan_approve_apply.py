@@ -62,7 +62,6 @@ with DAG(
         desired="{{ params.groups }}",
         prune=True,
         managed_groups="EMEA .*",
-        protected=["EMEA Administrators"],
         max_delete_ratio=0.5,
         max_permission_removal_ratio=0.5,
     )

@@ -45,7 +45,6 @@ with DAG(
         mode="apply",
         prune=True,
         managed_groups="EMEA .*",
-        protected=["EMEA Administrators"],
         max_deletes=3,
         max_delete_ratio=0.5,
         max_permission_removal_ratio=0.5,

@@ -161,7 +161,7 @@ class Finding(Model):
     :param message: for people.
     """
 
-    kind: Literal["wildcards", "users", "undeclared", "kept", "name", "scope", "notice"]
+    kind: Literal["wildcards", "users", "undeclared", "kept", "name", "scope", "protected", "notice"]
     name: str
     group_id: int | None
     message: str

@@ -95,6 +95,14 @@ def _of_scope(plan: Plan, limits: Limits) -> Iterator[GuardResult]:
         parameter="prune=False",
         message=nothing[0] if nothing else "none",
     )
+    # Nor does a name that protects nothing: the group that it means would be deleted.
+    in_vain = [finding for finding in plan.findings if finding.kind == "protected"]
+    yield GuardResult(
+        guard="protected names that no group has",
+        passed=not in_vain,
+        parameter="protected=[…] without these names",
+        message="; ".join(f"{finding.name}: {finding.message}" for finding in in_vain[:10]) or "none",
+    )
 
 
 def _of_groups_to_spare(plan: Plan, limits: Limits) -> Iterator[GuardResult]:

@@ -142,6 +142,11 @@ class Scope:
         wrong = isinstance(self.protected, str) or not isinstance(self.protected, Collection)
         if wrong or not all(isinstance(name, str) for name in self.protected):
             raise ValueError(f"argument 'protected' is {self.protected!r:.120}: must be a list of names")
+        if not all(look_alike(name) for name in self.protected):
+            raise ValueError(
+                f"argument 'protected' is {self.protected!r:.120}: must be a list of names, "
+                "none of them blank"
+            )
 
     @cached_property
     def _protected(self) -> dict[str, str]:

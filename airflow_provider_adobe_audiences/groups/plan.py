@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,9 @@ from airflow_provider_adobe_audiences.groups.names import canonical_name, look_a
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.groups.spec import DesiredGroup, DesiredState
+
+# What regular expressions have, and few names.
+_OF_PATTERNS = re.compile(r"[\\^$*+?|\[\]{}]")
 
 Pairs = Sequence[tuple["DesiredGroup", Group | None]]
 
@@ -276,4 +280,8 @@ def _in_vain(desired: DesiredState, live: Live, scope: Scope) -> Iterator[Findin
         yield Finding(kind=kind, name="managed_groups", group_id=None, message=nothing)
     for name in protected:
         message = "no group has this protected name, nor one that looks like it"
-        yield Finding(kind="notice", name=name, group_id=None, message=message)
+        if _OF_PATTERNS.search(name):
+            message += "; it looks like a regular expression, and protected takes whole names"
+        yield Finding(
+            kind="protected" if scope.prune else "notice", name=name, group_id=None, message=message
+        )

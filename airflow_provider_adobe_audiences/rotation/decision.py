@@ -129,9 +129,10 @@ def decide(
         if on_drift == "fail" and mode != "adopt":
             return Decision(
                 Step.REFUSE,
-                "drift: Target's token is not the one in the store; somebody else has created one",
+                "drift: Target's token is not the one in the store; somebody else has created one, or has "
+                "changed the store",
             )
-        return Decision(Step.ADOPT, "drift: somebody else has created a token")
+        return Decision(Step.ADOPT, "drift: somebody else has created a token, or has changed the store")
     if begun:
         return Decision(Step.NOTHING, "an earlier attempt created the token and stored it", resumed=True)
     left = timedelta(seconds=live.expires_in)

@@ -35,6 +35,14 @@ class Rotation:
     needed: str
 
 
+# What mode="check" says, by what a rotation would do.
+_NEEDED = {
+    "adopt": "{store} does not hold Target's token: a rotation would adopt it",
+    "rotate": "a rotation is due: it would create a token and put it into {store}",
+    "refuse": "a rotation into {store} would be refused",
+}
+
+
 def told(rotation: Rotation, store: SecretStore) -> str:
     """Return what was done, as one line for the log.
 
@@ -47,7 +55,14 @@ def told(rotation: Rotation, store: SecretStore) -> str:
         else "Adopted token"
         if rotation.adopted
         else "The token is still good:"
+        if rotation.needed == "nothing"
+        else None
     )
+    if done is None:
+        token = rotation.fingerprint
+        live = f"{token}, valid until {rotation.expires_at}" if token else "none"
+        needed = _NEEDED[rotation.needed].format(store=store)
+        return f"Nothing was done, and {needed}. Reason: {rotation.reason}. Target's token: {live}."
     outage = "" if rotation.outage_seconds is None else f", outage {rotation.outage_seconds:g} s"
     return (
         f"{done} {rotation.fingerprint or 'none'} in {store}, valid until {rotation.expires_at}; edge: "

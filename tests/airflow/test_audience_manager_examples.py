@@ -47,8 +47,7 @@ def test_sync_on_merge_then_no_drift(run_dag, xcom, emulator, world, example):
         "delete": 1,
         "unchanged": 0,
         "unmanaged": 1,
-        # That nobody has the protected name "EMEA Administrators" may be a slip.
-        "findings": 1,
+        "findings": 0,
     }
 
     emulator.journal.clear()

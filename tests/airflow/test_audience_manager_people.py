@@ -353,6 +353,33 @@ def test_a_pattern_that_covers_nothing_stops_a_run_that_prunes(emulator, aam):
     assert emulator.journal.writes() == []
 
 
+@pytest.mark.parametrize("slip", ["EMEA.*", "EMEA Admnis"])
+def test_a_protected_name_that_protects_nothing_stops_a_run_that_prunes(emulator, aam, slip):
+    for name in ("EMEA Admins", "x"):
+        aam.add_group(name)
+    more = {"managed_groups": ".*", "protected": ["x", slip], "max_delete_ratio": 1.0}
+    for run in (sync, planned):
+        with pytest.raises(
+            AirflowFailException, match=r"protected names that no group has: EMEA.*allowed by protected="
+        ) as caught:
+            run({"groups": []}, prune=True, allow_empty_desired=True, **more)
+        assert ("takes whole names" in str(caught.value)) is (slip == "EMEA.*")
+    assert emulator.journal.writes() == []
+
+    # What is yet to be created, and what looks like it, is a group; without pruning it is only told.
+    sync({"groups": [{"name": "x"}]}, prune=True, **{**more, "protected": ["X", "emea  admins"]})
+    found = sync({"groups": [{"name": "x"}]}, **more)["findings"]
+    assert ("notice", slip) in [(finding["kind"], finding["name"]) for finding in found]
+    assert list(by_name(aam)) == ["EMEA Admins", "x"]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u200b"])
+def test_a_protected_name_is_not_blank(emulator, blank):
+    with pytest.raises(AirflowFailException, match=r"argument 'protected' is .*none of them blank"):
+        sync({"groups": []}, protected=["EMEA Admins", blank])
+    assert emulator.journal.entries == []
+
+
 # -- small and quick
 
 

@@ -138,6 +138,25 @@ def test_a_variable_that_is_hidden_is_found_out_before_post(
     assert emulator.journal.find("POST", "authentication/token") == []
 
 
+def test_a_variable_that_is_hidden_is_not_written_when_a_token_is_adopted(
+    dag: DAG,
+    run_dag: Run,
+    emulator: Any,
+    variable: Callable[[], str | None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    emulator.target.issue()
+    monkeypatch.setenv(f"AIRFLOW_VAR_{VARIABLE.upper()}", "Q" * 36)
+    with dag:
+        AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE)
+    assert run_dag(dag).state == "failed"
+    assert "is hidden by an environment variable" in caplog.text + "".join(capsys.readouterr())
+    monkeypatch.delenv(f"AIRFLOW_VAR_{VARIABLE.upper()}")
+    assert variable() is None
+
+
 @pytest.mark.skipif(AIRFLOW < (3,), reason="Airflow 2 has no supervisor")
 @pytest.mark.parametrize("mode", ["rotate", "adopt"])
 def test_a_variable_that_airflow_would_log_is_not_written(

@@ -133,6 +133,18 @@ def test_what_is_no_token_is_not_replaced(make: Any, kind: str, content: str) ->
     assert make()._read() == before
 
 
+@pytest.mark.parametrize("content", [f"{ONE}\n", f" {ONE}"])
+def test_a_token_with_blanks_around_it_is_told_as_one(make: Any, kind: str, content: str) -> None:
+    if kind in ("openbao", "vault_stub"):
+        pytest.skip("Vault's values are objects")
+    put(make(), content)
+    for act in (make().prove_writable, lambda: make().write(TWO)):
+        with pytest.raises(AdobeConfigurationError, match="a token with blanks or a line break") as error:
+            act()
+        assert ONE not in str(error.value)
+    assert make()._read() == content
+
+
 def test_a_json_value_is_never_taken_for_a_token(make: Any, kind: str) -> None:
     if kind in ("openbao", "vault_stub"):
         pytest.skip("Vault's values are objects")

@@ -92,7 +92,8 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
     :param prune: whether to delete groups of the managed scope that are not declared.
     :param managed_groups: the managed scope: a regular expression for whole names, or a list of ids. Needed
         to prune (templated).
-    :param protected: names of groups that are never changed or deleted (templated).
+    :param protected: whole names of groups that are never changed or deleted; with ``prune``, one that no
+        group has stops the task (templated).
     :param max_deletes: most groups that may be deleted.
     :param max_delete_ratio: largest share (0 to 1) of the declared or managed live groups that may be
         deleted.
@@ -209,7 +210,8 @@ class AdobePlanGroupsOperator(_PlanningOperator):
     :param prune: whether to delete groups of the managed scope that are not declared.
     :param managed_groups: the managed scope: a regular expression for whole names, or a list of ids. Needed
         to prune (templated).
-    :param protected: names of groups that are never changed or deleted (templated).
+    :param protected: whole names of groups that are never changed or deleted; with ``prune``, one that no
+        group has stops the task (templated).
     :param max_deletes: most groups that may be deleted.
     :param max_delete_ratio: largest share (0 to 1) of the declared or managed live groups that may be
         deleted.

@@ -60,6 +60,7 @@ class AirflowVariableStore(SecretStore):
         from airflow.providers.common.compat.sdk import Variable
 
         self._check_that_airflow_does_not_log_it()
+        _refuse_hidden(self, "get_variable", self.variable)
         Variable.set(self.variable, secret, description=self.description)
 
     def _check_that_airflow_does_not_log_it(self) -> None:
@@ -84,12 +85,7 @@ class AirflowVariableStore(SecretStore):
         from airflow.providers.common.compat.sdk import Variable
 
         self._check_that_airflow_does_not_log_it()
-        if backend := _shadowing("get_variable", self.variable):
-            raise SecretStoreError(
-                f"{self} is hidden by {backend}, which takes precedence: what is written to the Variable "
-                "would never be read",
-                hint=f"Remove {self.variable!r} from there, or use the store that it is in.",
-            )
+        _refuse_hidden(self, "get_variable", self.variable)
         # Under another key: the value itself may be changed by somebody else at this very moment.
         probe = f"{self.variable}__write_test"
         Variable.set(probe, "writable", description="Left by an interrupted test; may be deleted.")
@@ -139,15 +135,11 @@ class AirflowConnectionStore(SecretStore):
         return BaseHook.get_connection(self.conn_id)
 
     def _write(self, secret: str) -> None:
+        _refuse_hidden(self, "get_connection", self.conn_id)
         self._patch(secret)
 
     def _prove_writable(self) -> None:
-        if backend := _shadowing("get_connection", self.conn_id):
-            raise SecretStoreError(
-                f"{self} is hidden by {backend}, which takes precedence: what is written to the Connection "
-                "would never be read",
-                hint=f"Remove {self.conn_id!r} from there, or use the store that it is in.",
-            )
+        _refuse_hidden(self, "get_connection", self.conn_id)
         # Airflow takes *** for: leave the password as it is.
         self._patch("***")
 
@@ -218,6 +210,15 @@ class AirflowConnectionStore(SecretStore):
         mask_secret(token)
         api.headers["Authorization"] = f"Bearer {token}"
         return base
+
+
+def _refuse_hidden(store: SecretStore, method: str, key: str) -> None:
+    """Raise when what would be written could never be read."""
+    if backend := _shadowing(method, key):
+        raise AdobeConfigurationError(
+            f"{store} is hidden by {backend}, which takes precedence: what is written would never be read",
+            hint=f"Remove {key!r} from there, or use the store that it is in.",
+        )
 
 
 def _shadowing(method: str, key: str) -> str | None:

@@ -166,6 +166,11 @@ class SecretStore(ABC):
         if self._replaceable is None:
             self._token()
         if not self._replaceable:
+            if is_token((self._value() or "").strip()):
+                raise AdobeConfigurationError(
+                    f"{self} holds a token with blanks or a line break around it, which is not replaced",
+                    hint="Write it there again without them, or delete it; then run the rotation again.",
+                )
             raise AdobeConfigurationError(
                 f"{self} holds something that does not look like a token; it is not replaced",
                 hint="Check the name of the store. If what it holds may go, delete it first.",

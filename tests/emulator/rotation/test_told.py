@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import statistics
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     SecretStoreError,
 )
+from airflow_provider_adobe_audiences.rotation.outcome import told
 from tests import leaks
 from tests.emulator.rotation.parts import KEY, TOKEN_PATH, MemoryStore, Rotate
 
@@ -57,6 +59,33 @@ def test_a_token_that_somebody_created_by_hand_is_a_warning(
     (record,) = [record for record in caplog.records if "Adopting Target's token" in record.getMessage()]
     assert record.levelname == "WARNING"
     assert "drift: somebody else has created a token" in record.getMessage()
+
+
+def test_a_check_says_that_the_token_is_good_only_when_the_store_has_it(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore
+) -> None:
+    def line(store: MemoryStore, **more: Any) -> str:
+        return told(rotate(store, mode="check", **more), store)
+
+    good = line(in_step)
+    assert good.startswith("The token is still good: ")
+    assert " in the memory store, valid until 2" in good
+
+    other = MemoryStore("Q" * 36)
+    for store, more, words in (
+        (other, {}, "the memory store does not hold Target's token: a rotation would adopt it"),
+        (MemoryStore(), {}, "the memory store does not hold Target's token: a rotation would adopt it"),
+        (other, {"on_drift": "fail"}, "a rotation into the memory store would be refused"),
+        (in_step, {"min_remaining": timedelta(days=900)}, "a rotation is due: it would create a token"),
+    ):
+        found = line(store, **more)
+        assert found.startswith(f"Nothing was done, and {words}")
+        assert "Target's token: " in found
+        assert ", valid until 2" in found
+    emulator.target.reset()
+    found = line(other)
+    assert found.startswith("Nothing was done, and a rotation is due: it would create a token")
+    assert found.endswith("Reason: Target has no token. Target's token: none.")
 
 
 def test_failures_of_the_store_count_their_attempts(
