@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -68,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _in_options(text: str) -> str:
     """Return a message that names parameters of an operator in the words of the command line."""
+    # There is no Dag here.
+    text = re.sub(
+        "a list, or nothing, that became text: .* on the Dag",
+        "should be a regular expression, or left out",
+        text,
+    )
     text = re.sub(r"argument '(\w+)'", lambda found: f"option {_option(found[1])}", text)
     return re.sub(
         r"allowed by (\w+)=([^\s)]*)", lambda found: f"allowed by {_allowing(*found.groups())}", text
@@ -209,6 +215,7 @@ def settings_of(conn_id: str | None) -> AdobeSettings:
                 hint=f"Define it, for example in the environment as AIRFLOW_CONN_{conn_id.upper()}.",
             ) from None
     names = {f"{ENVIRONMENT_PREFIX}{name.upper()}": name for name in AdobeSettings.model_fields}
+    _refuse_misspelt(names)
     fields = {name: os.environ[variable] for variable, name in names.items() if os.environ.get(variable)}
     if not fields:
         raise AdobeConfigurationError(
@@ -218,6 +225,19 @@ def settings_of(conn_id: str | None) -> AdobeSettings:
             f"{ENVIRONMENT_PREFIX}ORG_ID.",
         )
     return AdobeSettings.of(fields, f"the environment ({ENVIRONMENT_PREFIX}...)")
+
+
+def _refuse_misspelt(known: Iterable[str]) -> None:
+    """Raise when the environment has a variable whose name is nearly that of a field."""
+    import difflib
+
+    for name in sorted(set(os.environ) - set(known)):
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+        if name.startswith(ENVIRONMENT_PREFIX) and close:
+            raise AdobeConfigurationError(
+                f"the environment variable {name} is no field of the connection (did you mean {close[0]}?)",
+                hint="Rename it, or unset it: the default of that field would be used unnoticed.",
+            )
 
 
 def _load(path: Path) -> DesiredState:

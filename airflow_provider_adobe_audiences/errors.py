@@ -117,8 +117,8 @@ class AdobeAuthenticationError(AdobeError):
 
     default_hint = (
         "Check client id and client secret of the connection against the credential in Adobe's Developer "
-        "Console, "
-        "and that its scopes and product profiles cover this service."
+        "Console, and that its scopes and product profiles cover this service. With Audience Manager's "
+        "password grant, check username and user_password, too."
     )
 
 

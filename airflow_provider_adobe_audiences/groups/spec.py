@@ -269,7 +269,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
     given, kind, name = problem["input"], problem["type"], problem["loc"][-1] if problem["loc"] else ""
     match kind:
         case "extra_forbidden":
-            return f"the key is not known{_meant(str(name), _KEYS)}"
+            # ("key",), ("groups", 0, "key") or ("groups", 0, "permissions", 0, "key")
+            return f"the key is not known{_meant(str(name), _KEYS[min(len(problem['loc']) // 2, 2)])}"
         case "missing":
             return "is missing"
         case "int_type" if isinstance(given, str) and re.fullmatch("[0-9]{1,20}", given.strip()):
@@ -279,6 +280,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
             return f"must be a number: write {int(number)}, without leading zeros, not the text {number!r}"
         case "int_type" | "int_from_float":
             return f"must be a whole number, not {shortened(repr(given))}"
+        case "string_type" if given is None:
+            return "must be text: it has no value (YAML reads null and ~ as none; write them in quotes)"
         case "string_type" if isinstance(given, bool | int | float):
             return f"must be text: write it in quotes (YAML reads it as {type(given).__name__} {given!r})"
         case "tuple_type":
@@ -291,7 +294,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
 
 
 _KEYS = [
-    to_camel(name) for model in (DesiredState, DesiredGroup, PermissionRow) for name in model.model_fields
+    [to_camel(name) for name in model.model_fields] for model in (DesiredState, DesiredGroup, PermissionRow)
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -230,6 +231,16 @@ def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | N
         raise AdobeConfigurationError(
             f"{where} has a host, port or schema; hosts are set by the URL fields (ims_url, platform_url, …)"
         )
+    text = connection.extra or ""
+    if not extra and text.strip():
+        # Airflow takes what is no JSON for nothing.
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise AdobeConfigurationError(
+                f"{where} has an extra that is no JSON: {getattr(error, 'msg', 'it cannot be read')} (line "
+                f"{getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)})"
+            ) from None
     if not isinstance(extra, Mapping):
         raise AdobeConfigurationError(f"{where} has an extra that is no JSON object")
     # Forms of Airflow 2 may store a field under its long name.

@@ -142,7 +142,8 @@ class CheckedArguments:
             try:
                 value = adapter.validate_python(given)
             except ValidationError as error:
-                problems += [explain(found, name, shown) for found in error.errors(include_url=False)]
+                templated = name in self.template_fields
+                problems += [explain(found, name, shown, templated) for found in _of_one_kind(error, given)]
             else:
                 if isinstance(value, timedelta) and value is not given:
                     setattr(self, name, value)
@@ -219,12 +220,25 @@ def checked(model: type[M], values: Mapping[str, Any], where: str) -> M:
     raise AdobeConfigurationError(f"{where}: " + "; ".join(dict.fromkeys(problems)))
 
 
-def explain(problem: Any, argument: str = "", shown: bool = True) -> str:
+def _of_one_kind(error: ValidationError, given: Any) -> list[Any]:
+    """Return what is wrong, said once where a value may be of several kinds: pydantic says it for each, and
+    adds the name of the kind to the place.
+    """
+    found: list[Any] = error.errors(include_url=False)
+    whole = [one for one in found if one["input"] is given and one["type"].endswith("_type")]
+    if len(found) > len(whole) or len(whole) < 2:
+        return found
+    rules = [one["msg"].removeprefix("Input should be ") for one in whole]
+    return [{**whole[0], "loc": (), "msg": f"should be {' or '.join(dict.fromkeys(rules))}"}]
+
+
+def explain(problem: Any, argument: str = "", shown: bool = True, templated: bool = True) -> str:
     """Return what pydantic found in the one grammar: ``argument 'x' is <value>: <rule>``.
 
     :param problem: an item of ``ValidationError.errors()``.
     :param argument: the argument, when pydantic checked only its value.
     :param shown: whether the value may be shown; customers' rows may not.
+    :param templated: whether a template may have made the value.
     """
     where = [part for part in problem["loc"] if isinstance(part, int) or str(part).isidentifier()]
     name = ".".join(str(part) for part in ([argument, *where] if argument else where))
@@ -235,11 +249,9 @@ def explain(problem: Any, argument: str = "", shown: bool = True) -> str:
         return str(message)
     value = problem["input"]
     rule = f"{message[:1].lower()}{message[1:]}"
-    if (
-        isinstance(value, str)
-        and problem["type"] not in ("literal_error", "value_error")
-        and (not problem["type"].startswith("string_"))
-    ):
+    # What no template is the reason for: another choice or text, a number or a time that is out of bounds.
+    by_itself = ("literal_error", "value_error", "string_", "greater_than", "less_than")
+    if templated and isinstance(value, str) and not problem["type"].startswith(by_itself):
         rule += NATIVE
     return f"argument {name!r} is {_shown(value) if shown else type(value).__name__}: {rule}"
 

@@ -246,7 +246,9 @@ def guesses_nothing(kind: Any) -> list[str]:
                 said = refused(task.execute, {})
             else:
                 said = refused(kind, task_id="t", **arguments(kind) | {name: text})
-            if not in_grammar(said or "", name) or not says_how(said or ""):
+            templated = name in kind.template_fields
+            wrong_advice = not templated and "render_template_as_native_obj" in (said or "")
+            if not in_grammar(said or "", name) or wrong_advice or (templated and not says_how(said or "")):
                 problems.append(
                     f"{name}={text!r} is refused with {said!r}" if said else f"takes {name}={text!r}"
                 )

@@ -116,6 +116,20 @@ def test_a_text_for_a_bool_says_how_to_write_it() -> None:
         operator.check_arguments()
 
 
+def test_what_is_no_template_field_is_given_no_advice_about_templates() -> None:
+    with pytest.raises(AdobeConfigurationError, match="should be a valid boolean") as caught:
+        AnOperator(task_id="t", deferrable="{{ params.deferrable }}")
+    assert "render_template" not in str(caught.value)
+
+
+def test_a_time_that_is_out_of_bounds_is_given_no_advice_about_templates() -> None:
+    operator = AnOperator(task_id="t", min_remaining="{{ anything }}")
+    operator.min_remaining = "-P1D"
+    with pytest.raises(AdobeConfigurationError, match="argument 'min_remaining' is '-P1D'") as caught:
+        operator.check_arguments()
+    assert "render_template" not in str(caught.value)
+
+
 def test_customers_rows_are_never_shown() -> None:
     operator = AnOperator(task_id="t")
     operator.rows = [{"mail": "a@b.example"}, "c@d.example"]

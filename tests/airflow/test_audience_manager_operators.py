@@ -266,6 +266,16 @@ def test_bad_arguments_fail_at_once_without_any_request(emulator, operator):
     assert emulator.journal.entries == []
 
 
+@pytest.mark.parametrize("wrong", [None, [7]])
+def test_a_value_of_no_kind_is_told_once_and_under_its_name(emulator, wrong):
+    operator = AdobeGetGroupOperator(task_id="t", group_id="{{ anything }}")
+    operator.group_id = wrong
+    said = "argument 'group_id' is .*: should be a valid integer or a valid string.$"
+    with pytest.raises(AirflowFailException, match=rf"(?m)^AdobeGetGroupOperator: {said}"):
+        operator.execute({})
+    assert emulator.journal.entries == []
+
+
 def test_a_mode_must_be_said():
     with pytest.raises(Exception, match="mode"):
         AdobeSyncGroupsOperator(task_id="t", desired={"groups": []})  # type: ignore[call-arg]
@@ -323,6 +333,13 @@ groups:
       - {objectType: SEGMENT, objectId: 2, permissions: [READ, WRITE]}
     wildcards: [VIEW_TAGS]
 """
+
+
+def test_groups_as_text_are_to_be_parsed_upstream():
+    with pytest.raises(
+        AirflowFailException, match=r"Let the upstream task parse it \(json.loads, yaml.safe_load\)"
+    ):
+        sync("groups:\n- name: A\n")
 
 
 def special_files(tmp_path: Path) -> Iterator[str]:

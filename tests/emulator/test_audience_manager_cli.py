@@ -181,6 +181,23 @@ def test_errors_are_told_in_one_line_without_a_traceback(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("command", [("plan", "f.yaml", "--managed-groups", ""), ("export", "--names", " ")])
+def test_a_blank_pattern_is_told_in_the_words_of_the_command_line(environment, capsys, command):
+    assert groups(*command) == 1
+    said = capsys.readouterr().err
+    assert "should be a regular expression, or left out" in said
+    assert "Dag" not in said
+
+
+def test_a_variable_that_is_nearly_a_field_is_an_error(emulator, environment, monkeypatch, capsys):
+    monkeypatch.setenv("ADOBE_AUDIENCE_MANAGER_URI", "https://elsewhere.example")
+    assert groups("export") == 1
+    assert "ADOBE_AUDIENCE_MANAGER_URI is no field" in (said := capsys.readouterr().err)
+    assert "did you mean ADOBE_AUDIENCE_MANAGER_URL?" in said
+    assert "elsewhere" not in said
+    assert emulator.journal.entries == []
+
+
 def test_a_bad_file_is_told_with_its_line(tmp_path: Path, capsys):
     file = tmp_path / "groups.yaml"
     file.write_text("groups:\n  - name: A\n  - name: A\n")

@@ -427,3 +427,4 @@ def test_a_wrong_legacy_password_is_explained(emulator, settings):
     ):
         session.send(aam.list_groups())
     assert "wrong-password" not in str(caught.value)
+    assert "check username and user_password, too" in caught.value.hint

@@ -25,6 +25,19 @@ def test_everything_answers(adobe_connection: Point, emulator: Any) -> None:
     assert [entry for entry in emulator.journal.entries if entry.write] == []
 
 
+@pytest.mark.parametrize("extra", ["hello", '{"org_id": "x", "sandbox": "prod",}', "{'org_id': 'x'}"])
+def test_an_extra_that_is_no_json_is_called_so(
+    adobe_connection: Point, emulator: Any, monkeypatch: pytest.MonkeyPatch, extra: str
+) -> None:
+    plain = {"conn_type": "adobe", "login": "id", "password": "secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ADOBE_BROKEN", json.dumps(plain))
+    works, message = AdobeHook("adobe_broken").test_connection()
+    assert not works
+    assert "connection 'adobe_broken' has an extra that is no JSON: " in message
+    assert "org_id is missing" not in message
+    assert emulator.journal.entries == []
+
+
 def test_the_prefix_that_answers_is_named(adobe_connection: Point, emulator: Any) -> None:
     emulator.faults.add(path="^/api/v1/", status=404)
     works, message = AdobeHook().test_connection()

@@ -148,6 +148,8 @@ def test_an_alias_may_repeat_a_value():
             ["1 is already the groupId of groups[0]"],
         ),
         ("groups:\n  - name: A\n    name: B\n", 3, ["the key 'name' is written twice", "line 2"]),
+        ("version: 1\ngroups: []\n", 1, ["version", "the key is not known"]),
+        ("groups:\n  - name: null\n", 2, ["groups[0].name", "it has no value", "write them in quotes"]),
         ("groups:\n  - nme: A\n", 2, ["groups[0].nme", "not known", "did you mean name?"]),
         ("groups:\n  - description: A\n", 2, ["groups[0].name: is missing"]),
         ("groups:\n  - name: NO\n", 2, ["must be text: write it in quotes", "bool False"]),

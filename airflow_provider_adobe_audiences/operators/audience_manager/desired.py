@@ -34,8 +34,8 @@ def load_desired(desired: Desired, allowed_sources: Sequence[str] | None = None)
     if desired.lstrip()[:1] in ("{", "[") or "\n" in desired:
         raise DesiredStateError(
             "desired is a text with the groups in it, where a path or a mapping is expected",
-            hint="Pass the value itself, as in desired=upstream.output; templates turn "
-            "values into text unless the DAG has "
+            hint="Let the upstream task parse it (json.loads, yaml.safe_load) and return the mapping, and "
+            "pass desired=upstream.output. A template turns a mapping into text unless its Dag has "
             "render_template_as_native_obj=True.",
         )
     from airflow_provider_adobe_audiences.tasks.paths import check_allowed, is_local, storage_path
