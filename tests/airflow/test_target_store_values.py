@@ -261,6 +261,13 @@ def test_a_function_of_a_store_is_one_or_its_path(argument: str, wrong: Any) -> 
     refused(lambda: CallableStore(**given), argument)
 
 
+def test_a_function_that_says_no_proves_nothing() -> None:
+    MEMORY.clear()
+    with pytest.raises(SecretStoreError, match="cannot be written, as its prove_writable says"):
+        CallableStore(read_memory, write_memory, lambda: False).prove_writable()
+    CallableStore(read_memory, write_memory, lambda: None).prove_writable()
+
+
 def test_aws_notices_who_else_writes(aws: str) -> None:  # noqa: F811
     store, other = AwsSecretsManagerStore("profile", key="token"), AwsSecretsManagerStore("profile")
     put(store, json.dumps(OTHERS))

@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, SecretStoreError
 from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, SecretStore
 
 
@@ -18,8 +18,9 @@ class CallableStore(SecretStore):
     :param read: returns the secret, or ``None`` for none. Like the others, a function or its import path
         ``package.module.name``; only the latter can be waited with in the triggerer.
     :param write: takes the secret and stores it; raises when it is not stored.
-    :param prove_writable: raises when ``write`` will not work. Without it, what is there is written back,
-        which in the moment when somebody else writes could undo that for as long as this rotation takes.
+    :param prove_writable: raises, or returns ``False``, when ``write`` will not work. Without it, what is
+        there is written back, which in the moment when somebody else writes could undo that for as long as
+        this rotation takes.
     :param key: when the value is a JSON object: the key of the token. Other keys are kept.
     :param loggers: loggers of the client that the functions use; they say nothing below INFO meanwhile.
     :param name: for messages.
@@ -81,7 +82,8 @@ class CallableStore(SecretStore):
 
     def _prove_writable(self) -> None:
         if self._functions["prove_writable"] is not None:
-            self._function("prove_writable")()
+            if self._function("prove_writable")() is False:
+                raise SecretStoreError(f"{self} cannot be written, as its prove_writable says")
             return
         value = self._value() or PLACEHOLDER
         failure = self._attempt("proven writable", functools.partial(self._write, value), value)
