@@ -13,6 +13,7 @@ import json
 import logging
 import random
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -359,7 +360,11 @@ def test_any_bytes_and_any_json_are_no_more(content: bytes) -> None:
 @given(
     value=VALUES
     | st.fixed_dictionaries(
-        {"groups": st.lists(st.dictionaries(st.sampled_from(spec._KEYS), VALUES), max_size=3)}
+        {
+            "groups": st.lists(
+                st.dictionaries(st.sampled_from([*chain.from_iterable(spec._KEYS)]), VALUES), max_size=3
+            )
+        }
     )
 )
 @FUZZ
