@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _MAX_MESSAGE = 500
 #: An id of an audience may hold namespace and audience id, 255 characters each, in base64.
@@ -64,6 +65,19 @@ def counted(number: float, noun: str) -> str:
     """
     written = f"{number:.0f}"
     return f"{written} {noun}" if written == "1" else f"{written} {noun}s"
+
+
+def meant(value: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """Return `` (did you mean …?)`` with the known name that a wrong one is most like; nothing without one.
+
+    :param value: what was written.
+    :param known: the names that there are.
+    :param likeness: how much they have in common at least, from 0 to 1.
+    """
+    import difflib
+
+    close = difflib.get_close_matches(value, list(known), n=1, cutoff=likeness)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def one_line(text: str) -> str:

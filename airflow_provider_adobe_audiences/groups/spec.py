@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Annotated, Any
 
@@ -36,6 +36,7 @@ from airflow_provider_adobe_audiences.groups.names import (
     canonical_permissions,
     look_alike,
 )
+from airflow_provider_adobe_audiences.text import meant
 
 _MAX_PROBLEMS = 20
 _WILDCARD_FAMILIES = {token: family for family, tokens in WILDCARDS.items() for token in tokens}
@@ -43,13 +44,6 @@ _WILDCARD_FAMILIES = {token: family for family, tokens in WILDCARDS.items() for 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=False)
-
-
-def _meant(value: str, known: Iterable[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(value, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _name(value: str) -> str:
@@ -66,8 +60,8 @@ def _wildcard(token: str) -> str:
         )
     # Old groups still have tokens that Adobe no longer lists, so an unknown one is no error unless it looks
     # like a slip.
-    if token not in _WILDCARD_FAMILIES and (meant := _meant(token, _WILDCARD_FAMILIES)):
-        raise ValueError(f"{token} is not a wildcard of Audience Manager{meant}")
+    if token not in _WILDCARD_FAMILIES and (close := meant(token, _WILDCARD_FAMILIES)):
+        raise ValueError(f"{token} is not a wildcard of Audience Manager{close}")
     return token
 
 
@@ -101,7 +95,7 @@ class PermissionRow(_Model):
             )
         raise ValueError(
             f"{value!r} is not one of "
-            f"{', '.join(OBJECT_PERMISSIONS)}{_meant(value.upper(), OBJECT_PERMISSIONS)}"
+            f"{', '.join(OBJECT_PERMISSIONS)}{meant(value.upper(), OBJECT_PERMISSIONS)}"
         )
 
     @model_validator(mode="after")
@@ -118,7 +112,7 @@ class PermissionRow(_Model):
                 )
             raise ValueError(
                 f"{token!r} is not a permission on a {self.object_type}: "
-                f"{', '.join(known)}{_meant(token.upper(), known)}"
+                f"{', '.join(known)}{meant(token.upper(), known)}"
             )
         return self
 
@@ -270,7 +264,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     match kind:
         case "extra_forbidden":
             # ("key",), ("groups", 0, "key") or ("groups", 0, "permissions", 0, "key")
-            return f"the key is not known{_meant(str(name), _KEYS[min(len(problem['loc']) // 2, 2)])}"
+            return f"the key is not known{meant(str(name), _KEYS[min(len(problem['loc']) // 2, 2)])}"
         case "missing":
             return "is missing"
         case "int_type" if isinstance(given, str) and re.fullmatch("[0-9]{1,20}", given.strip()):

@@ -54,6 +54,7 @@ def settings(**fields: Any) -> AdobeSettings:
         ({"max_attempts": 0}, "max_attempts"),
         ({"verify_tls": False}, "verify_tls = false is only allowed when every URL is on this machine"),
         ({"verify_tls": False, "ca_bundle": "/x"}, "ca_bundle contradicts verify_tls"),
+        ({"orgid": "x"}, "field 'orgid' is unknown (did you mean org_id?)"),
         ({"organisation": "x"}, "field 'organisation' is unknown (known fields: access_token,"),
         ({"target_tenant": "a/b"}, "target_tenant"),
         ({"scopes": " , "}, "at least one scope"),

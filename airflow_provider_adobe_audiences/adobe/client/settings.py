@@ -24,6 +24,7 @@ from airflow_provider_adobe_audiences.adobe.client import urls
 from airflow_provider_adobe_audiences.adobe.client.call import Service
 from airflow_provider_adobe_audiences.adobe.client.urls import is_loopback
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.text import meant
 
 EXPERIENCE_PLATFORM_SCOPES = (
     "openid,session,AdobeID,read_organizations,additional_info.projectedProductContext"
@@ -346,8 +347,9 @@ def _explain(location: tuple[int | str, ...], message: str, kind: str) -> str:
     name = ".".join(str(part) for part in location)
     message = message.removeprefix("Value error, ")
     if kind == "extra_forbidden":
-        known = ", ".join(sorted(set(AdobeSettings.model_fields) - {"client_id", "client_secret"}))
-        return f"field {name!r} is unknown (known fields: {known})"
+        known = sorted(set(AdobeSettings.model_fields) - {"client_id", "client_secret"})
+        close = meant(name, known, 0.8) or f" (known fields: {', '.join(known)})"
+        return f"field {name!r} is unknown{close}"
     if kind == "missing" and name == "client_id":
         return "the client id (Login of the connection) is empty"
     return f"field {name!r}: {message}" if name else message
