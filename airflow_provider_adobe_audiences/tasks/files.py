@@ -215,9 +215,10 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
             hint="Give a path or a glob, or a list of them. Rows of a bulk profile update go to its argument "
             "'rows'.",
         )
-    path = storage_path(item)
+    path = storage_path(item, is_opened=False)
     root = before_wildcards(path.path)
     check_allowed(path, root, allowed_sources)
+    storage_path(path)
     if root == path.path or _is_there(path):  # a file may have such a character in its name
         check_allowed(path, path.path, allowed_sources)
         return [(path, False)]

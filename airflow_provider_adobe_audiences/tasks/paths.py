@@ -50,12 +50,13 @@ _WILDCARDS = "*?["
 
 
 def storage_path(
-    path: str | PathLike[str] | ObjectStoragePath, argument: str = "source"
+    path: str | PathLike[str] | ObjectStoragePath, argument: str = "source", *, is_opened: bool = True
 ) -> ObjectStoragePath:
     """Return what a user's path names; a relative one is in the current folder.
 
     :param path: local, or with a protocol. Airflow 2.11 would take a relative one for one below ``/``.
     :param argument: where the path was given.
+    :param is_opened: whether its storage is to be reached, and not only its name compared.
     :returns: the path, absolute if it is local.
     :raises AdobeConfigurationError: when no installed package reads that storage, or the path holds a
         character that URLs lose, so that it would name another object, or is too long.
@@ -65,7 +66,8 @@ def storage_path(
     try:
         if not isinstance(path, ObjectStoragePath):
             path = ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
-        path.fs  # noqa: B018  which looks for the storage's package
+        if is_opened:
+            path.fs  # noqa: B018  which looks for the storage's package
     except (ImportError, ValueError) as error:
         raise AdobeConfigurationError(
             f"{shown(name)} cannot be read: {one_line(str(error))}",
@@ -180,7 +182,7 @@ def check_allowed(
     place, conn_id = identity(path, name), conn_id_of(path)
     hint = "Give a path below one of the folders that allowed_sources names."
     for allowed in allowed_sources:
-        folder = storage_path(allowed, "allowed_sources")
+        folder = storage_path(allowed, "allowed_sources", is_opened=False)
         root = identity(folder).rstrip("/")
         if place == root or place.startswith(f"{root}/"):
             if conn_id == conn_id_of(folder):

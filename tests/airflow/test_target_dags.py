@@ -152,7 +152,8 @@ def test_a_variable_that_is_hidden_is_not_written_when_a_token_is_adopted(
     with dag:
         AdobeRotateProfileTokenOperator(task_id="rotate", store=STORE)
     assert run_dag(dag).state == "failed"
-    assert "is hidden by an environment variable" in caplog.text + "".join(capsys.readouterr())
+    if AIRFLOW[:2] != (3, 0):  # whose dag.test() does not show why a task failed
+        assert "is hidden by an environment variable" in caplog.text + "".join(capsys.readouterr())
     monkeypatch.delenv(f"AIRFLOW_VAR_{VARIABLE.upper()}")
     assert variable() is None
 

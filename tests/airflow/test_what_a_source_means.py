@@ -376,3 +376,11 @@ def test_empty_files_of_a_mapped_upload_are_left_out_as_the_docs_say(tasks: Task
     mapped.complete()
     assert mapped.wait()["records_ingested"] == 2
     assert tasks.rows() == numbers(0, 2)
+
+
+def test_a_storage_that_is_only_allowed_is_not_reached(tasks: Tasks, tmp_path: Path) -> None:
+    source = tasks.file("a.json", numbers(0, 1))
+    allowed = ["sftp://no_such_connection@host/inbox", str(tmp_path)]
+    assert tasks.run(ingest(source, allowed_sources=allowed))["records_ingested"] == 1
+    with pytest.raises(AirflowFailException, match="outside of allowed_sources"):
+        tasks.run(ingest("sftp://no_such_connection@host/other/a.json", allowed_sources=allowed))

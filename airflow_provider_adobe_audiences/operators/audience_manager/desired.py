@@ -40,7 +40,7 @@ def load_desired(desired: Desired, allowed_sources: Sequence[str] | None = None)
         )
     from airflow_provider_adobe_audiences.tasks.paths import check_allowed, is_local, storage_path
 
-    path = storage_path(desired, "desired")
+    path = storage_path(desired, "desired", is_opened=False)
     check_allowed(path, path.path, allowed_sources, "desired")
     if is_local(path):
         refuse_special_file(path.path, desired)
