@@ -384,3 +384,11 @@ def test_a_storage_that_is_only_allowed_is_not_reached(tasks: Tasks, tmp_path: P
     assert tasks.run(ingest(source, allowed_sources=allowed))["records_ingested"] == 1
     with pytest.raises(AirflowFailException, match="outside of allowed_sources"):
         tasks.run(ingest("sftp://no_such_connection@host/other/a.json", allowed_sources=allowed))
+
+
+def test_a_source_that_is_refused_is_refused_before_any_request(tasks: Tasks, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(gzip.compress(b'{"n": 7}\n'))
+    for external_id in (None, "mine"):
+        with pytest.raises(AirflowFailException, match="source"):
+            Tasks(tasks.emulator, tmp_path).run(ingest(f"{tmp_path}/a.json", external_id=external_id))
+    assert tasks.emulator.journal.entries == []

@@ -206,7 +206,7 @@ class AdobeIngestBatchOperator(BatchOperator):
                 return earlier, held.counts() if held else {}
             if refused is None:
                 ingestion.withdraw()
-            else:
+            elif context["ti"].try_number > 1:
                 with suppress(AdobeError):
                     ingestion.find()  # to be aborted if this is the end
         if refused is not None:
