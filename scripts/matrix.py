@@ -135,9 +135,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 class Matrix:
     """The wheel, a copy of the tests without the package next to them, and what came of it."""
 
-    def __init__(self, folder: Path, short: bool) -> None:
+    def __init__(self, folder: Path, *, short: bool, leaks: bool) -> None:
         self.folder = folder
         self.short = short
+        self.leaks = leaks
         self.uv = str(Path(sys.executable).with_name("uv"))
         self.wheel = self._build()
         self.checkout = folder / "checkout"
@@ -217,10 +218,10 @@ class Matrix:
         return self._pytest(cell, "tests/unit", "tests/contract", "tests/airflow", "-n", "2", *share)
 
     def scheduler(self, cell: Cell, _: str) -> str:
-        """The example Dags on a running Airflow; on the oldest also every operator, and a search for leaks,
-        which ``make system`` does on the newest.
+        """The example Dags on a running Airflow; with ``--leaks`` also every operator, and a search for what
+        they leave behind.
         """
-        hunt = ["tests/system/test_nothing_leaks.py"] if cell.name == OLDEST and not self.short else []
+        hunt = ["tests/system/test_nothing_leaks.py"] if self.leaks else []
         return self._pytest(cell, "tests/system/test_any_airflow.py", *hunt, "-m", "system")
 
     def faults(self, cell: Cell, _: str) -> str:
@@ -337,6 +338,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="one Python for each Airflow, fewer tests")
     parser.add_argument("--only", help="only this Airflow, `lowest` or `newest`, or `3.1/3.12` with a Python")
+    parser.add_argument("--leaks", action="store_true", help="also search for secrets on a running Airflow")
     parser.add_argument("--write", action="store_true", help="run nothing, but write the table of the parts")
     options = parser.parse_args()
     available = pythons()
@@ -349,7 +351,7 @@ def main() -> int:
         parser.error(f"there is nothing of the name {options.only}")
     else:
         with tempfile.TemporaryDirectory(prefix="adobe-matrix-") as folder:
-            matrix = Matrix(Path(folder), options.short)
+            matrix = Matrix(Path(folder), short=options.short, leaks=options.leaks)
             for cell in chosen:
                 matrix.run(cell, available[cell.python])
                 if not options.short:
