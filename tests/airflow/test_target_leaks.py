@@ -138,7 +138,7 @@ def test_the_token_is_nowhere(
     hunt.look("states of the emulator", "journal", str([one.as_dict() for one in emulator.journal.entries]))
     hunt.look("states of the emulator", "snapshot", str(emulator.snapshot()))
     assert hunt.found == []
-    assert hunt.places["files"] > 1
+    assert hunt.places["files"] >= 1  # dag.test() of Airflow 2.11 writes no files of its own
     assert hunt.places["cells of the database"] > 100
     with sqlite3.connect(airflow_home / "airflow.db") as database:
         (encrypted,) = database.execute(
