@@ -117,16 +117,15 @@ def resolve(
 
 
 def is_gone(source: Source, allowed_sources: Sequence[str] | None = None) -> bool:
-    """Return whether nothing is left of what ``source`` names, not even an empty file.
+    """Return whether something that ``source`` names is no longer there. An empty file is there.
 
     :param source: as :func:`resolve` takes it.
     :param allowed_sources: as :func:`resolve` takes them.
     :returns: ``False`` also when that cannot be told.
     """
     try:
-        return not any(
-            _is_there(path) for item in _items(source) for path, _ in _expand(item, allowed_sources)
-        )
+        expanded = [_expand(item, allowed_sources) for item in _items(source)]
+        return not all(paths and all(_is_there(path) for path, _ in paths) for paths in expanded)
     except AdobeError:
         return False
 
