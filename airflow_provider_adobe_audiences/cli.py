@@ -21,7 +21,7 @@ from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCU
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, DesiredStateError
 from airflow_provider_adobe_audiences.groups.limits import Limits
-from airflow_provider_adobe_audiences.text import counted
+from airflow_provider_adobe_audiences.text import counted, meant
 
 if TYPE_CHECKING:
     from airflow_provider_adobe_audiences.adobe.audience_manager import Group
@@ -229,13 +229,10 @@ def settings_of(conn_id: str | None) -> AdobeSettings:
 
 def _refuse_misspelt(known: Iterable[str]) -> None:
     """Raise when the environment has a variable whose name is nearly that of a field."""
-    import difflib
-
     for name in sorted(set(os.environ) - set(known)):
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
-        if name.startswith(ENVIRONMENT_PREFIX) and close:
+        if name.startswith(ENVIRONMENT_PREFIX) and (close := meant(name, known, 0.9)):
             raise AdobeConfigurationError(
-                f"the environment variable {name} is no field of the connection (did you mean {close[0]}?)",
+                f"the environment variable {name} is no field of the connection{close}",
                 hint="Rename it, or unset it: the default of that field would be used unnoticed.",
             )
 

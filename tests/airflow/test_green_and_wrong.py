@@ -17,25 +17,13 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeDownloadFailedRowsOperator,
     AdobeIngestBatchOperator,
 )
-from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator
 from airflow_provider_adobe_audiences.profiles.encode import RowRejected, text_of
 from airflow_provider_adobe_audiences.tasks.files import resolve
 from airflow_provider_adobe_audiences.tasks.paths import check_allowed
-from tests.airflow.tries import Mapped, Store, Tasks, numbers, while_held
+from tests.airflow.tries import Mapped, Store, Tasks, numbers, update, while_held
 from tests.by_hand import adobe
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
-
-
-@pytest.fixture
-def tasks(emulator: Any, tmp_path: Path) -> Tasks:
-    emulator.switches.update({"batch_seconds": 0.0})
-    emulator.target.settings["enableProfileApiAuthentication"] = False
-    return Tasks(emulator, tmp_path)
-
-
-def update(**arguments: Any) -> AdobeBulkProfileUpdateOperator:
-    return AdobeBulkProfileUpdateOperator(task_id="update", poll_interval=0.01, **arguments)
 
 
 def ingest(source: Any, **more: Any) -> AdobeIngestBatchOperator:

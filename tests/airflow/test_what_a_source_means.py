@@ -21,24 +21,12 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeCreateBatchOperator,
     AdobeUploadBatchFilesOperator,
 )
-from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator
 from airflow_provider_adobe_audiences.sensors.target import AdobeBulkProfileUpdateSensor
 from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, is_gone, resolve
-from tests.airflow.tries import Mapped, Store, Tasks, ingest, numbers
+from tests.airflow.tries import Mapped, Store, Tasks, ingest, numbers, update
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
 NOBODY = 65534
-
-
-@pytest.fixture
-def tasks(emulator: Any, tmp_path: Path) -> Tasks:
-    emulator.switches.update({"batch_seconds": 0.0})
-    emulator.target.settings["enableProfileApiAuthentication"] = False
-    return Tasks(emulator, tmp_path)
-
-
-def update(**arguments: Any) -> AdobeBulkProfileUpdateOperator:
-    return AdobeBulkProfileUpdateOperator(task_id="update", poll_interval=0.01, **arguments)
 
 
 def names(source: Any, file_format: str = "json", **more: Any) -> list[str]:

@@ -20,6 +20,7 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeIngestBatchOperator,
     AdobeUploadBatchFilesOperator,
 )
+from airflow_provider_adobe_audiences.operators.target import AdobeBulkProfileUpdateOperator
 from airflow_provider_adobe_audiences.sensors.experience_platform import AdobeBatchSensor
 
 Row = dict[str, Any]
@@ -93,6 +94,10 @@ def ingest(source: Any, **more: Any) -> AdobeIngestBatchOperator:
     return AdobeIngestBatchOperator(
         **{"task_id": "ingest", "dataset_id": "ds", "source": source, "poll_interval": 0.05, **more}
     )
+
+
+def update(**arguments: Any) -> AdobeBulkProfileUpdateOperator:
+    return AdobeBulkProfileUpdateOperator(task_id="update", poll_interval=0.01, **arguments)
 
 
 @contextmanager

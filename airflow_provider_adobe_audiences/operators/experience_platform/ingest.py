@@ -201,14 +201,15 @@ class AdobeIngestBatchOperator(BatchOperator):
             manifest = Manifest.of(file.entry() for file in files)
             return ingestion.submit(files), manifest.counts()
         if not self._is_first_try(context):
-            if self._is_gone() and (earlier := self._without_source(session, ingestion)):
-                held = Manifest.from_tags(earlier.tags)
-                return earlier, held.counts() if held else {}
-            if refused is None:
-                ingestion.withdraw()
-            elif context["ti"].try_number > 1:
+            if self._is_gone():
+                if earlier := self._without_source(session, ingestion):
+                    held = Manifest.from_tags(earlier.tags)
+                    return earlier, held.counts() if held else {}
+            elif refused is not None and context["ti"].try_number > 1:
                 with suppress(AdobeError):
                     ingestion.find()  # to be aborted if this is the end
+            if refused is None:
+                ingestion.withdraw()
         if refused is not None:
             raise refused
         return None, {}
