@@ -53,6 +53,14 @@ class Live:
         """The canonical name of each group."""
         return {group.group_id: canonical_name(group.name) for group in self.groups}
 
+    def others_like(self, name: str, own: Collection[int]) -> list[Group]:
+        """Return the groups whose names a person cannot tell from a name.
+
+        :param name: of a group, now or later.
+        :param own: ids of groups that may have it.
+        """
+        return [group for group in self.by_look.get(look_alike(name), []) if group.group_id not in own]
+
     def fingerprint(self, group_id: int) -> dict[str, str]:
         """Return a short hash of each thing that is known of a group: equal now and later only when nobody
         has changed it.

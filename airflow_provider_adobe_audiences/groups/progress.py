@@ -21,7 +21,6 @@ from airflow_provider_adobe_audiences.groups.live import Live
 from airflow_provider_adobe_audiences.groups.names import (
     canonical_name,
     canonical_permissions,
-    look_alike,
     same_text,
 )
 from airflow_provider_adobe_audiences.text import counted
@@ -60,9 +59,8 @@ def _taken(change: Change, live: Live, renamed: Collection[int]) -> str:
     if not isinstance(change, CreateGroup | UpdateGroup) or change.kind == "update":
         return ""
     own = {change.group_id} if isinstance(change, UpdateGroup) else _created(change, live)
-    for other in live.by_look.get(look_alike(change.name), []):
-        if other.group_id not in own and other.group_id not in renamed:
-            return f"groupId {other.group_id} is named {other.name!r} now, which a person cannot tell from it"
+    for other in live.others_like(change.name, {*own, *renamed}):
+        return f"groupId {other.group_id} is named {other.name!r} now, which a person cannot tell from it"
     return ""
 
 

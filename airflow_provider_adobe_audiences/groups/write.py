@@ -32,6 +32,7 @@ from airflow_provider_adobe_audiences.errors import (
     SideEffectError,
 )
 from airflow_provider_adobe_audiences.groups.changes import grants
+from airflow_provider_adobe_audiences.groups.live import Live
 from airflow_provider_adobe_audiences.groups.names import (
     canonical_name,
     canonical_permissions,
@@ -70,22 +71,17 @@ def free_name(send: Send, group_id: int, name: str) -> Group | None:
     :param name: what it shall be called. The name that it has is always its own.
     :raises AmbiguousGroupsError: when another group has the name, or one that a person cannot tell from it.
     """
-    groups = all_of(send, list_groups)
-    group = next((one for one in groups if one.group_id == group_id), None)
+    live = Live(all_of(send, list_groups))
+    group = live.by_id.get(group_id)
     if group is None or canonical_name(group.name) == canonical_name(name):
         return group
-    for other in groups:
-        if other is not group and look_alike(other.name) == look_alike(name):
-            same = canonical_name(other.name) == canonical_name(name)
-            raise AmbiguousGroupsError(
-                f"groupId {group_id} cannot be renamed to {name!r}: groupId {other.group_id} "
-                + (
-                    "has that name"
-                    if same
-                    else f"is named {other.name!r}, which a person cannot tell from it"
-                ),
-                hint="Choose another name, or rename or delete that group first; nothing was changed.",
-            )
+    for other in live.others_like(name, [group_id]):
+        same = canonical_name(other.name) == canonical_name(name)
+        has = "has that name" if same else f"is named {other.name!r}, which a person cannot tell from it"
+        raise AmbiguousGroupsError(
+            f"groupId {group_id} cannot be renamed to {name!r}: groupId {other.group_id} {has}",
+            hint="Choose another name, or rename or delete that group first; nothing was changed.",
+        )
     return group
 
 

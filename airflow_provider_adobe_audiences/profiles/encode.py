@@ -98,7 +98,7 @@ class Columns:
             some = [self.shown(name) for name in available[:_MAX_NAMED]]
             further = [f"{len(available) - len(some)} more"] if len(available) > len(some) else []
             has = f"{len(available)} others" if hidden else ", ".join([*some, *further])
-            is_told = not hidden and " a name of " not in f" {has}"
+            is_told = not hidden and some == [repr(name) for name in available[:_MAX_NAMED]]
             show = "" if is_told else " show_values=True lets this message name them."
             raise AdobeConfigurationError(
                 f"the source has no column {', '.join(map(repr, missing))}; it has: {has}",
