@@ -17,7 +17,6 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from glob import glob
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -238,15 +237,17 @@ def _matches(path: ObjectStoragePath, root: str) -> list[str]:
     A folder that cannot be listed is not an empty one, and one with a name for files is not left out.
     """
     from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
+    from fsspec.utils import glob_translate  # type: ignore[import-untyped]
 
     pattern = path.path
+    listed: list[str] = []
     # Walking, fsspec leaves out what it may not list; what lists by itself (S3, GCS, Azure) raises.
     if type(path.fs).find is AbstractFileSystem.find:
-        _check_listing(path, root, pattern.removeprefix(root).strip("/").split("/"), set())
+        _list(path, root, pattern.removeprefix(root).strip("/").split("/"), set(), listed)
     try:
         # fsspec would not go into a linked folder.
         if is_local(path):
-            names = glob(pattern, recursive=True, include_hidden=True)
+            names = list(filter(re.compile(glob_translate(pattern)).match, listed))
         else:
             names = path.fs.glob(pattern)
     except ValueError as error:
@@ -270,8 +271,10 @@ def _matches(path: ObjectStoragePath, root: str) -> list[str]:
     return files
 
 
-def _check_listing(path: ObjectStoragePath, folder: str, asked: Sequence[str], done: set[str]) -> None:
-    """List each folder in which a glob could match.
+def _list(
+    path: ObjectStoragePath, folder: str, asked: Sequence[str], done: set[str], listed: list[str]
+) -> None:
+    """List each folder in which a glob could match, once, whatever links lead to it.
 
     :raises AdobeError: when one cannot be listed.
     """
@@ -285,13 +288,14 @@ def _check_listing(path: ObjectStoragePath, folder: str, asked: Sequence[str], d
     except OSError as error:
         raise _refused(folder, error) from error
     is_any_depth = "**" in asked[0]
+    listed += [entry["name"] for entry in entries]
     for entry in entries:
         name = posixpath.basename(entry["name"].rstrip("/"))
         below = is_any_depth or (len(asked) > 1 and fnmatchcase(name, asked[0]))
         if not below or entry["type"] == "file" or _is_hidden_part(name, asked):
             continue
         if path.fs.isdir(entry["name"]):  # which a link may be, too
-            _check_listing(path, entry["name"], asked if is_any_depth else asked[1:], done)
+            _list(path, entry["name"], asked if is_any_depth else asked[1:], done, listed)
 
 
 def _list_in(text: str) -> Sequence[Any] | None:

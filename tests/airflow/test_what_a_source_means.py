@@ -382,3 +382,11 @@ def test_a_source_that_is_refused_is_refused_before_any_request(tasks: Tasks, tm
         with pytest.raises(AirflowFailException, match="source"):
             Tasks(tasks.emulator, tmp_path).run(ingest(f"{tmp_path}/a.json", external_id=external_id))
     assert tasks.emulator.journal.entries == []
+
+
+def test_links_that_lead_back_in_several_ways_end(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "a.json").write_text('{"n": 1}\n')
+    for name, target in (("self", "."), ("again", "."), ("s/up", "..")):
+        (tmp_path / name).symlink_to(target)
+    assert names(f"{tmp_path}/**/*.json") == ["a.json"]
