@@ -266,7 +266,8 @@ def _matches(path: ObjectStoragePath, root: str) -> list[str]:
                 f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
                 "not match",
                 hint="Spark and pyarrow write a directory in place of a file: name its files, too, such as "
-                f"['{path}', '{path}/*']. If they are not meant, give a glob that leaves the directory out.",
+                f"{str(path.parent / '**' / path.name)!r}. If they are not meant, give a glob that leaves "
+                "the directory out.",
             )
     return files
 
