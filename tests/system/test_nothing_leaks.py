@@ -33,6 +33,8 @@ CUSTOMERS = ("jane.roe@example.com", "john.doe@example.com")
 #: What would steer a terminal, turn a text round or begin a line of its own in a log.
 HOSTILE = "a\x9b31m\u202eb\u2028c\x1b[2J\u2066d"
 STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+#: The lines of a task's log that tell why it failed: Airflow 2 writes text, Airflow 3 JSON.
+ERRORS = re.compile(r'.*(?: ERROR |"level":"(?:error|critical)").*')
 #: A service that sends back what it should not know, however it writes it.
 ECHO = f"{HOSTILE} " + " ".join(
     spelled.decode("latin-1") if isinstance(spelled, bytes) else spelled
@@ -158,7 +160,11 @@ def test_no_task_leaves_a_secret_or_a_customer_anywhere(tmp_path: Path, capsys: 
     wrong = {
         f"{dag} {task}": [
             state,
-            *(log[-3000:] for name, log in logs.items() if f"dag_id={dag}/" in name and f"={task}/" in name),
+            *(
+                f"{Path(name).name}: {ERRORS.findall(log) or log[-500:]}"
+                for name, log in logs.items()
+                if f"dag_id={dag}/" in name and f"={task}/" in name
+            ),
         ]
         for (dag, task), (_, state) in tasks.items()
         if state != ("success" if dag == "over_works" else "failed") and task not in NOT_REFUSED_BY_ADOBE
