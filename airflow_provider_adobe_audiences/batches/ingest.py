@@ -13,7 +13,7 @@ import itertools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -222,6 +222,26 @@ class BatchIngestion:
         if newest is not None and newest.state not in _ENDED:
             self._on_batch(newest)
         return newest
+
+    def holds(self, batch: Batch, left: Iterable[SourceFile]) -> bool:
+        """Return whether ``batch`` was begun with what is left of the source.
+
+        :param batch: the batch of an earlier try.
+        :param left: the files that are still there of a source of which something is gone.
+        :raises AdobeValidationError: when it was handed over, and was not begun with them.
+        """
+        entries = [file.entry() for file in left]
+        held = Manifest.from_tags(batch.tags)
+        if not entries or (held is not None and held.holds(entries)):
+            return True
+        if batch.state is BatchState.LOADING:
+            return False
+        raise AdobeValidationError(
+            f"batch {batch.id} of an earlier try of this task is {batch.status}, but a part of the source is "
+            "gone, and it is not known that the rest is what that batch was begun with",
+            hint="Write the source again as it was and clear the task. To ingest the new content as well, "
+            "start a new Dag run, or pass another external_id.",
+        )
 
     def withdraw(self) -> None:
         """Abort the batch of an earlier try, which still waits for files: now there is nothing to send.

@@ -24,9 +24,12 @@ MANIFEST_TAG = "airflow_source_manifest"
 CONTENT_TAG = "airflow_source_content"
 FILES_TAG = "airflow_source_files"
 BYTES_TAG = "airflow_source_bytes"
+EACH_TAG = "airflow_source_each"
 CREATED_BY_TAG = "airflow_created_by"
 EXTERNAL_ID_TAG = "airflow_external_id"
 
+# A batch of more files carries no fingerprint of each.
+_MOST_TOLD = 100
 _HASHED_AT_ONCE = 64 * 1024 * 1024
 
 
@@ -117,12 +120,14 @@ class Manifest:
     :param bytes: how many bytes they have together.
     :param names: a hash of all names and sizes.
     :param content: a hash of all names and fingerprints.
+    :param each: short hashes of name and fingerprint of each; none for a batch of very many files.
     """
 
     files: int
     bytes: int
     names: str
     content: str
+    each: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, entries: Iterable[Mapping[str, Any]]) -> Manifest:
@@ -130,12 +135,14 @@ class Manifest:
 
         :param entries: what :meth:`SourceFile.entry` returns, in any order.
         """
+        entries = list(entries)
         ordered = sorted((entry["name"], entry["size"], entry["fingerprint"]) for entry in entries)
         return cls(
             files=len(ordered),
             bytes=sum(size for _, size, _ in ordered),
             names=_hash([[name, size] for name, size, _ in ordered]),
             content=_hash([[name, fingerprint] for name, _, fingerprint in ordered]),
+            each=tuple(_short(entry) for entry in entries) if len(entries) <= _MOST_TOLD else (),
         )
 
     @classmethod
@@ -146,7 +153,13 @@ class Manifest:
         """
         first = {name: values[0] for name, values in tags.items() if values}
         try:
-            return cls(int(first[FILES_TAG]), int(first[BYTES_TAG]), first[MANIFEST_TAG], first[CONTENT_TAG])
+            return cls(
+                int(first[FILES_TAG]),
+                int(first[BYTES_TAG]),
+                first[MANIFEST_TAG],
+                first[CONTENT_TAG],
+                tuple(tags.get(EACH_TAG, ())),
+            )
         except (KeyError, ValueError):
             return None
 
@@ -157,7 +170,14 @@ class Manifest:
             CONTENT_TAG: [self.content],
             FILES_TAG: [str(self.files)],
             BYTES_TAG: [str(self.bytes)],
-        }
+        } | ({EACH_TAG: list(self.each)} if self.each else {})
+
+    def holds(self, entries: Iterable[Mapping[str, Any]]) -> bool:
+        """Return whether each of some files is among these, as it is now. What cannot be told is not so.
+
+        :param entries: what :meth:`SourceFile.entry` returns.
+        """
+        return {_short(entry) for entry in entries} <= set(self.each)
 
     def difference(self, other: Manifest) -> str | None:
         """Return in words how ``other`` differs; ``None`` when it is the same content.
@@ -176,6 +196,10 @@ class Manifest:
     def counts(self) -> dict[str, int]:
         """Return the number of files and bytes, as results show them."""
         return {"files": self.files, "bytes": self.bytes}
+
+
+def _short(entry: Mapping[str, Any]) -> str:
+    return _hash([entry["name"], entry["fingerprint"]])[:16]
 
 
 def _hash(value: Any) -> str:

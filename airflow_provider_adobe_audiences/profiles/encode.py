@@ -82,23 +82,24 @@ class Columns:
         check_names(self.key, [attribute for _, attribute in pairs])
         return pairs
 
-    def shown(self, column: Any) -> str:
-        """Return a column for a message. What is no name may be a customer's, such as a mail address.
+    def shown(self, *columns: Any) -> str:
+        """Return columns for a message. What is no name may be a customer's, such as a mail address.
 
-        :param column: the name.
+        :param columns: the names; of very many, the first are named.
         """
-        is_name = not isinstance(column, str) or re.fullmatch(r"[^\W\d][\w.-]{0,63}", column)
-        return (
-            repr(column) if is_name or self.show_values else f"a name of {counted(len(column), 'character')}"
-        )
+        some = columns[:_MAX_NAMED]
+        named = [repr(column) for column in some if self.show_values or _is_name(column)]
+        if hidden := len(some) - len(named):
+            named.append(f"{counted(hidden, 'name')} that this message does not show")
+        if len(columns) > len(some):
+            named.append(f"{len(columns) - len(some)} more")
+        return ", ".join(named)
 
     def _check_available(self, available: Sequence[str], hidden: bool) -> None:
         missing = [name for name in (self.key_column, *(self.parameters or ())) if name not in available]
         if missing:
-            some = [self.shown(name) for name in available[:_MAX_NAMED]]
-            further = [f"{len(available) - len(some)} more"] if len(available) > len(some) else []
-            has = f"{len(available)} others" if hidden else ", ".join([*some, *further])
-            is_told = not hidden and some == [repr(name) for name in available[:_MAX_NAMED]]
+            has = f"{len(available)} others" if hidden else self.shown(*available)
+            is_told = not hidden and (self.show_values or all(map(_is_name, available[:_MAX_NAMED])))
             show = "" if is_told else " show_values=True lets this message name them."
             raise AdobeConfigurationError(
                 f"the source has no column {', '.join(map(repr, missing))}; it has: {has}",
@@ -106,10 +107,12 @@ class Columns:
                 + show,
             )
         if len(set(available)) < len(available):
-            double = sorted({name for name in available if available.count(name) > 1})[:_MAX_NAMED]
-            raise AdobeConfigurationError(
-                f"the source has columns of the same name: {', '.join(map(self.shown, double))}"
-            )
+            double = sorted({name for name in available if available.count(name) > 1})
+            raise AdobeConfigurationError(f"the source has columns of the same name: {self.shown(*double)}")
+
+
+def _is_name(column: Any) -> bool:
+    return not isinstance(column, str) or re.fullmatch(r"[^\W\d][\w.-]{0,63}", column) is not None
 
 
 def check_names(key: str, attributes: Sequence[str]) -> None:
@@ -178,7 +181,7 @@ class LineEncoder:
         cells = [
             self.check_key(row[0]),
             *[
-                value if type(value) is str else _text_in(name, value)
+                value if type(value) is str else self._text_in(name, value)
                 for name, value in zip(self._attributes, row[1:], strict=True)
             ],
         ]
@@ -195,6 +198,12 @@ class LineEncoder:
                     f"its attributes take {exact} bytes; Adobe keeps {MAX_BYTES_PER_PROFILE} per profile"
                 )
         return line.encode("ascii"), any(cells[1:])
+
+    def _text_in(self, name: str, value: Any) -> str:
+        try:
+            return text_of(value)
+        except RowRejected as reason:
+            raise RowRejected(f"attribute {self._columns.shown(name)}: {reason}") from None
 
     def check_key(self, value: Any) -> str:
         """Return the key of a row as a text.
@@ -242,15 +251,6 @@ def _pc_id(key: str) -> str | None:
     if len(key) == _ECID_LENGTH and key.isdigit():
         return "is a Marketing Cloud (ECID) visitor id, which the bulk update does not take"
     return None
-
-
-def _text_in(name: str, value: Any) -> str:
-    if value is None:
-        return ""
-    try:
-        return text_of(value)
-    except RowRejected as reason:
-        raise RowRejected(f"attribute {name!r}: {reason}") from None
 
 
 def text_of(value: Any) -> str:

@@ -84,9 +84,10 @@ def _mapped(
         elif columns.key_column not in row:
             yield RowRejected(f"it has no {columns.key_column!r}", row)
         elif columns.parameters is None and (further := row.keys() - known):
-            names = ", ".join(sorted(map(columns.shown, further)))
+            others = columns.shown(*sorted(further, key=str))
             yield RowRejected(
-                f"it has {names}, which row 1 does not have; name the columns with parameters", row
+                f"it has {others}, which row 1 does not have; name the columns but for the key in parameters",
+                row,
             )
         else:
             if missing:

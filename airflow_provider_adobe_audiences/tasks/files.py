@@ -14,7 +14,6 @@ import json
 import os
 import posixpath
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -46,8 +45,6 @@ _VERSION_KEYS = (
     "ETag", "etag", "generation", "LastModified", "last_modified", "mtime", "created", "ino",
 )  # fmt: skip
 _HASH_KEYS = ("md5Hash", "content_md5", "crc32c", "ETag", "etag")
-# A name in any folder: no path, no drive, no other protocol (fsspec's '::').
-_PLAIN_NAME = re.compile(r"[^\x00-\x1f\x7f/\\:]{1,255}")
 _PARQUET_MAGIC = b"PAR1"
 # A folder of such a name is what Spark and pyarrow call a file.
 _ENDINGS = (".csv", ".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt")
@@ -86,7 +83,9 @@ def resolve(
         if not expanded and if_empty == "fail":
             raise AdobeConfigurationError(f"source {shown(str(item))} matches no file", hint=hint)
         for path, is_match in expanded:
-            found.setdefault((identity(path), endpoint(path)), (path, is_match))
+            place = (identity(path), endpoint(path))
+            _, was_match = found.pop(place, (path, True))
+            found[place] = (path, is_match and was_match)
     if len(found) > MAX_FILES:
         raise AdobeConfigurationError(
             f"source names {len(found)} files; a batch takes at most {MAX_FILES}",
@@ -96,7 +95,7 @@ def resolve(
             ),
         )
     files, inodes = [], set()
-    for place, (path, is_match) in found.items():  # in the order of the list: a later row wins
+    for place, (path, is_match) in found.items():  # in the order of the list, last named: a later row wins
         info = _info(path)
         inode = _inode(path, info)
         if not info.get("size"):
@@ -115,18 +114,25 @@ def resolve(
     return files
 
 
-def is_gone(source: Source, allowed_sources: Sequence[str] | None = None) -> bool:
-    """Return whether something that ``source`` names is no longer there. An empty file is there.
+def what_is_left(
+    source: Source, file_format: str, allowed_sources: Sequence[str] | None = None
+) -> list[SourceFile] | None:
+    """Return the files that are still there of a source of which something is gone. An empty file is there.
 
     :param source: as :func:`resolve` takes it.
+    :param file_format: ``json``, ``csv`` or ``parquet``.
     :param allowed_sources: as :func:`resolve` takes them.
-    :returns: ``False`` also when that cannot be told.
+    :returns: ``None`` when nothing is gone, and when that cannot be told.
     """
     try:
         expanded = [_expand(item, allowed_sources) for item in _items(source)]
-        return not all(paths and all(_is_there(path) for path, _ in paths) for paths in expanded)
+        paths = [path for found in expanded for path, _ in found]
+        left = [path for path in paths if _is_there(path)]
+        if all(expanded) and left == paths:
+            return None
+        return [_file(path, _name(identity(path), endpoint(path)), _info(path), file_format) for path in left]
     except AdobeError:
-        return False
+        return None
 
 
 def _items(source: Source) -> Iterable[Any]:
@@ -158,42 +164,6 @@ def check_first_bytes(
             raise AdobeConfigurationError(
                 f"source {file.where!r} {what}, but file_format is {file_format!r}", hint=f"{todo}."
             )
-
-
-def write_to(folder: ObjectStoragePath, name: str, content: IO[bytes]) -> str:
-    """Write a file that came from Adobe.
-
-    :param folder: where to.
-    :param name: a name that :func:`check_plain_name` accepts.
-    :param content: read from its beginning.
-    :returns: the path.
-    :raises AdobeSourceError: when it cannot be written.
-    """
-    content.seek(0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / name).open("wb") as target:
-            shutil.copyfileobj(content, target, 1 << 20)
-    except OSError as error:
-        raise AdobeSourceError(
-            f"{folder / name} cannot be written: {error.strerror or error}",
-            hint="Check that target is a folder that the worker may write to and that there is room, then "
-            "run again.",
-        ) from error
-    return str(folder / name)
-
-
-def check_plain_name(name: str) -> None:
-    """Check a file's name that came from Adobe.
-
-    :param name: the name.
-    :raises AdobeConfigurationError: when it could lead out of its folder.
-    """
-    if not _PLAIN_NAME.fullmatch(name) or name in {".", ".."}:
-        raise AdobeConfigurationError(
-            f"Adobe lists a file of failed rows with the name {name[:200]!r}, which is not written",
-            hint="Adobe has no such names: check what answers in its place.",
-        )
 
 
 def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[ObjectStoragePath, bool]]:

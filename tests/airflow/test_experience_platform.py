@@ -237,7 +237,15 @@ def test_broken_rows_are_judged_and_fetched(hook_run: Run, emulator: Any, tmp_pa
         AdobeDownloadFailedRowsOperator(task_id="d", batch_id=result["batch_id"], target=f"file://{target}")
     )
     assert paths
-    assert '{\\"customerId\\":' in Path(paths[0].removeprefix("file://")).read_text()
+    written = Path(paths[0].removeprefix("file://"))
+    assert '{\\"customerId\\":' in written.read_text()
+    assert written.stat().st_mode & 0o777 == 0o600
+    written.chmod(0o644)
+    again = AdobeDownloadFailedRowsOperator(
+        task_id="again", batch_id=result["batch_id"], target=f"file://{target}"
+    )
+    assert hook_run(again) == paths
+    assert written.stat().st_mode & 0o777 == 0o644
     with pytest.raises(
         AdobeSourceError,
         match=r"(?s)rows.jsonl.* cannot be written: .*What to do: Check that target is a folder",

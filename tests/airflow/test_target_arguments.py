@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -149,6 +150,7 @@ def test_bad_rows_are_left_out_and_written_to_a_file(
     assert (result["rows"], result["skipped_rows"]) == (2, 1)
     (left_out,) = [json.loads(line) for line in (tmp_path / "left-out.jsonl").read_text().splitlines()]
     assert (left_out["row"], left_out["values"]["thirdPartyId"]) == (2, "u/2")
+    assert stat.filemode((tmp_path / "left-out.jsonl").stat().st_mode) == "-rw-------"
     assert sorted(emulator.target.profiles) == [("thirdPartyId", "u1"), ("thirdPartyId", "u3")]
 
 

@@ -22,7 +22,7 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeUploadBatchFilesOperator,
 )
 from airflow_provider_adobe_audiences.sensors.target import AdobeBulkProfileUpdateSensor
-from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, is_gone, resolve
+from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve, what_is_left
 from tests.airflow.tries import Mapped, Store, Tasks, ingest, numbers, update
 
 pytestmark = pytest.mark.usefixtures("adobe_connection")
@@ -86,7 +86,7 @@ def test_a_folder_that_may_not_be_listed_is_not_an_empty_one(private: Path, patt
     for if_empty in ("fail", "skip", "succeed"):
         with pytest.raises(AdobeConfigurationError, match=r"(?s)shut.*may not be read.*Give the worker"):
             resolve(f"{private}/{pattern}", "json", if_empty=if_empty)
-    assert not is_gone(f"{private}/{pattern}")
+    assert what_is_left(f"{private}/{pattern}", "json") is None
 
 
 def test_a_folder_in_which_nothing_is_asked_for_does_not_matter(private: Path) -> None:
@@ -135,6 +135,10 @@ def test_the_files_of_a_list_come_in_its_order(tasks: Tasks, tmp_path: Path) -> 
     result = tasks.run(update(source=[f"{tmp_path}/z.csv", f"{tmp_path}/a.csv"]))
     assert result["rows"] == 2
     assert tasks.emulator.target.profiles["thirdPartyId", "u1"] == {"tier": "new"}
+    files = [f"{tmp_path}/{name}" for name in ("a.csv", "z.csv", "*.csv", "z.csv")]
+    assert names(files) == ["a.csv", "z.csv"]
+    tasks.run(update(source=files))
+    assert tasks.emulator.target.profiles["thirdPartyId", "u1"] == {"tier": "old"}
 
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
@@ -238,6 +242,46 @@ def test_one_of_several_sources_may_be_gone_when_its_batch_holds_it(tasks: Tasks
     for name in "ab":
         (tmp_path / f"{name}.json").unlink()
         assert tasks.run(ingest(source))["files"] == 2
+
+
+@pytest.mark.parametrize("how", ["rewritten", "emptied"])
+@pytest.mark.parametrize("state", ["success", "loading"])
+def test_what_is_left_of_a_source_is_what_its_batch_holds(
+    tasks: Tasks, tmp_path: Path, state: str, how: str
+) -> None:
+    tasks.store = Store()
+    source = [tasks.file(f"{name}.json", numbers(0, 3)) for name in "abc"]
+    if state == "loading":
+        tasks.emulator.faults.add(method="POST", path="action=COMPLETE", status=503, times=9)
+        with pytest.raises(AdobeError, match="503"):
+            tasks.run(ingest(source))
+        tasks.emulator.faults.clear()
+    else:
+        tasks.run(ingest(source))
+    (tmp_path / "a.json").unlink()
+    kept = (tmp_path / "b.json").read_text()
+    (tmp_path / "b.json").write_text("" if how == "emptied" else kept.replace("0", "7"))
+    with pytest.raises(AirflowFailException, match=r"does not exist|part of the source is gone") as caught:
+        tasks.run(ingest(source))
+    assert tasks.states() == ["success" if state == "success" else "aborted"]
+    if state == "success":
+        assert "Write the source again as it was and clear the task." in str(caught.value)
+        (tmp_path / "b.json").write_text(kept)
+        assert tasks.run(ingest(source))["files"] == 3
+
+
+def test_what_is_left_of_very_many_files_is_not_compared(
+    tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_adobe_audiences.batches.source._MOST_TOLD", 2)
+    source = [tasks.file(f"{name}.json", numbers(0, 1)) for name in "abc"]
+    tasks.run(ingest(source))
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(AirflowFailException, match="it is not known that the rest is what"):
+        tasks.run(ingest(source))
+    for name in "bc":
+        (tmp_path / f"{name}.json").unlink()
+    assert tasks.run(ingest(source))["files"] == 3
 
 
 def test_profiles_that_an_earlier_try_has_sent_are_not_forgotten(tasks: Tasks, tmp_path: Path) -> None:

@@ -261,6 +261,21 @@ def test_one_bad_row_more_than_may_be_left_out_sends_nothing() -> None:
     assert str(error).startswith("2 rows cannot be sent (1 may be left out): row 2 of rows: ")
 
 
+def test_the_rows_after_one_with_a_further_column_keep_their_values() -> None:
+    rows = [{"id": f"u{number}", "a": "1", "b": "2", "c": "3"} for number in range(4)]
+    rows[1]["w"] = "4"
+    sent = body(table_of_rows(rows), bad_rows=BadRows(1))
+    assert sent == b"batch=thirdPartyId,a,b,c\nu0,1,2,3\nu2,1,2,3\nu3,1,2,3"
+
+
+def test_names_that_may_be_customers_are_counted() -> None:
+    further = {f"jane.roe{number}@example.com": number for number in range(2_000)}
+    error = str(refusal(table_of_rows([{"id": "u1", "v": "1"}, {"id": "u2", "v": "1", "w": 2, **further}])))
+    assert "it has 20 names that this message does not show, 1981 more, which row 1" in error
+    error = str(refusal(table_of_rows([{"id": "u1", "jane.roe@example.com": {}}])))
+    assert "attribute 1 name that this message does not show: a value of type dict" in error
+
+
 def test_a_line_that_is_no_json_can_be_left_out_wherever_it_is() -> None:
     good = b'{"id": "u1", "v": "1"}\n'
     for content in (b"{broken\n" + good, good + b"{broken\n"):

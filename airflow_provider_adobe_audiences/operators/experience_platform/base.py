@@ -93,11 +93,6 @@ class SourceOperator(AdobeExperiencePlatformOperator):
         check_first_bytes(files, self.file_format, is_multi_line_json=self.is_multi_line_json)
         return files
 
-    def _is_gone(self) -> bool:
-        from airflow_provider_adobe_audiences.tasks.files import is_gone
-
-        return is_gone(self.source, self.allowed_sources)
-
 
 class BatchOperator(SourceOperator):
     """What the operators that begin a batch share."""

@@ -394,7 +394,7 @@ class AdobeDownloadFailedRowsOperator(AdobeExperiencePlatformOperator):
         import tempfile
 
         from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState
-        from airflow_provider_adobe_audiences.tasks.files import check_plain_name, write_to
+        from airflow_provider_adobe_audiences.tasks.output_files import check_plain_name, write_to
 
         with fail_without_retry():
             self.check_arguments()

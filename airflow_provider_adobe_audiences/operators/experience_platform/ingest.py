@@ -190,6 +190,7 @@ class AdobeIngestBatchOperator(BatchOperator):
     ) -> tuple[Batch | None, dict[str, int]]:
         """Return the batch, handed over, and how much it holds; no batch when there is nothing to send."""
         from airflow_provider_adobe_audiences.batches.source import Manifest
+        from airflow_provider_adobe_audiences.tasks.files import what_is_left
 
         files: list[SourceFile] = []
         refused: AdobeError | None = None
@@ -201,8 +202,9 @@ class AdobeIngestBatchOperator(BatchOperator):
             manifest = Manifest.of(file.entry() for file in files)
             return ingestion.submit(files), manifest.counts()
         if not self._is_first_try(context):
-            if self._is_gone():
-                if earlier := self._without_source(session, ingestion):
+            left = what_is_left(self.source, self.file_format, self.allowed_sources)
+            if left is not None:
+                if earlier := self._without_source(session, ingestion, left):
                     held = Manifest.from_tags(earlier.tags)
                     return earlier, held.counts() if held else {}
             elif refused is not None and context["ti"].try_number > 1:
@@ -214,13 +216,19 @@ class AdobeIngestBatchOperator(BatchOperator):
             raise refused
         return None, {}
 
-    def _without_source(self, session: AdobeSession, ingestion: BatchIngestion) -> Batch | None:
-        """Return the batch of an earlier try if it holds everything: nobody needs its source any more."""
+    def _without_source(
+        self, session: AdobeSession, ingestion: BatchIngestion, left: Sequence[SourceFile]
+    ) -> Batch | None:
+        """Return the batch of an earlier try if it holds everything, and what is left of the source as it is
+        now: nobody needs the rest of it any more.
+        """
         from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState
         from airflow_provider_adobe_audiences.batches.ingest import complete
 
         batch = ingestion.find()
         if batch is None or batch.state in (BatchState.FAILED, BatchState.GONE):
+            return None
+        if not ingestion.holds(batch, left):
             return None
         if batch.state is BatchState.LOADING:
             if not self._is_filled(batch):

@@ -374,6 +374,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
     @contextmanager
     def _bad_rows(self, files: Sequence[SourceFile]) -> Iterator[BadRows]:
         from airflow_provider_adobe_audiences.profiles.parts import BadRows
+        from airflow_provider_adobe_audiences.tasks.output_files import open_private
 
         if self.on_bad_row != "skip":
             yield BadRows()
@@ -382,7 +383,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         refuse_source(path, files, "bad_rows_path")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("w", encoding="utf-8")
+            file = open_private(path, "w", encoding="utf-8")
         except OSError as error:
             raise AdobeConfigurationError(
                 f"bad_rows_path {one_line(str(path))} cannot be written: {error.strerror or error}"
