@@ -29,7 +29,7 @@ CREATED_BY_TAG = "airflow_created_by"
 EXTERNAL_ID_TAG = "airflow_external_id"
 
 # A batch of more files carries no fingerprint of each.
-_MOST_TOLD = 100
+_MAX_TOLD = 100
 _HASHED_AT_ONCE = 64 * 1024 * 1024
 
 
@@ -142,7 +142,7 @@ class Manifest:
             bytes=sum(size for _, size, _ in ordered),
             names=_hash([[name, size] for name, size, _ in ordered]),
             content=_hash([[name, fingerprint] for name, _, fingerprint in ordered]),
-            each=tuple(_short(entry) for entry in entries) if len(entries) <= _MOST_TOLD else (),
+            each=tuple(_short(entry) for entry in entries) if len(entries) <= _MAX_TOLD else (),
         )
 
     @classmethod

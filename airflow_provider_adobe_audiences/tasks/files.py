@@ -84,15 +84,12 @@ def resolve(
             raise AdobeConfigurationError(f"source {shown(str(item))} matches no file", hint=hint)
         for path, is_match in expanded:
             place = (identity(path), endpoint(path))
-            _, was_match = found.pop(place, (path, True))
-            found[place] = (path, is_match and was_match)
+            found[place] = (path, found.pop(place, (path, True))[1] and is_match)
     if len(found) > MAX_FILES:
         raise AdobeConfigurationError(
             f"source names {len(found)} files; a batch takes at most {MAX_FILES}",
-            hint=(
-                "Merge small files, or ingest several batches. Adobe recommends fewer than 10,000 files a "
-                "batch."
-            ),
+            hint="Merge small files, or ingest several batches. Adobe recommends fewer than 10,000 files a "
+            "batch.",
         )
     files, inodes = [], set()
     for place, (path, is_match) in found.items():  # in the order of the list, last named: a later row wins
