@@ -57,7 +57,7 @@ def to_the_sink() -> dict[str, Any]:
 
     logging.getLogger("airflow").setLevel(logging.WARNING)
     headers = {"Authorization": "Bearer a-token-of-the-benchmark", "x-api-key": "benchmark"}
-    with sink.compiled() as program, sink.running(program, "http://127.0.0.1:9") as url:
+    with sink.compiled() as program, sink.running(program, "http://127.0.0.1:9") as (url, _):
         settings = AdobeSettings.of(
             {
                 "client_id": "benchmark",

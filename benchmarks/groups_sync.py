@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sync 300 changes into 10,000 live groups at 20 ms per request, next to the same requests one by one with
-``requests.Session``.
+``requests.Session``. The emulator answers what changes something, and each group's permissions once; then the
+sink has them, so that neither is what is measured.
 
 Counts the requests and compares them with the least that is possible, measures time and memory above idle,
 and runs a second time to see that nothing is written. The peer sends what a careful script would: the list,
@@ -26,6 +27,7 @@ from requests.adapters import HTTPAdapter
 
 from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from benchmarks import figures as shared
+from benchmarks import sink
 from scripts.local_airflow import connection_to, emulator_process
 
 GROUPS = int(os.environ.get("BENCH_GROUPS", "10000"))
@@ -174,9 +176,17 @@ def one_by_one(url: str, token: str, total: int) -> tuple[float, int, float]:
     return seconds, reads + count + 2, per_read
 
 
-def in_threads(url: str, token: str, concurrency: int) -> float:
+def sent_since(adobe: httpx.Client, url: str) -> tuple[int, int]:
+    """Return how many requests there were since this was asked, and how many of them write."""
+    entries = [entry for entry in adobe.get("/_emulator/journal").json() if entry["path"].startswith(PREFIX)]
+    adobe.delete("/_emulator/journal")
+    served = int(httpx.get(f"{url}/sink/served").text)
+    return len(entries) + served, sum(entry["write"] for entry in entries)
+
+
+def in_threads(url: str, token: str, concurrency: int, readings: int) -> float:
     """Read permissions with bare ``requests`` in as many threads; return the seconds of one reading times the
-    threads. What is above the latency there is the machine's, and the emulator's.
+    threads. What is above the latency there is the machine's.
     """
     with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
         session.mount("http://", HTTPAdapter(pool_maxsize=concurrency))
@@ -187,8 +197,8 @@ def in_threads(url: str, token: str, concurrency: int) -> float:
             session.get(f"{url}{PREFIX}/groups/{ids[number % len(ids)]}/permissions").raise_for_status()
 
         begun = time.monotonic()
-        list(pool.map(read, range(SAMPLE)))
-        return (time.monotonic() - begun) / SAMPLE * concurrency
+        list(pool.map(read, range(readings)))
+        return (time.monotonic() - begun) / readings * concurrency
 
 
 def run() -> dict[str, Any]:
@@ -202,7 +212,12 @@ def run() -> dict[str, Any]:
         "latency_ms": LATENCY * 1000,
         "minimum_requests": total,
     }
-    with tempfile.TemporaryDirectory(prefix="adobe-benchmark-") as folder, emulator_process() as emulator:
+    with (
+        tempfile.TemporaryDirectory(prefix="adobe-benchmark-") as folder,
+        emulator_process() as emulator,
+        sink.compiled() as program,
+        sink.running(program, emulator.url, round(LATENCY * 1000)) as (url, sink_pid),
+    ):
         adobe = httpx.Client(base_url=emulator.url, timeout=600)
         fill(adobe)
         # Setting up is not part of the measurement.
@@ -216,33 +231,28 @@ def run() -> dict[str, Any]:
             f"{PREFIX}/users/self",
             headers={"Authorization": f"Bearer {token}", "x-api-key": "emulator-client"},
         ).raise_for_status()
+        in_threads(url, token, 32, GROUPS)  # the sink knows all permissions then
         adobe.post("/_emulator/faults", json={"path": PREFIX, "delay": LATENCY}).raise_for_status()
+        sent_since(adobe, url)
         file = Path(folder) / "groups.json"
         rounds = []
         for number, concurrency in enumerate(CONCURRENCIES):
             file.write_text(json.dumps(desired(number)))
-            adobe.delete("/_emulator/journal")
-            before = processor_seconds(emulator.process.pid)
-            measured = with_task(emulator.url, file, Path(folder) / "airflow", concurrency)
-            measured["emulator_cpu"] = processor_seconds(emulator.process.pid) - before
-            journal = [
-                entry for entry in adobe.get("/_emulator/journal").json() if entry["path"].startswith(PREFIX)
-            ]
-            measured |= {
-                "concurrency": concurrency,
-                "requests": len(journal),
-                "writes": sum(entry["write"] for entry in journal),
-                "bare": in_threads(emulator.url, token, concurrency),
-            }
+            before = processor_seconds(emulator.process.pid), processor_seconds(sink_pid)
+            measured = with_task(url, file, Path(folder) / "airflow", concurrency)
+            measured["emulator_cpu"] = processor_seconds(emulator.process.pid) - before[0]
+            measured["sink_cpu"] = processor_seconds(sink_pid) - before[1]
+            measured["requests"], measured["writes"] = sent_since(adobe, url)
+            measured |= {"concurrency": concurrency, "bare": in_threads(url, token, concurrency, SAMPLE)}
+            sent_since(adobe, url)
             rounds.append(measured)
-        adobe.delete("/_emulator/journal")
-        second = with_task(emulator.url, file, Path(folder) / "airflow", CONCURRENCIES[-1])
-        second_writes = [entry for entry in adobe.get("/_emulator/journal").json() if entry["write"]]
-        seconds, sent, reading = one_by_one(emulator.url, token, total)
+        second = with_task(url, file, Path(folder) / "airflow", CONCURRENCIES[-1])
+        _, second_writes = sent_since(adobe, url)
+        seconds, sent, reading = one_by_one(url, token, total)
         growth: dict[str, dict[int, float]] = {"one by one": {}, "operator": {}}
         for count in (size for size in GROWTH if size <= GROUPS):
             file.write_text(json.dumps(unchanged(count)))
-            task = with_task(emulator.url, file, Path(folder) / "airflow", DEFAULT_CONCURRENCY)
+            task = with_task(url, file, Path(folder) / "airflow", DEFAULT_CONCURRENCY)
             growth["one by one"][count] = round(reading * (count + 1), 3)
             growth["operator"][count] = round(task["seconds"], 3)
     shared.plot(
@@ -269,13 +279,14 @@ def run() -> dict[str, Any]:
                 "requests_equal_minimum": measured["requests"] == total,
                 "writes": measured["writes"],
                 "processor_share": round(measured["cpu"] / measured["seconds"], 2),
-                # Of one core: near 1, the emulator would be what is measured.
+                # Of one core: near 1, they would be what is measured.
                 "emulator_processor_share": round(measured["emulator_cpu"] / measured["seconds"], 2),
+                "sink_processor_share": round(measured["sink_cpu"] / measured["seconds"], 2),
                 "memory_above_idle_mb": round(measured["peak_mb"] - measured["idle_mb"], 1),
             }
             for measured in rounds
         ],
-        "second_run_writes": len(second_writes),
+        "second_run_writes": second_writes,
         "second_run_seconds": round(second["seconds"], 1),
         "growth_seconds_without_changes": growth,
         "load_average": shared.load(),

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A server that takes files faster than a client can send them, for the benchmarks of uploads.
+ * A server that is faster than its clients, for benchmarks: of uploads, and of many small readings.
  *
  *     sink serve <port of the emulator> <milliseconds>   prints its own port
  *     sink blast <port> <bytes>                          sends so many bytes and prints the seconds
  *
  * What goes into a file (PUT and PATCH below /files/, or anything below /sink/) is counted and thrown away, in the
  * kernel; the response comes after so many milliseconds (to a GET, an empty JSON array). All else is passed on to the emulator, so that a whole task
- * can run. One thread for each connection.
+ * can run. The permissions of a group, once read, come from memory after so many milliseconds, until they are written;
+ * GET /sink/served tells how many did, and counts anew. One thread for each connection.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,10 +33,56 @@ static long delay_ms;
 static unsigned long long received[FILES_MAX];
 static pthread_mutex_t received_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* Responses that come from memory, by their path; a path is no more than its letters up to a slash at its end. */
+static struct { char *path, *answer; size_t length; } kept[FILES_MAX];
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned long long served;
+
 static unsigned slot_of(const char *path) {
     unsigned long long hash = 1469598103934665603ULL;
     for (; *path && *path != ' ' && *path != '?'; path++) hash = (hash ^ (unsigned char)*path) * 1099511628211ULL;
     return (unsigned)(hash % FILES_MAX);
+}
+
+/* Return the length of a target that names the permissions of a group, and 0 for any other. */
+static size_t permissions_in(const char *target) {
+    size_t length = strcspn(target, " ?");
+    if (length && target[length - 1] == '/') length--;
+    return length > 12 && strncmp(target + length - 12, "/permissions", 12) == 0 ? length : 0;
+}
+
+static size_t place_of(const char *path, size_t length) {
+    char whole[512];
+    snprintf(whole, sizeof whole, "%.*s", (int)length, path);
+    size_t place = slot_of(whole);
+    while (kept[place].path && strcmp(kept[place].path, whole)) place = (place + 1) % FILES_MAX;
+    if (!kept[place].path) kept[place].path = strdup(whole);
+    return place;
+}
+
+/* Keep a response, or with none forget it. */
+static void keep(const char *path, size_t path_length, const char *answer, size_t length) {
+    pthread_mutex_lock(&kept_lock);
+    size_t place = place_of(path, path_length);
+    free(kept[place].answer);
+    kept[place].answer = answer ? memcpy(malloc(length), answer, length) : NULL;
+    kept[place].length = length;
+    pthread_mutex_unlock(&kept_lock);
+}
+
+/* Copy a response that is kept; return its length, and 0 if there is none. */
+static size_t recall(const char *path, size_t path_length, char *answer) {
+    pthread_mutex_lock(&kept_lock);
+    size_t place = place_of(path, path_length), length = kept[place].answer ? kept[place].length : 0;
+    memcpy(answer, kept[place].answer ? kept[place].answer : "", length);
+    served += length != 0;
+    pthread_mutex_unlock(&kept_lock);
+    return length;
+}
+
+static void pause_a_while(void) {
+    struct timespec pause = {delay_ms / 1000, (delay_ms % 1000) * 1000000L};
+    if (delay_ms) nanosleep(&pause, NULL);
 }
 
 static int connected_to(int port) {
@@ -99,9 +146,19 @@ static int relay(int client, int *backend, const char *head, size_t head_length,
         body_left -= (unsigned long long)got;
     }
     if (!(length = read_head(*backend, answer, &have))) return -1;
-    if (send_all(client, answer, have)) return -1;
     unsigned long long left = strncmp(head, "HEAD ", 5) == 0 ? 0 : content_length(answer);
     left -= left < have - length ? left : have - length;
+    while (left && have + left < HEAD_MAX) {
+        ssize_t got = recv(*backend, answer + have, (size_t)left, 0);
+        if (got <= 0) return -1;
+        have += (size_t)got;
+        left -= (unsigned long long)got;
+    }
+    const char *target = strchr(head, ' ') + 1;
+    size_t permissions = permissions_in(target);
+    int is_get = strncmp(head, "GET ", 4) == 0, is_ok = strncmp(answer, "HTTP/1.1 200", 12) == 0;
+    if (permissions) keep(target, permissions, is_get && is_ok && !left ? answer : NULL, have);
+    if (send_all(client, answer, have)) return -1;
     while (left) {
         ssize_t got = recv(*backend, buffer, left < PIECE ? (size_t)left : PIECE, 0);
         if (got <= 0 || send_all(client, buffer, (size_t)got)) return -1;
@@ -121,6 +178,13 @@ static int respond(int fd, const char *head, const char *target, unsigned long l
     if (strncmp(head, "POST ", 5) == 0 && strcasestr(target, "action=INITIALIZE")) received[slot] = 1;
     if (strncmp(head, "HEAD ", 5) == 0 && !(bytes = received[slot])) status = "404 Not Found";
     pthread_mutex_unlock(&received_lock);
+    if (strncmp(target, "/sink/served ", 13) == 0) {
+        char number[32];
+        int digits = snprintf(number, sizeof number, "%llu", __atomic_exchange_n(&served, 0, __ATOMIC_RELAXED));
+        int whole = snprintf(answer, sizeof answer,
+                             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", digits, number);
+        return send_all(fd, answer, (size_t)whole);
+    }
     int length = bytes > 1 ? snprintf(answer, sizeof answer,
                                       "HTTP/1.1 %s\r\nRange: bytes=0-%llu\r\nContent-Length: 0\r\n\r\n", status, bytes - 2)
              : get         ? snprintf(answer, sizeof answer,
@@ -131,8 +195,8 @@ static int respond(int fd, const char *head, const char *target, unsigned long l
 
 static void *serve(void *argument) {
     int fd = (int)(long)argument, backend = -1;
-    char *buffer = malloc(HEAD_MAX);
-    size_t have = 0, length;
+    char *buffer = malloc(HEAD_MAX), *answer = malloc(HEAD_MAX);
+    size_t have = 0, length, permissions, known;
     while ((length = read_head(fd, buffer, &have))) {
         const char *target = strchr(buffer, ' ');
         char *line_end = strstr(buffer, "\r\n");
@@ -144,16 +208,18 @@ static void *serve(void *argument) {
         *line_end = 0;
         int is_file = strstr(target, "/files/") != NULL || strncmp(target + 1, "/sink/", 6) == 0;
         *line_end = '\r';
-        if (!is_file) {
+        permissions = strncmp(buffer, "GET ", 4) == 0 ? permissions_in(target + 1) : 0;
+        known = permissions && !is_file ? recall(target + 1, permissions, answer) : 0;
+        if (known) {
+            pause_a_while();
+            if (send_all(fd, answer, known)) break;
+        } else if (!is_file) {
             if (relay(fd, &backend, buffer, length, buffer + length, rest, left)) break;
         } else {
             char *expects = strcasestr(buffer, "\r\nexpect: 100-continue");
             if (expects && expects < buffer + length && send_all(fd, "HTTP/1.1 100 Continue\r\n\r\n", 25)) break;
             if (discard(fd, left)) break;
-            if (delay_ms) {
-                struct timespec pause = {delay_ms / 1000, (delay_ms % 1000) * 1000000L};
-                nanosleep(&pause, NULL);
-            }
+            pause_a_while();
             if (respond(fd, buffer, target + 1, body)) break;
         }
         memmove(buffer, buffer + length + rest, have - length - rest);
@@ -162,6 +228,7 @@ static void *serve(void *argument) {
     if (backend >= 0) close(backend);
     close(fd);
     free(buffer);
+    free(answer);
     return NULL;
 }
 

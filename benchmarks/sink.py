@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sink for uploads: a small C program, compiled here, that shows in each run that it is no bottleneck."""
+"""The sink: a small C program, compiled here, that shows in each run that it is no bottleneck."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def compiled() -> Iterator[Path]:
 
 
 @contextmanager
-def running(program: Path, emulator_url: str, milliseconds: int = 0) -> Iterator[str]:
-    """Serve, and give the URL.
+def running(program: Path, emulator_url: str, milliseconds: int = 0) -> Iterator[tuple[str, int]]:
+    """Serve, and give the URL and the id of the process.
 
     :param program: what :func:`compiled` gave.
-    :param emulator_url: who responds to all that is not the content of a file.
-    :param milliseconds: from the end of a file to the response.
+    :param emulator_url: who responds to all else.
+    :param milliseconds: before a response to a file, or from memory.
     """
     port = str(urlsplit(emulator_url).port)
     command = [str(program), "serve", port, str(milliseconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}", process.pid
         finally:
             process.terminate()
 

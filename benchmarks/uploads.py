@@ -137,7 +137,7 @@ def hashed(file: Path) -> float:
 def large(program: Path, emulator: str, folder: Path) -> dict[str, Any]:
     file = folder / "large.json"
     rows_file(file, int(GIGABYTES * 1e9))
-    with sink.running(program, emulator) as url:
+    with sink.running(program, emulator) as (url, _):
         found = sink.proof(program, url, file.stat().st_size)
         sink.with_curl(url, file)  # fills the page cache, for all
         rounds = [
@@ -174,7 +174,7 @@ def sparse(program: Path, emulator: str, folder: Path) -> dict[str, Any]:
     rows_file(file, 1_000_000)
     with file.open("ab") as target:
         target.truncate(int(SPARSE_GIGABYTES * 1e9))
-    with sink.running(program, emulator) as url:
+    with sink.running(program, emulator) as (url, _):
         measured = with_task(url, file, folder, "sparse", wait_for_completion=False)
     file.unlink()
     return {
@@ -189,7 +189,7 @@ def many(program: Path, emulator: str, folder: Path) -> dict[str, Any]:
     source = small_files(folder / "many", FILES)
     curves: dict[str, dict[int, float]] = {"one by one": {}, "operator": {}}
     by_concurrency: dict[int, float] = {}
-    with sink.running(program, emulator, LATENCY_MS) as url:
+    with sink.running(program, emulator, LATENCY_MS) as (url, _):
 
         def task(pattern: Path, **options: Any) -> dict[str, Any]:
             run_id = f"many-{time.monotonic_ns()}"

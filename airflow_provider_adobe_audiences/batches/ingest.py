@@ -100,7 +100,9 @@ class BatchIngestion:
     :param on_batch: is told the batch as soon as it is known.
     :param on_filled: is told the batch when it holds all files, before it is completed.
     :param is_filled: whether a try has sent all files into a batch; ``None`` if nobody knows.
-    :param first_try: nobody can have worked under this ``external_id`` before; whoever has is somebody else.
+    :param first_try: only ``created_by`` can have worked under this ``external_id`` before; whoever else has
+        is somebody else.
+    :param created_by: who creates batches here, in a word that nobody else has.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class BatchIngestion:
         on_filled: Callable[[Batch], None] = lambda batch: None,
         is_filled: Callable[[Batch], bool | None] = lambda batch: None,
         first_try: bool = False,
+        created_by: str | None = None,
     ) -> None:
         self._session = session
         self._request = request
@@ -122,8 +125,8 @@ class BatchIngestion:
         self._on_batch = on_batch
         self._on_filled = on_filled
         self._is_filled = is_filled
-        # Tells a batch that this try has created from one of somebody else with the same ``externalId``.
-        self._mark = uuid.uuid4().hex
+        # Tells a batch that was created here from one of somebody else with the same ``externalId``.
+        self._mark = created_by or uuid.uuid4().hex
         self._first_try = first_try
 
     def submit(self, files: Sequence[SourceFile]) -> Batch:
@@ -197,7 +200,7 @@ class BatchIngestion:
         for external_id, batch in self._generations():
             if batch is None:
                 batch = self._create(external_id, manifest)
-            elif self._first_try and batch.state not in _ENDED:
+            elif self._is_somebody_elses(batch) and batch.state not in _ENDED:
                 raise self._somebody_elses(batch)
             if batch.state in _ENDED:
                 log.info("Batch %s (%s) is %s; a new batch follows it.", batch.id, external_id, batch.status)
@@ -337,8 +340,9 @@ class BatchIngestion:
             time.sleep(pause)
             if found := self._find(external_id):
                 mine = self._request.external_id
+                is_told = CREATED_BY_TAG in found.tags
                 if found.tags.get(EXTERNAL_ID_TAG, [mine]) != [mine] or (
-                    self._first_try and found.tags.get(CREATED_BY_TAG, [self._mark]) != [self._mark]
+                    is_told and self._is_somebody_elses(found)
                 ):
                     raise self._somebody_elses(found)
                 log.info(
@@ -361,6 +365,9 @@ class BatchIngestion:
                 hint="To ingest the new content as well, start a new Dag run, or pass another external_id.",
             )
         return difference is not None
+
+    def _is_somebody_elses(self, batch: Batch) -> bool:
+        return self._first_try and batch.tags.get(CREATED_BY_TAG) != [self._mark]
 
     def _somebody_elses(self, batch: Batch) -> AdobeConflictError:
         return AdobeConflictError(

@@ -38,6 +38,18 @@ def derived_id(context: Context, *where: str | None) -> str:
     return f"{readable}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}"
 
 
+def instance_id(context: Context) -> str | None:
+    """Return the id that Airflow gives each try of a task instance, ``None`` before Airflow 3.
+
+    A busy scheduler may take a task that resumes after its deferral for one that was killed: then Airflow
+    runs it from its beginning, and calls that its first try as well.
+
+    :param context: the task's context.
+    """
+    found = getattr(context["ti"], "id", None)
+    return None if found is None else str(found)
+
+
 def may_be_of_an_earlier_try(context: Context, created_at: float | None) -> bool:
     """Whether something can be what an earlier try of this task has made, as far as clocks tell.
 

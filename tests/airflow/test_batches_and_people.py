@@ -23,6 +23,7 @@ from airflow_provider_adobe_audiences.errors import (
 from airflow_provider_adobe_audiences.hooks.experience_platform import AdobeExperiencePlatformHook
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeCreateAudienceMetadataOperator,
+    AdobeCreateBatchOperator,
 )
 from airflow_provider_adobe_audiences.sensors.experience_platform import AdobeBatchSensor
 from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
@@ -244,6 +245,26 @@ def test_a_catalog_that_lags_for_long_is_for_the_next_try(
 
 # ------------------------------------------------------------------------------------------------------------
 # which run it is
+
+
+def test_a_task_that_airflow_runs_once_more_as_its_first_try_finds_its_batch(tasks: Tasks) -> None:
+    operator = ingest(tasks.file("a.jsonl", numbers(0, 5)))
+    create = AdobeCreateBatchOperator(task_id="create", dataset_id="ds", source=operator.source)
+
+    def first_try(instance: str, operator: Any) -> Any:
+        context = tasks.context(operator, 1)
+        context["ti"].id = instance
+        return operator.execute(context)
+
+    result = first_try("01a216c2-18d3-7111", operator)
+    assert first_try("01a216c2-18d3-7111", operator) == result
+    with pytest.raises(AirflowFailException, match="although this is its first try"):
+        first_try("01a216c2-18d3-7222", operator)
+    begun = first_try("01a216c2-18d3-7111", create)
+    assert first_try("01a216c2-18d3-7111", create) == begun
+    with pytest.raises(AirflowFailException, match="although this is its first try"):
+        first_try("01a216c2-18d3-7222", create)
+    assert tasks.states() == ["success", "loading"]
 
 
 def test_two_deployments_do_not_take_each_others_batch(tasks: Tasks, adobe_connection: Any) -> None:

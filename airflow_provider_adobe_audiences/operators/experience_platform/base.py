@@ -126,7 +126,7 @@ class BatchOperator(SourceOperator):
         )
 
     def _is_first_try(self, context: Context) -> bool:
-        """Whether nobody can have worked under the batch's id before."""
+        """Whether no other task instance can have worked under the batch's id before."""
         return self.external_id is None and context["ti"].try_number == 1
 
     def _note(self, context: Context) -> Callable[[Batch], None]:

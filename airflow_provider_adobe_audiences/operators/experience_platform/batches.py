@@ -17,7 +17,7 @@ from airflow_provider_adobe_audiences.errors import (
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, push_ids, with_ids
 from airflow_provider_adobe_audiences.tasks.paths import Folder, Source, storage_path
-from airflow_provider_adobe_audiences.tasks.runs import TaskMemory
+from airflow_provider_adobe_audiences.tasks.runs import TaskMemory, instance_id
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
     Id,
@@ -121,7 +121,11 @@ class AdobeCreateBatchOperator(BatchOperator):
             manifest = Manifest.of(file.entry() for file in files)
             with self.hook.session() as session:
                 ingestion = BatchIngestion(
-                    session, request, on_batch=self._note(context), first_try=self._is_first_try(context)
+                    session,
+                    request,
+                    on_batch=self._note(context),
+                    first_try=self._is_first_try(context),
+                    created_by=instance_id(context),
                 )
                 return ingestion.find_or_create(manifest).id
 

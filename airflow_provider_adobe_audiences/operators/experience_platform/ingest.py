@@ -21,6 +21,7 @@ from airflow_provider_adobe_audiences.errors import (
 from airflow_provider_adobe_audiences.get_provider_info import DEFAULT_CONN_ID
 from airflow_provider_adobe_audiences.tasks.operator import fail_without_retry, is_permanent, with_ids
 from airflow_provider_adobe_audiences.tasks.paths import Source
+from airflow_provider_adobe_audiences.tasks.runs import instance_id
 from airflow_provider_adobe_audiences.tasks.validation import (
     Concurrency,
     Count,
@@ -164,6 +165,7 @@ class AdobeIngestBatchOperator(BatchOperator):
                     on_filled=self._note_filled,
                     is_filled=self._is_filled,
                     first_try=self._is_first_try(context),
+                    created_by=instance_id(context),
                 )
                 with self._aborted_if_final(context, session):
                     batch, sent = self._submit(context, session, ingestion)
