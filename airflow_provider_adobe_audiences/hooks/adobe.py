@@ -234,13 +234,16 @@ def _settings(connection: Connection, extra: Mapping[str, Any], sandbox: str | N
     text = connection.extra or ""
     if not extra and text.strip():
         # Airflow takes what is no JSON for nothing.
+        wrong = ""
         try:
             json.loads(text)
-        except ValueError as error:
-            raise AdobeConfigurationError(
-                f"{where} has an extra that is no JSON: {getattr(error, 'msg', 'it cannot be read')} (line "
-                f"{getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)})"
-            ) from None
+        except ValueError as error:  # which holds the whole text, and must not be anybody's context
+            wrong = (
+                f"{getattr(error, 'msg', 'it cannot be read')} (line {getattr(error, 'lineno', 1)}, column "
+                f"{getattr(error, 'colno', 1)})"
+            )
+        if wrong:
+            raise AdobeConfigurationError(f"{where} has an extra that is no JSON: {wrong}")
     if not isinstance(extra, Mapping):
         raise AdobeConfigurationError(f"{where} has an extra that is no JSON object")
     # Forms of Airflow 2 may store a field under its long name.

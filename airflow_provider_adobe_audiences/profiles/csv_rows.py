@@ -41,26 +41,33 @@ def csv_rows(
             lines = _without_backslashes(text)
         elif escape is None:
             lines = itertools.chain.from_iterable(_told(text, name))
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        lines = iter(lines)
+        reader, before = csv.reader(lines), 0
         try:
-            available = next(reader, None)
-            if available is None:
+            begin = next(lines, None)
+            if begin is None:
                 return
+            reader = csv.reader(itertools.chain([begin], lines), delimiter=delimiter, strict=True)
+            available = next(reader)
             if available and available[0].startswith(_READY_MADE):
-                # Its cells are percent-encoded: a quote in it is a quote.
-                plain = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-                yield from _ready_made(available, plain, columns, name)
+                if begin.startswith(_READY_MADE):
+                    # Its cells are percent-encoded: a quote in one is a quote.
+                    before = reader.line_num
+                    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+                    yield from _ready_made(available, map(_without_quotes, reader), columns, name)
+                else:
+                    yield from _ready_made(available, reader, columns, name)
             else:
                 yield from _rows(available, reader, columns)
         except UnicodeError:
             raise AdobeConfigurationError(
                 f"{name} is not {text.encoding.upper().removesuffix('-SIG')} near its line "
-                f"{reader.line_num + 1}",
+                f"{before + reader.line_num + 1}",
                 hint="Save the file as UTF-8.",
             ) from None
         except csv.Error as error:
             raise AdobeConfigurationError(
-                f"{name} is not CSV at its line {reader.line_num}: {error}",
+                f"{name} is not CSV at its line {before + reader.line_num}: {error}",
                 hint="Correct that line in the file: a quote may be open, or a cell too long.",
             ) from None
 
@@ -112,6 +119,16 @@ def _ready_made(
         )
     ready = Columns(columns.key, columns.key, columns.parameters, columns.show_values)
     yield from _rows(names, map(_unquoted, reader), ready, [_READY_MADE + names[0], *names[1:]])
+
+
+def _without_quotes(row: list[str]) -> list[str]:
+    if any(cell[:1] == cell[-1:] == '"' for cell in row):
+        raise AdobeConfigurationError(
+            "a cell of a file that is made for the bulk update is in quotes, and the names of its columns "
+            "are not: whether the quotes belong to the value is not known",
+            hint="Write a quote that belongs to a value as %22, and no other; or put the names in quotes.",
+        )
+    return row
 
 
 def _unquoted(row: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numbers
 import re
 import string
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -28,6 +28,7 @@ MAX_BYTES_PER_PROFILE = 64 * 1024
 UNRESERVED = string.ascii_letters + string.digits + "_.~-"
 
 _PLAIN = re.compile(f"[{UNRESERVED}]*").fullmatch
+_IS_NAME = re.compile(r"([^\W\d][\w.-]{0,63})?").fullmatch
 # No number that anybody means has more.
 _MAX_DIGITS = 400
 _MAX_BITS = 1328
@@ -79,27 +80,36 @@ class Columns:
             pairs = [(name, name) for name in available or () if name != self.key_column]
         else:
             pairs = list(self.parameters.items())
-        check_names(self.key, [attribute for _, attribute in pairs])
+        check_names(self.key, [attribute for _, attribute in pairs], self.shown)
         return pairs
 
     def shown(self, *columns: Any) -> str:
-        """Return columns for a message. What is no name may be a customer's, such as a mail address.
+        """Return columns for a message. What is neither a name nor in ``parameters`` may be a customer's mail
+        address.
 
         :param columns: the names; of very many, the first are named.
         """
         some = columns[:_MAX_NAMED]
-        named = [repr(column) for column in some if self.show_values or _is_name(column)]
+        named = [_written(column) for column in some if self._may_show(column)]
         if hidden := len(some) - len(named):
             named.append(f"{counted(hidden, 'name')} that this message does not show")
         if len(columns) > len(some):
             named.append(f"{len(columns) - len(some)} more")
         return ", ".join(named)
 
+    def _may_show(self, column: Any) -> bool:
+        given = self.parameters or {}
+        return (
+            self.show_values
+            or column in (self.key_column, *given, *given.values())
+            or (isinstance(column, str) and _IS_NAME(column.strip()) is not None)
+        )
+
     def _check_available(self, available: Sequence[str], hidden: bool) -> None:
         missing = [name for name in (self.key_column, *(self.parameters or ())) if name not in available]
         if missing:
             has = f"{len(available)} others" if hidden else self.shown(*available)
-            is_told = not hidden and (self.show_values or all(map(_is_name, available[:_MAX_NAMED])))
+            is_told = not hidden and all(map(self._may_show, available[:_MAX_NAMED]))
             show = "" if is_told else " show_values=True lets this message name them."
             raise AdobeConfigurationError(
                 f"the source has no column {', '.join(map(repr, missing))}; it has: {has}",
@@ -111,15 +121,17 @@ class Columns:
             raise AdobeConfigurationError(f"the source has columns of the same name: {self.shown(*double)}")
 
 
-def _is_name(column: Any) -> bool:
-    return not isinstance(column, str) or re.fullmatch(r"[^\W\d][\w.-]{0,63}", column) is not None
+def _written(column: Any) -> str:
+    is_unseen = isinstance(column, str) and column and _begins_or_ends_unseen(column)
+    return ascii(column) if is_unseen else repr(column)
 
 
-def check_names(key: str, attributes: Sequence[str]) -> None:
+def check_names(key: str, attributes: Sequence[str], shown: Callable[[str], str] = _written) -> None:
     """Check that the attributes can be sent under these names.
 
     :param key: ``thirdPartyId`` or ``pcId``.
     :param attributes: names of profile attributes.
+    :param shown: says how messages write one.
     :raises AdobeConfigurationError: naming the attribute and the rule that it breaks.
     """
     if not attributes:
@@ -127,11 +139,11 @@ def check_names(key: str, attributes: Sequence[str]) -> None:
     for name in attributes:
         if not name or name != name.strip():
             raise AdobeConfigurationError(
-                f"the attribute name {name!r} is empty, or begins or ends with a blank"
+                f"the name of an attribute is empty, or begins or ends with a blank: {shown(name)}"
             )
         if _begins_or_ends_unseen(name):
             raise AdobeConfigurationError(
-                f"the attribute name {name!a} begins or ends with a character that cannot be seen"
+                f"the name of an attribute begins or ends with a character that cannot be seen: {shown(name)}"
             )
         if name.startswith("profile."):
             raise AdobeConfigurationError(
@@ -143,10 +155,12 @@ def check_names(key: str, attributes: Sequence[str]) -> None:
                 f"the attribute name {name!r} is a key of Target; the key of this upload is {key!r}"
             )
         if not _encodable(name):
-            raise AdobeConfigurationError(f"the attribute name {name!r} cannot be written in UTF-8")
+            raise AdobeConfigurationError(
+                f"the name of an attribute cannot be written in UTF-8: {shown(name)}"
+            )
     if len(set(attributes)) < len(attributes):
         double = sorted({name for name in attributes if list(attributes).count(name) > 1})
-        raise AdobeConfigurationError(f"attributes are named twice: {', '.join(double)}")
+        raise AdobeConfigurationError(f"attributes are named twice: {', '.join(map(shown, double))}")
 
 
 def header_of(key: str, attributes: Sequence[str]) -> bytes:

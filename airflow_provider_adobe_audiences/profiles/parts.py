@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from airflow_provider_adobe_audiences.adobe.client.call import Content
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
@@ -100,9 +100,7 @@ class BadRows:
         if len(self._reported) < _MAX_REPORTED:
             self._reported.append(f"row {number} of {source}: {rejected}")
         if self.file is not None:
-            values = rejected.values
-            if isinstance(values, Mapping):
-                values = {str(name): value for name, value in values.items()}
+            values = _with_text_names(rejected.values)
             record = {"source": source, "row": number, "reason": str(rejected), "values": values}
             text = json.dumps(record, ensure_ascii=False, default=repr)
             # Half a character is no UTF-8, but has an escape in JSON.
@@ -128,6 +126,15 @@ class BadRows:
             f"{rows} cannot be sent{most}: {self}",
             hint="Correct the rows in the source; nothing was sent to Adobe.",
         )
+
+
+def _with_text_names(values: Any) -> Any:
+    """Return a value whose mappings JSON can hold, at any depth."""
+    if isinstance(values, Mapping):
+        return {str(name): _with_text_names(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_with_text_names(value) for value in values]
+    return values
 
 
 class Parts:

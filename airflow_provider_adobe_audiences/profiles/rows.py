@@ -16,7 +16,6 @@ from airflow_provider_adobe_audiences.profiles.options import Escape, SourceForm
 from airflow_provider_adobe_audiences.profiles.parquet_rows import parquet_rows
 from airflow_provider_adobe_audiences.profiles.parts import Table
 from airflow_provider_adobe_audiences.profiles.recognise import text_stream
-from airflow_provider_adobe_audiences.text import one_line
 
 _MAX_LINE = 1 << 20
 _MAX_UNREADABLE = 100
@@ -51,16 +50,15 @@ def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
         if first is _END:
             if keyless is not None:
                 columns.resolve(list(keyless))  # which says what there is instead
-            if len(rejected) == _MAX_UNREADABLE:
+            if rejected:  # then it is another file than was meant, not one with bad rows
                 raise AdobeConfigurationError(f"row 1 of {name}: {rejected[0]}", hint=_NO_ROWS)
-            if rejected:
-                yield ()
-                yield from rejected
             return
-        if columns.parameters is None and (wrong := [name for name in first if not isinstance(name, str)]):
+        if columns.parameters is None and (
+            wrong := [column for column in first if not isinstance(column, str)]
+        ):
             raise AdobeConfigurationError(
-                f"row {len(rejected) + 1} of {name} has names of columns that are no texts: "
-                f"{one_line(', '.join(map(repr, wrong)))}",
+                f"row {len(rejected) + 1} of {name} has names of columns that are no texts, but of type "
+                f"{', '.join(sorted({type(column).__name__ for column in wrong}))}",
                 hint="Name every column by a text, or name those to send with parameters.",
             )
         pairs = columns.resolve(list(first) if columns.parameters is None else None)
@@ -135,7 +133,7 @@ def table_of_file(
 def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
     # Numbers are sent as they are written: 1.10 stays 1.10.
     decoder = json.JSONDecoder(
-        parse_float=Decimal, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_once
+        parse_float=Decimal, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_Object
     )
     with text_stream(file, "json", name) as text:
         while line := _line(text, name):
@@ -146,13 +144,21 @@ def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
             if not line.strip():
                 continue
             try:
-                yield decoder.decode(line.strip())
+                row = decoder.decode(line.strip())
+                if isinstance(row, _Object) and row.is_twice:
+                    raise ValueError("a name stands twice in an object")
             except RecursionError:
                 yield RowRejected("it is not JSON (it nests too deep)")
             except (ValueError, ArithmeticError) as error:
+                if line.strip() == "[":
+                    raise _is_array(name) from None
                 yield RowRejected(
                     f"it is not JSON ({error if isinstance(error, ValueError) else 'a number'})"
                 )
+            else:
+                if isinstance(row, list) and any(isinstance(one, Mapping) for one in row):
+                    raise _is_array(name)
+                yield row
 
 
 def _line(text: Any, name: str) -> str:
@@ -164,11 +170,19 @@ def _line(text: Any, name: str) -> str:
         ) from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in an object")
-    return found
+class _Object(dict[str, Any]):
+    """An object of JSON, and whether a name stands twice in it."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.is_twice = len(self) != len(pairs)
+
+
+def _is_array(name: str) -> AdobeConfigurationError:
+    return AdobeConfigurationError(
+        f"{name} holds one JSON array of rows, not one JSON object per line",
+        hint="Write each row as a line of its own (JSON lines), or read the file in a task and pass rows.",
+    )
 
 
 def _no_constant(text: str) -> Any:

@@ -112,13 +112,17 @@ class Uploads:
 
         :raises AdobeJobFailedError: when something was: nobody has seen what became of it.
         """
-        accepted = (self.memory.load() or {}).get("accepted")
-        if accepted:
+        known = self.memory.load() or {}
+        accepted = known.get("accepted") or []
+        if accepted or known.get("sending"):
             self.forget()
-            rows = sum(batch["rows"] for batch in accepted)
+            rows = counted(sum(batch["rows"] for batch in accepted), "row")
             names = ", ".join(batch["batch_id"] for batch in accepted)
+            uploaded = [f"has uploaded {rows}: {names}"] if accepted else []
+            if known.get("sending"):
+                uploaded.append("has sent rows, and it is not known whether Adobe took them")
             raise AdobeJobFailedError(
-                f"there is no row to send, but an earlier try has uploaded {counted(rows, 'row')}: {names}",
+                f"there is no row to send, but an earlier try {', and '.join(uploaded)}",
                 hint="Look with AdobeBulkProfileUpdateSensor what became of them, or upload the right rows. "
                 "Cleared, the task takes the source as it is then.",
             )

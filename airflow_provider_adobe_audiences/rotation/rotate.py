@@ -25,6 +25,7 @@ from airflow_provider_adobe_audiences.adobe.target import (
 )
 from airflow_provider_adobe_audiences.errors import (
     AdobeAuthenticationError,
+    AdobeConfigurationError,
     AdobeConflictError,
     AdobeError,
     AdobeJobFailedError,
@@ -268,6 +269,9 @@ class Rotator:
                     error,
                 )
                 continue
+            except AdobeConfigurationError as error:  # the same again, however often
+                problem = error
+                break
             if _same(back, token):
                 stored_at = stored_at or time.monotonic()
             live = self._live()

@@ -261,6 +261,43 @@ def test_a_function_of_a_store_is_one_or_its_path(argument: str, wrong: Any) -> 
     refused(lambda: CallableStore(**given), argument)
 
 
+@pytest.mark.parametrize("token", ["s3cret-T0ken/with+signs=", "eyJhbGciOi.s3cret/T0ken"])
+def test_a_token_in_place_of_a_function_is_not_shown(token: str) -> None:
+    with pytest.raises(AdobeConfigurationError) as error:
+        CallableStore(token)
+    assert "s3cret" not in str(error.value)
+    assert "argument 'read' is a text: should be a function or its import path" in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["rotate-token.read", "2stores.read", "my-dags.stores.read"])
+def test_a_function_may_lie_in_a_file_of_any_name(path: str) -> None:
+    assert CallableStore(path).reference()[1] == [path]
+
+
+def test_loggers_may_come_from_a_generator() -> None:
+    store = CallableStore(read_memory, loggers=(name for name in ("a", "b")))  # type: ignore[arg-type]
+    assert store.quiet_loggers() == ("a", "b")
+
+
+def test_a_variable_is_written_while_a_secrets_backend_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "airflow_provider_adobe_audiences.rotation.stores.airflow"
+    written: dict[str, str] = {}
+
+    class Sealed:
+        def get_variable(self, key: str) -> str:
+            raise ConnectionError("sealed")
+
+    variable = "airflow.providers.common.compat.sdk.Variable"
+    monkeypatch.setattr(f"{variable}.get", lambda key, **_: written.get(key))
+    monkeypatch.setattr(f"{variable}.set", lambda key, value, **_: written.update({key: value}))
+    monkeypatch.setattr(f"{module}._backends", lambda: [Sealed()])
+    store = AirflowVariableStore("profile_token")
+    with pytest.raises(SecretStoreError, match="could not be proven writable"):
+        store.prove_writable()
+    store.write(ONE)
+    assert written == {"profile_token": ONE}
+
+
 def test_a_function_that_says_no_proves_nothing() -> None:
     MEMORY.clear()
     with pytest.raises(SecretStoreError, match="cannot be written, as its prove_writable says"):

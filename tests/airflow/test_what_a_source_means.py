@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
+from airflow_provider_adobe_audiences.errors import (
+    AdobeConfigurationError,
+    AdobeError,
+    AdobeSourceError,
+    AdobeUnknownOutcomeError,
+)
 from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeCreateBatchOperator,
     AdobeUploadBatchFilesOperator,
@@ -295,6 +300,18 @@ def test_profiles_that_an_earlier_try_has_sent_are_not_forgotten(tasks: Tasks, t
     with pytest.raises(AirflowFailException, match=r"earlier try has uploaded 1 row.*\n.*Cleared, the task"):
         tasks.run(update(source=str(source), if_empty="succeed"))
     assert tasks.run(update(source=str(source), if_empty="succeed"))["rows"] == 0
+
+
+def test_profiles_that_may_have_been_sent_are_not_forgotten(tasks: Tasks, tmp_path: Path) -> None:
+    tasks.store = Store()
+    source = tmp_path / "a.csv"
+    source.write_text("thirdPartyId,tier\nu1,gold\n")
+    tasks.emulator.faults.add(method="POST", path="batchUpdate", drop=True, phase="after", times=2)
+    with pytest.raises(AdobeUnknownOutcomeError):
+        tasks.run(update(source=str(source), if_empty="skip"))
+    source.write_text("thirdPartyId,tier\n")
+    with pytest.raises(AirflowFailException, match="earlier try has sent rows, and it is not known whether"):
+        tasks.run(update(source=str(source), if_empty="skip"))
 
 
 # ------------------------------------------------------------------------------------------------------------

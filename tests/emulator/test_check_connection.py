@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.adobe.client.settings import AdobeSettings
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.hooks.adobe import AdobeHook
 
 Point = Callable[..., dict[str, Any]]
@@ -36,6 +37,9 @@ def test_an_extra_that_is_no_json_is_called_so(
     assert "connection 'adobe_broken' has an extra that is no JSON: " in message
     assert "org_id is missing" not in message
     assert emulator.journal.entries == []
+    with pytest.raises(AdobeConfigurationError) as error:
+        _ = AdobeHook("adobe_broken").settings
+    assert error.value.__context__ is None  # it would hold the whole extra
 
 
 def test_the_prefix_that_answers_is_named(adobe_connection: Point, emulator: Any) -> None:

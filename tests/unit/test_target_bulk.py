@@ -345,8 +345,11 @@ def test_a_row_of_the_second_source_is_named_with_it() -> None:
         (csv_table("other,a\nu1,1\n"), "the source has no column 'id'; it has: 2 others"),
         (csv_table("id\nu1\n"), "there is no profile attribute to set"),
         (csv_table("id,profile.tier\nu1,x\n"), "must not begin with 'profile.'"),
-        (csv_table("id,\nu1,x\n"), "the attribute name '' is empty"),
-        (csv_table("id,a \nu1,x\n"), "the attribute name 'a ' is empty, or begins or ends with a blank"),
+        (csv_table("id,\nu1,x\n"), "the name of an attribute is empty, or begins or ends with a blank: ''"),
+        (
+            csv_table("id,a \nu1,x\n"),
+            "the name of an attribute is empty, or begins or ends with a blank: 'a '",
+        ),
         (csv_table("id,pcId\nu1,x\n"), "the attribute name 'pcId' is a key of Target"),
         (csv_table(b"id,a\nu1,\xff\n"), "rows.csv is not UTF-8"),
         (csv_table('id,a\nu1,"x\n'), "rows.csv is not CSV at its line"),

@@ -274,6 +274,14 @@ def test_names_that_may_be_customers_are_counted() -> None:
     assert "it has 20 names that this message does not show, 1981 more, which row 1" in error
     error = str(refusal(table_of_rows([{"id": "u1", "jane.roe@example.com": {}}])))
     assert "attribute 1 name that this message does not show: a value of type dict" in error
+    for hidden in (" jane.roe@example.com", 4915112345678, ("jane.roe@example.com", 1), "\u200bjane@x.com"):
+        for rows in ([{"id": "u1", hidden: "1"}], [{"x": "u1", hidden: "1"}]):
+            assert "jane" not in (error := str(refusal(table_of_rows(rows))))
+            assert "49151" not in error
+    named = Columns("thirdPartyId", "id", {"v": "my attribute"})
+    assert "attribute 'my attribute': a value of" in str(
+        refusal(table_of_rows([{"id": "u1", "v": {}}]), named)
+    )
 
 
 def test_a_line_that_is_no_json_can_be_left_out_wherever_it_is() -> None:
@@ -288,11 +296,15 @@ def test_a_line_that_is_no_json_can_be_left_out_wherever_it_is() -> None:
 def test_columns_are_named_by_texts(column: Any) -> None:
     row = {"id": "u1", column: "1"}
     error = refusal(table_of_rows([row]))
-    assert f"row 1 of rows has names of columns that are no texts: {column!r}" in str(error)
+    assert (
+        f"row 1 of rows has names of columns that are no texts, but of type {type(column).__name__}"
+        in str(error)
+    )
     assert "What to do: Name every column by a text, or name those to send with parameters." in str(error)
 
     later = refusal(table_of_rows([{"id": "u1", "v": "1"}, row]))
-    assert f"row 2 of rows: it has {column!r}, which row 1 does not have" in str(later)
+    # It may be a customer's: rows pivoted by number.
+    assert "row 2 of rows: it has 1 name that this message does not show, which row 1 does not" in str(later)
 
     named = Columns("thirdPartyId", "id", {"v": "v"})
     assert body(table_of_rows([{**row, "v": "2"}]), named) == b"batch=thirdPartyId,v\nu1,2"
@@ -326,12 +338,13 @@ def test_a_bad_row_is_left_out_wherever_it_is(row: Any) -> None:
         assert body(table_of_rows(rows), bad_rows=BadRows(1)) == b"batch=thirdPartyId,v\nu1,1"
 
 
-def test_a_bad_row_that_is_the_only_one_is_left_out() -> None:
-    for content in (b"{broken\n", b"null\n"):
-        bad_rows = BadRows(1)
-        with Parts(COLUMNS) as parts:
-            assert parts.write([file_of(content, "json")], bad_rows) == []
-        assert bad_rows.count == 1
+def test_a_file_of_which_no_row_can_be_read_is_not_one_with_bad_rows() -> None:
+    good = table_of_rows([{"id": "u1", "v": 1}])
+    for content, reason in ((b"{broken\n", "it is not JSON"), (b"null\n", "it is no mapping")):
+        for tables in ([file_of(content, "json")], [good, file_of(content, "json")]):
+            with Parts(COLUMNS) as parts, pytest.raises(AdobeConfigurationError) as refused:
+                parts.write(tables, BadRows(9))
+            assert f"row 1 of rows.json: {reason}" in str(refused.value)
 
 
 def test_rows_without_the_key_say_what_they_have() -> None:
@@ -377,11 +390,54 @@ def test_names_of_columns_in_the_middle_are_no_profile(content: bytes) -> None:
 
 
 def test_a_quote_in_a_ready_made_file_is_a_quote() -> None:
-    content = b'batch=thirdPartyId,v\nu1,"q"\nu2,%22\n'
-    assert body(file_of(content)) == b"batch=thirdPartyId,v\nu1,%22q%22\nu2,%22"
+    content = b'batch=thirdPartyId,v\nu1,a "q" b\nu2,%22\n'
+    assert body(file_of(content)) == b"batch=thirdPartyId,v\nu1,a%20%22q%22%20b\nu2,%22"
 
 
-@pytest.mark.parametrize("row", [{"id": "u1", "v": "\ud800"}, {"id": "u1", ("v",): "1"}])
+@pytest.mark.parametrize("cell", ['"q"', '""', '"'])
+def test_a_cell_in_quotes_of_a_ready_made_file_is_one_only_if_the_names_are(cell: str) -> None:
+    error = refusal(file_of(f"batch=thirdPartyId,v\nu1,x\nu2,{cell}\n".encode()))
+    assert "is in quotes, and the names of its columns are not" in str(error)
+
+
+def test_a_ready_made_file_in_quotes_is_csv() -> None:
+    content = b'"batch=thirdPartyId","v"\n"u1","Bern, CH"\n"u2",""\nu3,%22\n'
+    assert body(file_of(content)) == b"batch=thirdPartyId,v\nu1,Bern%2C%20CH\nu2,\nu3,%22"
+
+
+def test_a_wrong_line_of_a_ready_made_file_is_named() -> None:
+    rows = "".join(f"u{number},1\n" for number in range(3))
+    error = refusal(file_of(f"batch=thirdPartyId,v\n{rows}u9,{'x' * 200_000}\n".encode()))
+    assert "is not CSV at its line 5" in str(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[{"id": "u1", "v": "1"}, {"id": "u2", "v": "2"}]',
+        b'{"id": "u0", "v": "1"}\n[{"id": "u1", "v": "1"}]\n',
+        b'[\n{"id": "u1", "v": "1"},\n{"id": "u2", "v": "2"}\n]\n',
+        b"<html>Sign in</html>",
+    ],
+)
+def test_a_file_of_something_else_is_no_bad_row(content: bytes) -> None:
+    error = refusal(file_of(content, "json"), bad_rows=BadRows(9))
+    assert isinstance(error, AdobeConfigurationError)
+    assert ("one JSON array of rows" if b"[" in content else "row 1 of rows.json: it is not JSON") in str(
+        error
+    )
+
+
+def test_a_name_that_stands_twice_in_a_column_that_is_not_sent_is_no_fault() -> None:
+    content = b'{"id": "u1", "v": "1", "x": {"a": 1, "a": 2}}\n{"id": "u2", "v": "1", "v": "2"}\n'
+    columns, bad_rows = Columns("thirdPartyId", "id", {"v": "v"}), BadRows(1)
+    assert body(file_of(content, "json"), columns, bad_rows) == b"batch=thirdPartyId,v\nu1,1"
+    assert "row 2 of rows.json: it is not JSON (a name stands twice in an object)" in str(bad_rows)
+
+
+@pytest.mark.parametrize(
+    "row", [{"id": "u1", "v": "\ud800"}, {"id": "u1", ("v",): "1"}, {"id": "u1", "v": [{(1, 2): 3}]}]
+)
 def test_a_row_that_cannot_be_written_down_can_be_left_out(row: Any) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     bad_rows = BadRows(1, file)

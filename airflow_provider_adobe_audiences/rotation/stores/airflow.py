@@ -6,6 +6,7 @@ not before.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -60,7 +61,7 @@ class AirflowVariableStore(SecretStore):
         from airflow.providers.common.compat.sdk import Variable
 
         self._check_that_airflow_does_not_log_it()
-        _refuse_hidden(self, "get_variable", self.variable)
+        _refuse_hidden(self, "get_variable", self.variable, is_certain=False)
         Variable.set(self.variable, secret, description=self.description)
 
     def _check_that_airflow_does_not_log_it(self) -> None:
@@ -135,7 +136,7 @@ class AirflowConnectionStore(SecretStore):
         return BaseHook.get_connection(self.conn_id)
 
     def _write(self, secret: str) -> None:
-        _refuse_hidden(self, "get_connection", self.conn_id)
+        _refuse_hidden(self, "get_connection", self.conn_id, is_certain=False)
         self._patch(secret)
 
     def _prove_writable(self) -> None:
@@ -212,34 +213,44 @@ class AirflowConnectionStore(SecretStore):
         return base
 
 
-def _refuse_hidden(store: SecretStore, method: str, key: str) -> None:
-    """Raise when what would be written could never be read."""
-    if backend := _shadowing(method, key):
+def _refuse_hidden(store: SecretStore, method: str, key: str, *, is_certain: bool = True) -> None:
+    """Raise when what would be written could never be read; if that shall be certain, also when a secrets
+    backend fails. Airflow reads past one that fails.
+    """
+    if backend := _shadowing(method, key, is_certain):
         raise AdobeConfigurationError(
             f"{store} is hidden by {backend}, which takes precedence: what is written would never be read",
             hint=f"Remove {key!r} from there, or use the store that it is in.",
         )
 
 
-def _shadowing(method: str, key: str) -> str | None:
+def _shadowing(method: str, key: str, is_certain: bool) -> str | None:
     """Return the name of the secrets backend that hides Airflow's database for ``key``, if there is one."""
-    backends: Any
-    try:
-        from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
-
-        backends = ensure_secrets_backend_loaded()
-    except ImportError:  # Airflow 2
-        from airflow.configuration import ensure_secrets_loaded
-
-        backends = ensure_secrets_loaded()
-    for backend in backends:
+    for backend in _backends():
         name = type(backend).__name__
         if name in _DATABASE:
             continue
-        if getattr(backend, method)(key) is not None:
+        try:
+            found = getattr(backend, method)(key)
+        except Exception:
+            if is_certain:
+                raise
+            continue
+        if found is not None:
             return (
                 "an environment variable"
                 if name == "EnvironmentVariablesBackend"
                 else f"the secrets backend {name}"
             )
     return None
+
+
+def _backends() -> Iterable[Any]:
+    try:
+        from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+
+        return ensure_secrets_backend_loaded()
+    except ImportError:  # Airflow 2
+        from airflow.configuration import ensure_secrets_loaded
+
+        return ensure_secrets_loaded()

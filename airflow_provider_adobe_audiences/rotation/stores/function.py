@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,21 +38,23 @@ class CallableStore(SecretStore):
         name: str = "the secret store",
     ) -> None:
         self._check_texts({"key": key}, name=name)
-        if isinstance(loggers, str) or not all(isinstance(logger, str) for logger in loggers):
+        self._loggers = (loggers,) if isinstance(loggers, str) else tuple(loggers)
+        if isinstance(loggers, str) or not all(isinstance(logger, str) for logger in self._loggers):
             raise AdobeConfigurationError(
                 f"CallableStore: argument 'loggers' is {loggers!r}: should be a list of names"
             )
         self.key = key
-        self._loggers = tuple(loggers)
         self._functions = {"read": read, "write": write, "prove_writable": prove_writable}
         self._name = name
         for what, function in self._functions.items():
             if function is None and what != "read":
                 continue
             if not (_is_import_path(function) if isinstance(function, str) else callable(function)):
+                # A text may be the token itself.
+                given = "a text" if isinstance(function, str) else f"of type {type(function).__name__}"
                 raise AdobeConfigurationError(
-                    f"CallableStore: argument {what!r} is {function!r}: should be a function or its import "
-                    "path, such as 'package.module.name'"
+                    f"CallableStore: argument {what!r} is {given}: should be a function or its import path, "
+                    "such as 'package.module.name'"
                 )
 
     def quiet_loggers(self) -> tuple[str, ...]:
@@ -106,5 +109,5 @@ class CallableStore(SecretStore):
 
 
 def _is_import_path(text: str) -> bool:
-    parts = text.split(".")
-    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+    *modules, name = text.split(".")
+    return bool(modules) and name.isidentifier() and all(re.fullmatch(r"[\w-]+", part) for part in modules)

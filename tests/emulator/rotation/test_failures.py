@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_adobe_audiences.errors import (
+    AdobeConfigurationError,
     AdobeConflictError,
     AdobeRateLimitError,
     AdobeUnknownOutcomeError,
@@ -272,3 +273,18 @@ def test_compare_and_set_that_loses_follows_target(
     store = Careful(in_step.value)
     assert rotate(store, force=True).rotated
     assert store.value == emulator.target.token()
+
+
+def test_a_store_that_is_refused_after_the_rotation_says_whose_token_lives(
+    emulator: Any, rotate: Rotate, in_step: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def hidden(secret: str) -> None:
+        tries.append(secret)
+        raise AdobeConfigurationError("the store is hidden by an environment variable")
+
+    monkeypatch.setattr(in_step, "write", hidden)
+    with pytest.raises(SecretStoreError, match=r"(?s)is live at Target.*hidden by an env.*mode='adopt'"):
+        rotate(in_step, force=True)
+    assert len(tries) == 1
