@@ -138,6 +138,10 @@ static int relay(int client, int *backend, const char *head, size_t head_length,
     static __thread char buffer[PIECE];
     char answer[HEAD_MAX];
     size_t have = 0, length;
+    if (*backend >= 0 && recv(*backend, answer, 1, MSG_PEEK | MSG_DONTWAIT) == 0) { /* idle for long */
+        close(*backend);
+        *backend = -1;
+    }
     if (*backend < 0 && (*backend = connected_to(emulator_port)) < 0) return -1;
     if (send_all(*backend, head, head_length) || send_all(*backend, rest, rest_length)) return -1;
     while (body_left) {

@@ -267,7 +267,11 @@ class BatchIngestion:
             tags_are_kept = batch is None or EXTERNAL_ID_TAG in batch.tags
             external_id = f"{first}.{number}"
             batch = self._find(external_id, check_dataset=False)
-            if batch is not None and tags_are_kept and batch.tags.get(EXTERNAL_ID_TAG) != [first]:
+            if batch is not None and not (
+                batch.tags.get(EXTERNAL_ID_TAG) == [first]
+                if tags_are_kept
+                else batch.dataset_id in (None, self._request.dataset_id)
+            ):
                 log.info("Batch %s has the externalId %s and is somebody else's.", batch.id, external_id)
                 batch = None
                 continue

@@ -153,8 +153,8 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
 
         given: Any = self.batches
         urls: Any
-        listed = given["batches"] if isinstance(given, Mapping) and "batches" in given else None
-        if listed is not None:
+        listed = given.get("batches") if isinstance(given, Mapping) else None
+        if isinstance(listed, Sequence):
             urls = [batch.get("status_url") if isinstance(batch, Mapping) else None for batch in listed]
         else:
             urls = [given] if isinstance(given, str) else given

@@ -14,6 +14,7 @@ import json
 import os
 import posixpath
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -30,7 +31,7 @@ from airflow_provider_adobe_audiences.tasks.paths import (
     endpoint,
     identity,
     is_local,
-    refuse_control_characters,
+    refuse_lost_characters,
     shown,
     storage_path,
 )
@@ -91,24 +92,23 @@ def resolve(
             hint="Merge small files, or ingest several batches. Adobe recommends fewer than 10,000 files a "
             "batch.",
         )
-    files, inodes = [], set()
+    files: dict[Any, SourceFile] = {}
     for place, (path, is_match) in found.items():  # in the order of the list, last named: a later row wins
         info = _info(path)
-        inode = _inode(path, info)
         if not info.get("size"):
             if is_match or if_empty != "fail":
                 continue
             raise AdobeConfigurationError(
                 f"source {str(path)!r} is empty", hint=f"Adobe refuses an empty file. {hint}"
             )
-        if inode is None or inode not in inodes:
-            files.append(_file(path, _name(*place), info, file_format))
-        inodes.add(inode)
+        same = _inode(path, info) or place
+        files.pop(same, None)
+        files[same] = _file(path, _name(*place), info, file_format)
     if not files and if_empty == "fail":
         raise AdobeConfigurationError(
             f"source {shown(source)} names no file{' that is not empty' if found else ''}", hint=hint
         )
-    return files
+    return list(files.values())
 
 
 def what_is_left(
@@ -190,7 +190,7 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
     matches = _matches(path, root)
     storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
     for name in matches:
-        refuse_control_characters(name)
+        refuse_lost_characters(name)
     prefix = f"{path.protocol}://" if path.protocol else ""
     found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in sorted(matches)]
     for match in found:
@@ -203,20 +203,16 @@ def _matches(path: ObjectStoragePath, root: str) -> list[str]:
 
     A folder that cannot be listed is not an empty one, and one with a name for files is not left out.
     """
-    from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
+    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
     from fsspec.utils import glob_translate  # type: ignore[import-untyped]
 
     pattern = path.path
-    listed: list[str] = []
-    # Walking, fsspec leaves out what it may not list; what lists by itself (S3, GCS, Azure) raises.
-    if type(path.fs).find is AbstractFileSystem.find:
-        _list(path, root, pattern.removeprefix(root).strip("/").split("/"), set(), listed)
     try:
-        # fsspec would not go into a linked folder.
-        if is_local(path):
-            names = list(filter(re.compile(glob_translate(pattern)).match, listed))
-        else:
-            names = path.fs.glob(pattern)
+        glob_translate(pattern)
+        # fsspec would leave out what it may not list, and linked folders. What lists by itself (S3, GCS,
+        # Azure) has no links, and raises.
+        is_flat = isinstance(path.fs, AsyncFileSystem)
+        names = path.fs.glob(pattern) if is_flat else _walked(path, root)
     except ValueError as error:
         raise AdobeConfigurationError(
             f"source {shown(str(path))} is no glob: {one_line(str(error))}"
@@ -239,38 +235,61 @@ def _matches(path: ObjectStoragePath, root: str) -> list[str]:
     return files
 
 
-def _list(
-    path: ObjectStoragePath, folder: str, asked: Sequence[str], done: set[str], listed: list[str]
-) -> None:
-    """List each folder in which a glob could match, once, whatever links lead to it.
+def _walked(path: ObjectStoragePath, root: str) -> list[str]:
+    """Return what a glob matches.
 
-    :raises AdobeError: when one cannot be listed.
+    A folder is looked into once for each place of the pattern, whatever links lead to it, and by its own name
+    if that leads to it as well.
+
+    :raises AdobeError: when a folder cannot be listed.
     """
-    if (place := identity(path, folder)) in done:  # links may lead back
-        return
-    done.add(place)
-    try:
-        entries = path.fs.ls(folder or "/", detail=True)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _refused(folder, error) from error
-    is_any_depth = "**" in asked[0]
-    listed += [entry["name"] for entry in entries]
-    for entry in entries:
-        name = posixpath.basename(entry["name"].rstrip("/"))
-        below = is_any_depth or (len(asked) > 1 and fnmatchcase(name, asked[0]))
-        if not below or entry["type"] == "file" or _is_hidden_part(name, asked):
+    from fsspec.utils import glob_translate
+
+    asked = path.path.removeprefix(root).strip("/").split("/")
+    fits = [re.compile(glob_translate(part)).match for part in asked]
+    listed: dict[str, list[Mapping[str, Any]]] = {}
+    matches, done = set(), set()
+    todo = deque([(root or "/", 0)])
+    while todo:
+        folder, place = todo.popleft()
+        if (known := (identity(path, folder), place)) in done:  # links may lead back
             continue
-        if path.fs.isdir(entry["name"]):  # which a link may be, too
-            _list(path, entry["name"], asked if is_any_depth else asked[1:], done, listed)
+        done.add(known)
+        is_any_depth, is_last = asked[place] == "**", place == len(asked) - 1
+        if is_any_depth and not is_last:
+            todo.appendleft((folder, place + 1))
+        if folder not in listed:
+            listed[folder] = _entries(path, folder)
+        for entry in listed[folder]:
+            name = posixpath.basename(entry["name"].rstrip("/"))
+            if not is_any_depth and not fits[place](name):
+                continue
+            if is_last:
+                matches.add(entry["name"])
+            if (is_last and not is_any_depth) or _is_hidden_part(name, asked[:-1]):
+                continue
+            further = (entry["name"], place if is_any_depth else place + 1)
+            if entry["type"] == "directory":
+                todo.appendleft(further)
+            elif entry["type"] != "file" and is_local(path) and path.fs.isdir(entry["name"]):
+                todo.append(further)  # a link
+    return sorted(matches)
+
+
+def _entries(path: ObjectStoragePath, folder: str) -> list[Mapping[str, Any]]:
+    try:
+        return list(path.fs.ls(folder, detail=True))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _refused(folder, error, is_local(path)) from error
 
 
 def _list_in(text: str) -> Sequence[Any] | None:
     """Return the list, or the mapping as a list of one, that a template has made a text of."""
     if text.strip()[:1] in "[({":
         for parse in (ast.literal_eval, json.loads):
-            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            with contextlib.suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
                 found = parse(text.strip())
                 if isinstance(found, list | tuple):
                     return found
@@ -284,12 +303,14 @@ def _is_there(path: str | ObjectStoragePath) -> bool:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
-        raise _refused(str(path), error) from error
+        raise _refused(str(path), error, isinstance(path, str) or is_local(path)) from error
 
 
-def _refused(path: str, error: OSError) -> AdobeError:
-    """Return what to raise when a storage refuses."""
-    if isinstance(error, PermissionError):
+def _refused(path: str, error: OSError, is_here: bool) -> AdobeError:
+    """Return what to raise when this machine or a storage refuses. A storage may take it back: it says the
+    same of a token that has run out.
+    """
+    if isinstance(error, PermissionError) and is_here:
         return AdobeConfigurationError(
             f"source {shown(path)} may not be read by this worker",
             hint="Give the worker, or the connection of the storage, the right to read it, or name the files "
@@ -329,7 +350,7 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
             )
         raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except OSError as error:
-        raise _refused(str(path), error) from error
+        raise _refused(str(path), error, is_local(path)) from error
     if is_local(path) and not (os.path.isfile(path.path) or os.path.isdir(path.path)):
         raise AdobeConfigurationError(
             f"source {str(path)!r} is no file", hint="A pipe, a socket or a device cannot be read twice."
@@ -410,5 +431,5 @@ def _open_at(path: ObjectStoragePath, offset: int) -> IO[bytes]:
         if offset:
             file.seek(offset)
     except OSError as error:
-        raise _refused(str(path), error) from error
+        raise _refused(str(path), error, is_local(path)) from error
     return file

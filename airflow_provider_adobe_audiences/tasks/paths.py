@@ -62,7 +62,7 @@ def storage_path(
         character that URLs lose, so that it would name another object, or is too long.
     """
     name = str(path) if isinstance(path, ObjectStoragePath) else fspath(path)
-    refuse_control_characters(name)
+    refuse_lost_characters(name)
     try:
         if not isinstance(path, ObjectStoragePath):
             path = ObjectStoragePath(name if "://" in name else os.path.join(os.getcwd(), name))
@@ -91,12 +91,19 @@ def _refuse_too_long(name: str, argument: str) -> None:
             ) from None
 
 
-def refuse_control_characters(name: str) -> None:
+def refuse_lost_characters(name: str) -> None:
     """Refuse a path that URLs may lose a part of, or that is no text.
 
     :param name: the path.
-    :raises AdobeConfigurationError: when it holds a control character, or a byte that is not UTF-8.
+    :raises AdobeConfigurationError: when it holds a control character, or a byte that is not UTF-8, or ends
+        in what could begin the query or fragment of a URL.
     """
+    if name.endswith(("?", "#")):
+        raise AdobeConfigurationError(
+            f"the path {shown(name)} ends with {name[-1]!r}, which would get lost: it would name another one",
+            hint="At the end of a glob, name the characters that are meant, such as [0-9]. Otherwise rename "
+            "the file.",
+        )
     if found := _NOT_IN_A_PATH.search(name):
         what = "a control character" if found[0] < "\x80" else "a byte that is not UTF-8"
         # A text of several lines may be rows, given for a path.

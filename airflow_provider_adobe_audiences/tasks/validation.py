@@ -71,6 +71,16 @@ def _not_blank(value: str) -> str:
 Text = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
 
 
+def _delimiter(value: str) -> str:
+    if len(value) != 1 or value in '"\r\n':
+        raise ValueError("should be one character, such as ';' or a tab, and no quote or line break")
+    return value
+
+
+#: What separates the cells of CSV.
+Delimiter = Annotated[str, AfterValidator(_delimiter)]
+
+
 def _not_none(value: str) -> str:
     if value.strip() in ("", "None"):
         raise ValueError("should be an id; a template gives 'None' where there is no value")

@@ -14,6 +14,8 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_adobe_audiences.adobe import experience_platform as platform
+from airflow_provider_adobe_audiences.batches.upload import fill
 from airflow_provider_adobe_audiences.errors import (
     AdobeBatchLostError,
     AdobeConfigurationError,
@@ -26,6 +28,7 @@ from airflow_provider_adobe_audiences.operators.experience_platform import (
     AdobeCreateBatchOperator,
 )
 from airflow_provider_adobe_audiences.sensors.experience_platform import AdobeBatchSensor
+from airflow_provider_adobe_audiences.tasks.files import resolve
 from airflow_provider_adobe_audiences.triggers.experience_platform import AdobeBatchTrigger
 from tests.airflow.tries import Row, Store, Tasks, ingest, numbers, while_held
 
@@ -265,6 +268,26 @@ def test_a_task_that_airflow_runs_once_more_as_its_first_try_finds_its_batch(tas
     with pytest.raises(AirflowFailException, match="although this is its first try"):
         first_try("01a216c2-18d3-7222", create)
     assert tasks.states() == ["success", "loading"]
+
+
+@pytest.mark.parametrize("state", ["success", "loading"])
+def test_a_batch_of_another_dataset_is_somebody_elses_where_tags_do_not_tell(
+    tasks: Tasks, state: str
+) -> None:
+    with AdobeExperiencePlatformHook().session() as session:
+        failed = session.send(platform.create_batch("ds", input_format="json", external_id="x"))
+        session.send(platform.abort_batch(failed.id))
+        other = session.send(platform.create_batch("ds2", input_format="json", external_id="x.2"))
+        if state == "success":
+            upload = resolve(tasks.file("other.jsonl", numbers(50, 51)), "json")
+            fill(session, other.id, "ds2", upload, part_size=1_000_000)
+            session.send(platform.complete_batch(other.id))
+
+    result = tasks.run(ingest(tasks.file("a.jsonl", numbers(0, 2)), external_id="x"))
+
+    assert (result["external_id"], result["dataset_id"]) == ("x.3", "ds")
+    assert tasks.rows() == numbers(0, 2)
+    assert tasks.states() == ["aborted", state, "success"]
 
 
 def test_two_deployments_do_not_take_each_others_batch(tasks: Tasks, adobe_connection: Any) -> None:

@@ -314,6 +314,19 @@ def test_profiles_that_may_have_been_sent_are_not_forgotten(tasks: Tasks, tmp_pa
         tasks.run(update(source=str(source), if_empty="skip"))
 
 
+@pytest.mark.parametrize("delimiter", ["\t", " ", ";", "|"])
+def test_any_character_may_separate_cells(tasks: Tasks, tmp_path: Path, delimiter: str) -> None:
+    (tmp_path / "a.txt").write_text(f"thirdPartyId{delimiter}tier\nu1{delimiter}gold\n")
+    assert tasks.run(update(source=f"{tmp_path}/a.txt", delimiter=delimiter))["rows"] == 1
+    assert tasks.emulator.target.profiles["thirdPartyId", "u1"] == {"tier": "gold"}
+
+
+@pytest.mark.parametrize("delimiter", ["", "\n", '"', ";;"])
+def test_not_everything_separates_cells(delimiter: str) -> None:
+    with pytest.raises(AdobeConfigurationError, match=r"argument 'delimiter' is .*: should be one character"):
+        update(source="a.csv", delimiter=delimiter)
+
+
 # ------------------------------------------------------------------------------------------------------------
 # nothing to send
 
@@ -404,7 +417,18 @@ def test_a_value_that_somebody_elses_code_refuses_is_not_an_argument(tasks: Task
 
 
 @pytest.mark.parametrize(
-    "given", ["None", "", "batch-1", ["None"], {"batches": [{"status_url": None}]}, {"batches": ["x"]}, 5]
+    "given",
+    [
+        "None",
+        "",
+        "batch-1",
+        ["None"],
+        {"batches": [{"status_url": None}]},
+        {"batches": ["x"]},
+        5,
+        {"batches": 5},
+        {"batches": None},
+    ],
 )
 def test_what_is_no_status_url_is_not_asked(tasks: Tasks, given: Any) -> None:
     with pytest.raises(AirflowFailException, match="argument 'batches' is "):

@@ -31,6 +31,7 @@ from airflow_provider_adobe_audiences.tasks.paths import Source, refuse_source, 
 from airflow_provider_adobe_audiences.tasks.rows import Rows, RowsField, check_rows
 from airflow_provider_adobe_audiences.tasks.validation import (
     Count,
+    Delimiter,
     IfEmpty,
     PositiveDuration,
     Seconds,
@@ -130,7 +131,7 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         source: Source | Template | None = None,
         rows: Rows | Template | None = None,
         file_format: SourceFormat | Template = "csv",
-        delimiter: Text = ",",
+        delimiter: Delimiter = ",",
         escape: Escape | None = None,
         key: Key = "thirdPartyId",
         key_column: Text | Template | None = None,
@@ -178,10 +179,6 @@ class AdobeBulkProfileUpdateOperator(AdobeTargetOperator):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.check_constants()
-        if len(self.delimiter) != 1:
-            raise AdobeConfigurationError(
-                f"argument 'delimiter' is {self.delimiter!r}: should be one character"
-            )
         if self.deferrable and self.wait_for_completion and self.store is not None:
             self.store.reference()  # a store that the triggerer could not use is found out now
 
