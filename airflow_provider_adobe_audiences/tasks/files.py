@@ -93,7 +93,7 @@ def resolve(
             "batch.",
         )
     files: dict[Any, SourceFile] = {}
-    for place, (path, is_match) in found.items():  # in the order of the list, last named: a later row wins
+    for path, is_match in found.values():  # in the order of the list, last named: a later row wins
         info = _info(path)
         if not info.get("size"):
             if is_match or if_empty != "fail":
@@ -101,9 +101,7 @@ def resolve(
             raise AdobeConfigurationError(
                 f"source {str(path)!r} is empty", hint=f"Adobe refuses an empty file. {hint}"
             )
-        same = _inode(path, info) or place
-        files.pop(same, None)
-        files[same] = _file(path, _name(*place), info, file_format)
+        _put(files, path, info, file_format)
     if not files and if_empty == "fail":
         raise AdobeConfigurationError(
             f"source {shown(source)} names no file{' that is not empty' if found else ''}", hint=hint
@@ -127,9 +125,22 @@ def what_is_left(
         left = [path for path in paths if _is_there(path)]
         if all(expanded) and left == paths:
             return None
-        return [_file(path, _name(identity(path), endpoint(path)), _info(path), file_format) for path in left]
+        files: dict[Any, SourceFile] = {}
+        for path in left:
+            _put(files, path, _info(path), file_format)
+        return list(files.values())
     except AdobeError:
         return None
+
+
+def _put(
+    files: dict[Any, SourceFile], path: ObjectStoragePath, info: Mapping[str, Any], file_format: str
+) -> None:
+    """Add a file; of one that has several names the last counts."""
+    place = (identity(path), endpoint(path))
+    same = _inode(path, info) or place
+    files.pop(same, None)
+    files[same] = _file(path, _name(*place), info, file_format)
 
 
 def _items(source: Source) -> Iterable[Any]:

@@ -275,6 +275,15 @@ def test_what_is_left_of_a_source_is_what_its_batch_holds(
         assert tasks.run(ingest(source))["files"] == 3
 
 
+def test_of_what_is_left_each_file_counts_once(tasks: Tasks, tmp_path: Path) -> None:
+    source = [tasks.file(f"{name}.json", numbers(0, 1)) for name in "ac"]
+    (tmp_path / "b.json").hardlink_to(tmp_path / "a.json")
+    source.insert(1, f"{tmp_path}/b.json")
+    assert tasks.run(ingest(source))["files"] == 2
+    (tmp_path / "c.json").unlink()
+    assert tasks.run(ingest(source))["files"] == 2
+
+
 def test_what_is_left_of_very_many_files_is_not_compared(
     tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
