@@ -13,7 +13,7 @@ import itertools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -226,16 +226,15 @@ class BatchIngestion:
             self._on_batch(newest)
         return newest
 
-    def holds(self, batch: Batch, left: Iterable[SourceFile]) -> bool:
+    def holds(self, batch: Batch, left: Sequence[SourceFile]) -> bool:
         """Return whether ``batch`` was begun with what is left of the source.
 
         :param batch: the batch of an earlier try.
         :param left: the files that are still there of a source of which something is gone.
         :raises AdobeValidationError: when it was handed over, and was not begun with them.
         """
-        entries = [file.entry() for file in left]
         held = Manifest.from_tags(batch.tags)
-        if not entries or (held is not None and held.holds(entries)):
+        if not left or (held is not None and held.holds(file.entry() for file in left)):
             return True
         if batch.state is BatchState.LOADING:
             return False
@@ -263,8 +262,8 @@ class BatchIngestion:
         first = self._request.external_id
         batch = self._find(first)
         yield first, batch
+        tags_are_kept = batch is None or EXTERNAL_ID_TAG in batch.tags
         for number in itertools.count(2):
-            tags_are_kept = batch is None or EXTERNAL_ID_TAG in batch.tags
             external_id = f"{first}.{number}"
             batch = self._find(external_id, check_dataset=False)
             if batch is not None and not (
@@ -273,7 +272,6 @@ class BatchIngestion:
                 else batch.dataset_id in (None, self._request.dataset_id)
             ):
                 log.info("Batch %s has the externalId %s and is somebody else's.", batch.id, external_id)
-                batch = None
                 continue
             yield external_id, batch
 

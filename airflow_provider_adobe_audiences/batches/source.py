@@ -173,11 +173,18 @@ class Manifest:
         } | ({EACH_TAG: list(self.each)} if self.each else {})
 
     def holds(self, entries: Iterable[Mapping[str, Any]]) -> bool:
-        """Return whether each of some files is among these, as it is now. What cannot be told is not so.
+        """Return whether each of some files is among these, as it is now. What cannot be told is not so; one
+        that is empty, and was, is none.
 
         :param entries: what :meth:`SourceFile.entry` returns.
         """
-        return {_short(entry) for entry in entries} <= set(self.each)
+        if not self.each:
+            return False
+        names = {short.partition("-")[0] for short in self.each}
+        return all(
+            _short(entry) in self.each if entry["size"] else _short(entry).partition("-")[0] not in names
+            for entry in entries
+        )
 
     def difference(self, other: Manifest) -> str | None:
         """Return in words how ``other`` differs; ``None`` when it is the same content.
@@ -199,7 +206,7 @@ class Manifest:
 
 
 def _short(entry: Mapping[str, Any]) -> str:
-    return _hash([entry["name"], entry["fingerprint"]])[:16]
+    return f"{_hash(entry['name'])[:12]}-{entry['fingerprint'][:16]}"
 
 
 def _hash(value: Any) -> str:

@@ -50,13 +50,13 @@ def csv_rows(
             reader = csv.reader(itertools.chain([begin], lines), delimiter=delimiter, strict=True)
             available = next(reader)
             if available and available[0].startswith(_READY_MADE):
-                if begin.startswith(_READY_MADE):
+                rows: Iterable[list[str]] = reader
+                if '"' not in begin:
                     # Its cells are percent-encoded: a quote in one is a quote.
                     before = reader.line_num
                     reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-                    yield from _ready_made(available, map(_without_quotes, reader), columns, name)
-                else:
-                    yield from _ready_made(available, reader, columns, name)
+                    rows = _without_quotes(reader, name, before)
+                yield from _ready_made(available, rows, columns, name)
             else:
                 yield from _rows(available, reader, columns)
         except UnicodeError:
@@ -121,14 +121,15 @@ def _ready_made(
     yield from _rows(names, map(_unquoted, reader), ready, [_READY_MADE + names[0], *names[1:]])
 
 
-def _without_quotes(row: list[str]) -> list[str]:
-    if any(cell[:1] == cell[-1:] == '"' for cell in row):
-        raise AdobeConfigurationError(
-            "a cell of a file that is made for the bulk update is in quotes, and the names of its columns "
-            "are not: whether the quotes belong to the value is not known",
-            hint="Write a quote that belongs to a value as %22, and no other; or put the names in quotes.",
-        )
-    return row
+def _without_quotes(reader: Any, name: str, before: int) -> Iterator[list[str]]:
+    for row in reader:
+        if any(cell[:1] == '"' or cell[-1:] == '"' for cell in row):
+            raise AdobeConfigurationError(
+                f"{name} is made for the bulk update, and a cell in its line {before + reader.line_num} is "
+                "in quotes, but no name of its columns: whether the quotes belong to the value is not known",
+                hint="Write a quote that belongs to a value as %22, and no other, or put names in quotes.",
+            )
+        yield row
 
 
 def _unquoted(row: list[str]) -> list[str]:

@@ -102,7 +102,7 @@ class Columns:
         return (
             self.show_values
             or column in (self.key_column, *given, *given.values())
-            or (isinstance(column, str) and _IS_NAME(column.strip()) is not None)
+            or (isinstance(column, str) and _IS_NAME(_without_unseen_ends(column)) is not None)
         )
 
     def _check_available(self, available: Sequence[str], hidden: bool) -> None:
@@ -147,8 +147,8 @@ def check_names(key: str, attributes: Sequence[str], shown: Callable[[str], str]
             )
         if name.startswith("profile."):
             raise AdobeConfigurationError(
-                f"the attribute name {name!r} must not begin with 'profile.'",
-                hint=f"Send {name.removeprefix('profile.')!r}; Target shows it as {name!r}.",
+                f"the name of an attribute must not begin with 'profile.': {shown(name)}",
+                hint="Send it without that; Target shows it with it.",
             )
         if name in ("pcId", "thirdPartyId"):
             raise AdobeConfigurationError(
@@ -292,9 +292,8 @@ def text_of(value: Any) -> str:
         if value != value:
             raise RowRejected("it is no time (NaT)")
         return value.isoformat()
-    raise RowRejected(
-        f"a value of type {type(value).__name__} has no text; send a text, a number, a boolean or a time"
-    )
+    name = "dict" if isinstance(value, dict) else type(value).__name__
+    raise RowRejected(f"a value of type {name} has no text; send a text, a number, a boolean or a time")
 
 
 def _plain(value: float | Decimal) -> str:
@@ -309,10 +308,15 @@ def _plain(value: float | Decimal) -> str:
 
 
 def _begins_or_ends_unseen(text: str) -> bool:
-    return any(
-        unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp") or character in _FILLERS
-        for character in (text[0], text[-1])
-    )
+    return any(map(_is_unseen, (text[0], text[-1])))
+
+
+def _without_unseen_ends(text: str) -> str:
+    return text.strip("".join(filter(_is_unseen, set(text))))
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp") or character in _FILLERS
 
 
 def _encodable(text: str) -> bool:

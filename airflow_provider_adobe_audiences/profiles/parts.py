@@ -100,9 +100,14 @@ class BadRows:
         if len(self._reported) < _MAX_REPORTED:
             self._reported.append(f"row {number} of {source}: {rejected}")
         if self.file is not None:
-            values = _with_text_names(rejected.values)
-            record = {"source": source, "row": number, "reason": str(rejected), "values": values}
-            text = json.dumps(record, ensure_ascii=False, default=repr)
+            record = {"source": source, "row": number, "reason": str(rejected)}
+            try:
+                values = _with_text_names(rejected.values)
+                text = json.dumps({**record, "values": values}, ensure_ascii=False, default=repr)
+            except RecursionError:
+                text = json.dumps(
+                    {**record, "values": "they nest too deep to be written"}, ensure_ascii=False
+                )
             # Half a character is no UTF-8, but has an escape in JSON.
             self.file.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
         if self.count >= self.max_rows + _MAX_REPORTED:

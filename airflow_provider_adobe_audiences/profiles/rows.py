@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import IO, Any
@@ -50,8 +51,11 @@ def table_of_rows(rows: Iterable[Any], name: str = "rows") -> Table:
         if first is _END:
             if keyless is not None:
                 columns.resolve(list(keyless))  # which says what there is instead
-            if rejected:  # then it is another file than was meant, not one with bad rows
+            if len(rejected) == _MAX_UNREADABLE:
                 raise AdobeConfigurationError(f"row 1 of {name}: {rejected[0]}", hint=_NO_ROWS)
+            if rejected:
+                yield ()
+                yield from rejected
             return
         if columns.parameters is None and (
             wrong := [column for column in first if not isinstance(column, str)]
@@ -135,6 +139,7 @@ def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
     decoder = json.JSONDecoder(
         parse_float=Decimal, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_Object
     )
+    is_first = True
     with text_stream(file, "json", name) as text:
         while line := _line(text, name):
             if len(line) == _MAX_LINE:
@@ -143,6 +148,9 @@ def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
                 )
             if not line.strip():
                 continue
+            if is_first:
+                _check_first_line(line, name)
+                is_first = False
             try:
                 row = decoder.decode(line.strip())
                 if isinstance(row, _Object) and row.is_twice:
@@ -150,14 +158,10 @@ def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
             except RecursionError:
                 yield RowRejected("it is not JSON (it nests too deep)")
             except (ValueError, ArithmeticError) as error:
-                if line.strip() == "[":
-                    raise _is_array(name) from None
                 yield RowRejected(
                     f"it is not JSON ({error if isinstance(error, ValueError) else 'a number'})"
                 )
             else:
-                if isinstance(row, list) and any(isinstance(one, Mapping) for one in row):
-                    raise _is_array(name)
                 yield row
 
 
@@ -178,8 +182,16 @@ class _Object(dict[str, Any]):
         self.is_twice = len(self) != len(pairs)
 
 
-def _is_array(name: str) -> AdobeConfigurationError:
-    return AdobeConfigurationError(
+def _check_first_line(line: str, name: str) -> None:
+    """Refuse what is not a file with bad rows, but another file: all its rows would be one bad row."""
+    if line.lstrip().startswith("<"):
+        raise AdobeConfigurationError(
+            f"{name} begins with '<': it is HTML or XML, not one JSON object per line",
+            hint="Look into the file: a page may have been saved in place of the data.",
+        )
+    if not re.fullmatch(r"\s*\[\s*(\{.*)?", line, re.DOTALL):
+        return
+    raise AdobeConfigurationError(
         f"{name} holds one JSON array of rows, not one JSON object per line",
         hint="Write each row as a line of its own (JSON lines), or read the file in a task and pass rows.",
     )

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from airflow_provider_adobe_audiences.adobe.client.call import Content
 from airflow_provider_adobe_audiences.adobe.target.profiles import ProfileBatch, ProfileBatchStatus
 from airflow_provider_adobe_audiences.errors import (
+    AdobeError,
     AdobeJobFailedError,
     AdobeNotFoundError,
     AdobeUnknownOutcomeError,
@@ -151,6 +152,7 @@ class Uploads:
             self._sending = None
             self._save()
             raise _not_again(part)
+        was_nothing_sent = self._sending is None
         for again in (True, False):
             self._sending = part.sha256
             self._save()
@@ -166,6 +168,11 @@ class Uploads:
                 log.warning(
                     "The response to the upload was lost; sending the same rows again. %s", error.message
                 )
+            except AdobeError:
+                if was_nothing_sent and again:  # Adobe has said no, or was not reached
+                    self._sending = None
+                    self._save()
+                raise
             else:
                 return self._take(part, batch)
         raise AssertionError("unreachable")

@@ -13,15 +13,13 @@ import hashlib
 import json
 import os
 import posixpath
-import re
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
+from airflow_provider_adobe_audiences.tasks.globs import matches as glob_matches
 from airflow_provider_adobe_audiences.tasks.paths import (
     A_PATH,
     Source,
@@ -32,6 +30,7 @@ from airflow_provider_adobe_audiences.tasks.paths import (
     identity,
     is_local,
     refuse_lost_characters,
+    refused,
     shown,
     storage_path,
 )
@@ -47,8 +46,6 @@ _VERSION_KEYS = (
 )  # fmt: skip
 _HASH_KEYS = ("md5Hash", "content_md5", "crc32c", "ETag", "etag")
 _PARQUET_MAGIC = b"PAR1"
-# A folder of such a name is what Spark and pyarrow call a file.
-_ENDINGS = (".csv", ".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt")
 
 
 def resolve(
@@ -127,7 +124,8 @@ def what_is_left(
             return None
         files: dict[Any, SourceFile] = {}
         for path in left:
-            _put(files, path, _info(path), file_format)
+            info = _info(path)
+            _put(files, path, info, file_format if info.get("size") else "")
         return list(files.values())
     except AdobeError:
         return None
@@ -198,7 +196,7 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
     if root == path.path or _is_there(path):  # a file may have such a character in its name
         check_allowed(path, path.path, allowed_sources)
         return [(path, False)]
-    matches = _matches(path, root)
+    matches = glob_matches(path, root)
     storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
     for name in matches:
         refuse_lost_characters(name)
@@ -207,93 +205,6 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
     for match in found:
         check_allowed(match, match.path, allowed_sources)
     return [(match, True) for match in found]
-
-
-def _matches(path: ObjectStoragePath, root: str) -> list[str]:
-    """Return the files that a glob matches, but for hidden ones.
-
-    A folder that cannot be listed is not an empty one, and one with a name for files is not left out.
-    """
-    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
-    from fsspec.utils import glob_translate  # type: ignore[import-untyped]
-
-    pattern = path.path
-    try:
-        glob_translate(pattern)
-        # fsspec would leave out what it may not list, and linked folders. What lists by itself (S3, GCS,
-        # Azure) has no links, and raises.
-        is_flat = isinstance(path.fs, AsyncFileSystem)
-        names = path.fs.glob(pattern) if is_flat else _walked(path, root)
-    except ValueError as error:
-        raise AdobeConfigurationError(
-            f"source {shown(str(path))} is no glob: {one_line(str(error))}"
-        ) from None
-    found = [name for name in names if not _is_hidden(name, pattern, root)]
-    folders = {name for name in found if path.fs.isdir(name)}
-    files = [name for name in found if name not in folders]
-    is_named = bool(posixpath.basename(path.path).strip("*"))
-    for folder in sorted(folders):
-        if (is_named or folder.endswith(_ENDINGS)) and not any(
-            name.startswith(f"{folder}/") for name in files
-        ):
-            raise AdobeConfigurationError(
-                f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
-                "not match",
-                hint="Spark and pyarrow write a directory in place of a file: name its files, too, such as "
-                f"{str(path.parent / '**' / path.name)!r}. If they are not meant, give a glob that leaves "
-                "the directory out.",
-            )
-    return files
-
-
-def _walked(path: ObjectStoragePath, root: str) -> list[str]:
-    """Return what a glob matches.
-
-    A folder is looked into once for each place of the pattern, whatever links lead to it, and by its own name
-    if that leads to it as well.
-
-    :raises AdobeError: when a folder cannot be listed.
-    """
-    from fsspec.utils import glob_translate
-
-    asked = path.path.removeprefix(root).strip("/").split("/")
-    fits = [re.compile(glob_translate(part)).match for part in asked]
-    listed: dict[str, list[Mapping[str, Any]]] = {}
-    matches, done = set(), set()
-    todo = deque([(root or "/", 0)])
-    while todo:
-        folder, place = todo.popleft()
-        if (known := (identity(path, folder), place)) in done:  # links may lead back
-            continue
-        done.add(known)
-        is_any_depth, is_last = asked[place] == "**", place == len(asked) - 1
-        if is_any_depth and not is_last:
-            todo.appendleft((folder, place + 1))
-        if folder not in listed:
-            listed[folder] = _entries(path, folder)
-        for entry in listed[folder]:
-            name = posixpath.basename(entry["name"].rstrip("/"))
-            if not is_any_depth and not fits[place](name):
-                continue
-            if is_last:
-                matches.add(entry["name"])
-            if (is_last and not is_any_depth) or _is_hidden_part(name, asked[:-1]):
-                continue
-            further = (entry["name"], place if is_any_depth else place + 1)
-            if entry["type"] == "directory":
-                todo.appendleft(further)
-            elif entry["type"] != "file" and is_local(path) and path.fs.isdir(entry["name"]):
-                todo.append(further)  # a link
-    return sorted(matches)
-
-
-def _entries(path: ObjectStoragePath, folder: str) -> list[Mapping[str, Any]]:
-    try:
-        return list(path.fs.ls(folder, detail=True))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise _refused(folder, error, is_local(path)) from error
 
 
 def _list_in(text: str) -> Sequence[Any] | None:
@@ -314,39 +225,7 @@ def _is_there(path: str | ObjectStoragePath) -> bool:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
-        raise _refused(str(path), error, isinstance(path, str) or is_local(path)) from error
-
-
-def _refused(path: str, error: OSError, is_here: bool) -> AdobeError:
-    """Return what to raise when this machine or a storage refuses. A storage may take it back: it says the
-    same of a token that has run out.
-    """
-    if isinstance(error, PermissionError) and is_here:
-        return AdobeConfigurationError(
-            f"source {shown(path)} may not be read by this worker",
-            hint="Give the worker, or the connection of the storage, the right to read it, or name the files "
-            "that are meant alone; nothing was sent to Adobe.",
-        )
-    return AdobeSourceError(f"source {shown(path)} cannot be read: {one_line(error.strerror or str(error))}")
-
-
-def _is_hidden(name: str, pattern: str, root: str) -> bool:
-    """Whether Spark and Hive would not read a match: ``_temporary/…``, ``.part.crc``; but ``_day=1/…``.
-
-    What the pattern names with its ``_`` or ``.`` is meant: ``*/.hidden/*.json``.
-    """
-    *folders, file = name.removeprefix(root).strip("/").split("/")
-    *asked_folders, asked_file = pattern.removeprefix(root).strip("/").split("/")
-    return _is_hidden_part(file, [asked_file]) or any(
-        _is_hidden_part(folder, asked_folders) for folder in folders
-    )
-
-
-def _is_hidden_part(part: str, asked_for: Sequence[str]) -> bool:
-    """Whether a name is hidden, and the pattern does not ask for names like it."""
-    return (part[:1] == "." or (part[:1] == "_" and "=" not in part)) and not any(
-        asked[:1] in ("_", ".") and fnmatchcase(part, asked) for asked in asked_for
-    )
+        raise refused(str(path), error, isinstance(path, str) or is_local(path)) from error
 
 
 def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
@@ -361,7 +240,7 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
             )
         raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except OSError as error:
-        raise _refused(str(path), error, is_local(path)) from error
+        raise refused(str(path), error, is_local(path)) from error
     if is_local(path) and not (os.path.isfile(path.path) or os.path.isdir(path.path)):
         raise AdobeConfigurationError(
             f"source {str(path)!r} is no file", hint="A pipe, a socket or a device cannot be read twice."
@@ -442,5 +321,5 @@ def _open_at(path: ObjectStoragePath, offset: int) -> IO[bytes]:
         if offset:
             file.seek(offset)
     except OSError as error:
-        raise _refused(str(path), error, is_local(path)) from error
+        raise refused(str(path), error, is_local(path)) from error
     return file

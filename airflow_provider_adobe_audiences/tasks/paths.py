@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from pydantic import PlainValidator
 
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
 from airflow_provider_adobe_audiences.text import one_line, visible
 
 if TYPE_CHECKING:
@@ -98,12 +98,6 @@ def refuse_lost_characters(name: str) -> None:
     :raises AdobeConfigurationError: when it holds a control character, or a byte that is not UTF-8, or ends
         in what could begin the query or fragment of a URL.
     """
-    if name.endswith(("?", "#")):
-        raise AdobeConfigurationError(
-            f"the path {shown(name)} ends with {name[-1]!r}, which would get lost: it would name another one",
-            hint="At the end of a glob, name the characters that are meant, such as [0-9]. Otherwise rename "
-            "the file.",
-        )
     if found := _NOT_IN_A_PATH.search(name):
         what = "a control character" if found[0] < "\x80" else "a byte that is not UTF-8"
         # A text of several lines may be rows, given for a path.
@@ -112,6 +106,12 @@ def refuse_lost_characters(name: str) -> None:
         raise AdobeConfigurationError(
             f"the path {path} holds {what}",
             hint="Rename the file: such a path may name another one, or cannot be written down.",
+        )
+    if name.endswith(("?", "#")):
+        raise AdobeConfigurationError(
+            f"the path {shown(name)} ends with {name[-1]!r}, which would get lost: it would name another one",
+            hint="At the end of a glob, name the characters that are meant, such as [0-9]. Otherwise rename "
+            "the file.",
         )
 
 
@@ -129,6 +129,23 @@ def refuse_source(path: ObjectStoragePath, files: Iterable[SourceFile], argument
     place = identity(path)
     if any(identity(storage_path(file.where)) == place for file in files):
         raise AdobeConfigurationError(f"{argument} {shown(str(path))} is a source, and would be overwritten")
+
+
+def refused(path: str, error: OSError, is_here: bool) -> AdobeError:
+    """Return what to raise when this machine or a storage refuses. A storage may take it back: it says the
+    same of a token that has run out.
+
+    :param path: what was looked at.
+    :param error: what was raised.
+    :param is_here: whether it is a path of this machine.
+    """
+    if isinstance(error, PermissionError) and is_here:
+        return AdobeConfigurationError(
+            f"source {shown(path)} may not be read by this worker",
+            hint="Give the worker, or the connection of the storage, the right to read it, or name the files "
+            "that are meant alone; nothing was sent to Adobe.",
+        )
+    return AdobeSourceError(f"source {shown(path)} cannot be read: {one_line(error.strerror or str(error))}")
 
 
 def before_wildcards(path: str) -> str:

@@ -114,6 +114,11 @@ class TaskMemory:
         except Exception as error:  # noqa: BLE001  of Airflow's API server, of any kind
             log.warning("Airflow's task state store could not be written: %s", type(error).__name__)
 
+    @property
+    def has_batch(self) -> bool:
+        """Whether the task instance is known to have worked on a batch already."""
+        return self.get("adobe_batch") is not None
+
     def take(self, batch_id: str, *, is_filled: bool | None) -> None:
         """Remember that this try works on a batch.
 

@@ -270,6 +270,26 @@ def test_a_task_that_airflow_runs_once_more_as_its_first_try_finds_its_batch(tas
     assert tasks.states() == ["success", "loading"]
 
 
+@pytest.mark.parametrize("state", ["success", "failed"])
+@pytest.mark.parametrize("if_empty", ["fail", "succeed", "skip"])
+def test_a_task_that_is_run_once_more_as_its_first_try_needs_no_source(
+    tasks: Tasks, state: str, if_empty: Any
+) -> None:
+    tasks.store = Store()
+    source = tasks.file("a.jsonl", numbers(0, 5))
+    operator = ingest(source, if_empty=if_empty)
+    context = tasks.context(operator, 1)
+    result = operator.execute(context)
+    Path(source).unlink()
+    if state == "success":
+        assert operator.execute(context) == result
+        return
+    batches = tasks.emulator.platform.batches
+    batches.set_state(batches.batches[result["batch_id"]], "failed")
+    with pytest.raises(AirflowFailException, match=r"does not exist|is failed"):
+        operator.execute(context)
+
+
 @pytest.mark.parametrize("state", ["success", "loading"])
 def test_a_batch_of_another_dataset_is_somebody_elses_where_tags_do_not_tell(
     tasks: Tasks, state: str
@@ -288,6 +308,10 @@ def test_a_batch_of_another_dataset_is_somebody_elses_where_tags_do_not_tell(
     assert (result["external_id"], result["dataset_id"]) == ("x.3", "ds")
     assert tasks.rows() == numbers(0, 2)
     assert tasks.states() == ["aborted", state, "success"]
+    if state == "success":
+        for batch in tasks.emulator.platform.batches.batches.values():
+            batch.body["tags"] = {}
+        assert tasks.run(ingest(f"{tasks.folder}/a.jsonl", external_id="x")) == result
 
 
 def test_two_deployments_do_not_take_each_others_batch(tasks: Tasks, adobe_connection: Any) -> None:

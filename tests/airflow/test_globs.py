@@ -132,9 +132,10 @@ def test_links_that_lead_back_in_many_ways_are_looked_into_once(
 def test_links_of_a_storage_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Only names are known there: links that lead back could not be told.
     made(tmp_path, {("sub", "a.json")}, [("sub", "one", ""), ("sub", "two", "")])
-    module = "airflow_provider_adobe_audiences.tasks.files"
-    monkeypatch.setattr(f"{module}.is_local", lambda path: False)
-    monkeypatch.setattr(f"{module}.identity", lambda path, name=None: str(name or path))
+    for module in ("files", "globs"):
+        module = f"airflow_provider_adobe_audiences.tasks.{module}"
+        monkeypatch.setattr(f"{module}.is_local", lambda path: False)
+        monkeypatch.setattr(f"{module}.identity", lambda path, name=None: str(name or path))
     assert [file.where for file in resolve(f"{tmp_path}/**/*.json", "json")] == [f"{tmp_path}/sub/a.json"]
 
 
@@ -167,7 +168,8 @@ def test_a_storage_that_refuses_may_take_it_back(
 ) -> None:
     # S3 says the same of a token that has run out as of one without rights.
     made(tmp_path, {("sub", "a.json")}, [])
-    monkeypatch.setattr("airflow_provider_adobe_audiences.tasks.files.is_local", lambda path: False)
+    for module in ("files", "globs"):
+        monkeypatch.setattr(f"airflow_provider_adobe_audiences.tasks.{module}.is_local", lambda path: False)
 
     def refuse(*_: Any, **more: Any) -> Any:
         raise PermissionError("The provided token has expired.")
@@ -182,3 +184,43 @@ def test_a_storage_that_refuses_may_take_it_back(
 def test_a_text_with_brackets_is_a_path_that_is_not_there(text: str) -> None:
     with pytest.raises(AdobeConfigurationError, match=r"does not exist|matches no file"):
         resolve(text, "json")
+
+
+@pytest.mark.parametrize("pattern", ["day=*/*.json", "**/*.json"])
+def test_a_link_that_leads_nowhere_is_not_left_out(tmp_path: Path, pattern: str) -> None:
+    made(tmp_path, {("day=1", "a.json")}, [])
+    (tmp_path / "day=2").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(AdobeConfigurationError, match=r"(?s)day=2' is a link that leads nowhere.*remove"):
+        resolve(f"{tmp_path}/{pattern}", "json")
+    assert found(f"{tmp_path}/day=[13]/*.json") == found(f"{tmp_path}/day=1/*.json")
+    (tmp_path / "day=2").unlink()  # what the message says
+    assert len(found(f"{tmp_path}/{pattern}")) == 1
+
+
+@pytest.mark.parametrize("pattern", ["a.json/*.json", "a.json/**", "*/*.json", "*/**/*.json"])
+def test_nothing_is_below_a_file(tmp_path: Path, pattern: str) -> None:
+    made(tmp_path, {("", "a.json")}, [])
+    with pytest.raises(AdobeConfigurationError, match="matches no file"):
+        resolve(f"{tmp_path}/{pattern}", "json")
+
+
+@pytest.mark.parametrize("pattern", ["**/*.json", "**"])
+def test_a_link_to_a_folder_in_place_of_a_file_is_searched_with_it(tmp_path: Path, pattern: str) -> None:
+    made(tmp_path, {("b.json", "part-0.json")}, [("", "latest.json", "b.json")])
+    assert found(f"{tmp_path}/{pattern}") == {os.path.realpath(tmp_path / "b.json" / "part-0.json")}
+
+
+def test_the_advice_for_a_folder_below_any_depth_works(tmp_path: Path) -> None:
+    made(tmp_path, {("", "a.json"), ("sub/b.json", "part-0")}, [])
+    with pytest.raises(AdobeConfigurationError, match="also matches the directory") as error:
+        resolve(f"{tmp_path}/**/*.json", "json")
+    advised = f"{tmp_path}/sub/b.json/*"
+    assert repr(advised) in str(error.value)
+    assert len(found(advised)) == 1
+
+
+def test_rows_given_for_a_path_are_not_shown_whatever_they_end_with() -> None:
+    for end in ("?", "#", ""):
+        with pytest.raises(AdobeConfigurationError) as error:
+            resolve(f"thirdPartyId,mail\nu1,anna@example.com\nu2,is it{end}", "json")
+        assert "anna" not in str(error.value)

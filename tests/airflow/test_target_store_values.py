@@ -261,7 +261,9 @@ def test_a_function_of_a_store_is_one_or_its_path(argument: str, wrong: Any) -> 
     refused(lambda: CallableStore(**given), argument)
 
 
-@pytest.mark.parametrize("token", ["s3cret-T0ken/with+signs=", "eyJhbGciOi.s3cret/T0ken"])
+@pytest.mark.parametrize(
+    "token", ["s3cret-T0ken/with+signs=", "eyJhbGciOi.s3cret/T0ken", f"{'s3cret-' * 12}.{'x' * 36}.y"]
+)
 def test_a_token_in_place_of_a_function_is_not_shown(token: str) -> None:
     with pytest.raises(AdobeConfigurationError) as error:
         CallableStore(token)

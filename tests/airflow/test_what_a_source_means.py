@@ -275,6 +275,24 @@ def test_what_is_left_of_a_source_is_what_its_batch_holds(
         assert tasks.run(ingest(source))["files"] == 3
 
 
+@pytest.mark.parametrize("if_empty", ["fail", "succeed"])
+def test_an_empty_file_that_is_left_was_empty_before(tasks: Tasks, tmp_path: Path, if_empty: Any) -> None:
+    for name, rows in (
+        ("a/part-0.json", []),
+        ("a/part-1.json", numbers(0, 2)),
+        ("b/part-0.json", numbers(2, 3)),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tasks.file(name, rows)
+    source = [f"{tmp_path}/a/*.json", f"{tmp_path}/b/part-0.json"]
+    assert tasks.run(ingest(source, if_empty=if_empty))["files"] == 2
+    (tmp_path / "b" / "part-0.json").unlink()
+    assert tasks.run(ingest(source, if_empty=if_empty))["files"] == 2
+    (tmp_path / "a" / "part-1.json").write_text("")
+    with pytest.raises(AirflowFailException, match=r"the rest is what that|other files or sizes"):
+        tasks.run(ingest(source, if_empty=if_empty))
+
+
 def test_of_what_is_left_each_file_counts_once(tasks: Tasks, tmp_path: Path) -> None:
     source = [tasks.file(f"{name}.json", numbers(0, 1)) for name in "ac"]
     (tmp_path / "b.json").hardlink_to(tmp_path / "a.json")
@@ -321,6 +339,21 @@ def test_profiles_that_may_have_been_sent_are_not_forgotten(tasks: Tasks, tmp_pa
     source.write_text("thirdPartyId,tier\n")
     with pytest.raises(AirflowFailException, match="earlier try has sent rows, and it is not known whether"):
         tasks.run(update(source=str(source), if_empty="skip"))
+
+
+@pytest.mark.parametrize("fault", [{"status": 400}, {"status": 403}, {"status": 429}])
+def test_what_adobe_has_refused_is_known_not_to_be_sent(
+    tasks: Tasks, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    tasks.store = Store()
+    source = tmp_path / "a.csv"
+    source.write_text("thirdPartyId,tier\nu1,gold\n")
+    tasks.emulator.faults.add(method="POST", path="batchUpdate", **fault)
+    with pytest.raises((AdobeError, AirflowFailException), match=str(fault["status"])):
+        tasks.run(update(source=str(source), if_empty="succeed"))
+    tasks.emulator.faults.clear()
+    source.write_text("thirdPartyId,tier\n")
+    assert tasks.run(update(source=str(source), if_empty="succeed"))["rows"] == 0
 
 
 @pytest.mark.parametrize("delimiter", ["\t", " ", ";", "|"])

@@ -279,6 +279,12 @@ def test_names_that_may_be_customers_are_counted() -> None:
             assert "jane" not in (error := str(refusal(table_of_rows(rows))))
             assert "49151" not in error
     named = Columns("thirdPartyId", "id", {"v": "my attribute"})
+    for unseen in ("name\u200b", "\u3164name"):
+        error = str(refusal(table_of_rows([{"id": "u1", unseen: "1"}])))
+        assert f"character that cannot be seen: {unseen!a}" in error
+    prefixed = str(refusal(table_of_rows([{"id": "u1", "profile.jane@example.com": "1"}])))
+    assert "must not begin with 'profile.'" in prefixed
+    assert "jane" not in prefixed
     assert "attribute 'my attribute': a value of" in str(
         refusal(table_of_rows([{"id": "u1", "v": {}}]), named)
     )
@@ -338,13 +344,12 @@ def test_a_bad_row_is_left_out_wherever_it_is(row: Any) -> None:
         assert body(table_of_rows(rows), bad_rows=BadRows(1)) == b"batch=thirdPartyId,v\nu1,1"
 
 
-def test_a_file_of_which_no_row_can_be_read_is_not_one_with_bad_rows() -> None:
-    good = table_of_rows([{"id": "u1", "v": 1}])
-    for content, reason in ((b"{broken\n", "it is not JSON"), (b"null\n", "it is no mapping")):
-        for tables in ([file_of(content, "json")], [good, file_of(content, "json")]):
-            with Parts(COLUMNS) as parts, pytest.raises(AdobeConfigurationError) as refused:
-                parts.write(tables, BadRows(9))
-            assert f"row 1 of rows.json: {reason}" in str(refused.value)
+def test_a_bad_row_that_is_the_only_one_is_left_out() -> None:
+    for content in (b"{broken\n", b"null\n"):
+        bad_rows = BadRows(1)
+        with Parts(COLUMNS) as parts:
+            assert parts.write([file_of(content, "json")], bad_rows) == []
+        assert bad_rows.count == 1
 
 
 def test_rows_without_the_key_say_what_they_have() -> None:
@@ -394,10 +399,12 @@ def test_a_quote_in_a_ready_made_file_is_a_quote() -> None:
     assert body(file_of(content)) == b"batch=thirdPartyId,v\nu1,a%20%22q%22%20b\nu2,%22"
 
 
-@pytest.mark.parametrize("cell", ['"q"', '""', '"'])
+@pytest.mark.parametrize("cell", ['"q"', '""', '"', '"Doe, Jane"', 'half"'])
 def test_a_cell_in_quotes_of_a_ready_made_file_is_one_only_if_the_names_are(cell: str) -> None:
-    error = refusal(file_of(f"batch=thirdPartyId,v\nu1,x\nu2,{cell}\n".encode()))
-    assert "is in quotes, and the names of its columns are not" in str(error)
+    error = refusal(file_of(f"batch=thirdPartyId,v,w\nu1,x,y\nu2,{cell}\n".encode()))
+    assert "rows.csv is made for the bulk update, and a cell in its line 3 is in quotes" in str(error)
+    advised = file_of(b'batch=thirdPartyId,"v","w"\nu1,x,y\nu2,"Doe, Jane",""\n')
+    assert body(advised) == b"batch=thirdPartyId,v,w\nu1,x,y\nu2,Doe%2C%20Jane,"
 
 
 def test_a_ready_made_file_in_quotes_is_csv() -> None:
@@ -415,17 +422,26 @@ def test_a_wrong_line_of_a_ready_made_file_is_named() -> None:
     "content",
     [
         b'[{"id": "u1", "v": "1"}, {"id": "u2", "v": "2"}]',
-        b'{"id": "u0", "v": "1"}\n[{"id": "u1", "v": "1"}]\n',
         b'[\n{"id": "u1", "v": "1"},\n{"id": "u2", "v": "2"}\n]\n',
+        b'\n [{"id": "u1", "v": "1"}, \n {"id": "u2", "v": "2"}]\n',
         b"<html>Sign in</html>",
     ],
 )
-def test_a_file_of_something_else_is_no_bad_row(content: bytes) -> None:
-    error = refusal(file_of(content, "json"), bad_rows=BadRows(9))
-    assert isinstance(error, AdobeConfigurationError)
-    assert ("one JSON array of rows" if b"[" in content else "row 1 of rows.json: it is not JSON") in str(
-        error
-    )
+def test_another_file_is_no_bad_row(content: bytes) -> None:
+    good = table_of_rows([{"id": "u0", "v": 1}])
+    for tables in ([file_of(content, "json")], [good, file_of(content, "json")]):
+        with Parts(COLUMNS) as parts, pytest.raises(AdobeConfigurationError) as refused:
+            parts.write(tables, BadRows(9))
+        what = "holds one JSON array of rows" if b"[" in content else "begins with '<': it is HTML or XML"
+        assert f"rows.json {what}" in str(refused.value)
+
+
+@pytest.mark.parametrize("line", [b'[{"id": "u2"}]', b"[", b"<b>"])
+def test_a_line_of_something_else_in_the_middle_is_a_bad_row(line: bytes) -> None:
+    bad_rows = BadRows(1)
+    content = b'{"id": "u1", "v": "1"}\n' + line + b'\n{"id": "u3", "v": "3"}\n'
+    assert body(file_of(content, "json"), bad_rows=bad_rows) == b"batch=thirdPartyId,v\nu1,1\nu3,3"
+    assert bad_rows.count == 1
 
 
 def test_a_name_that_stands_twice_in_a_column_that_is_not_sent_is_no_fault() -> None:
@@ -449,3 +465,14 @@ def test_a_row_that_cannot_be_written_down_can_be_left_out(row: Any) -> None:
     assert (
         "u1" in record["values"].values() if isinstance(record["values"], dict) else "u1" in record["values"]
     )
+
+
+def test_a_row_that_nests_too_deep_can_be_left_out() -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = [deep]
+    rows = [{"id": "u0", "v": "1"}, {"id": "u1", "v": deep}]
+    assert body(table_of_rows(rows), bad_rows=BadRows(1, file)) == b"batch=thirdPartyId,v\nu0,1"
+    file.flush()
+    assert json.loads(file.buffer.getvalue())["row"] == 2  # type: ignore[attr-defined]

@@ -126,8 +126,10 @@ class BatchOperator(SourceOperator):
         )
 
     def _is_first_try(self, context: Context) -> bool:
-        """Whether no other task instance can have worked under the batch's id before."""
-        return self.external_id is None and context["ti"].try_number == 1
+        """Whether nothing can have worked under the batch's id before, as far as that is known."""
+        if self.external_id is not None or context["ti"].try_number > 1:
+            return False
+        return not TaskMemory(context).has_batch
 
     def _note(self, context: Context) -> Callable[[Batch], None]:
         from airflow_provider_adobe_audiences.adobe.experience_platform import BatchState

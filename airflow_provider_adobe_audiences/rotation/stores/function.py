@@ -12,6 +12,8 @@ from typing import Any
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, SecretStoreError
 from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, SecretStore
 
+_IS_MODULE = re.compile(r"[\w-]+").fullmatch
+
 
 class CallableStore(SecretStore):
     """A store made of functions.
@@ -110,4 +112,5 @@ class CallableStore(SecretStore):
 
 def _is_import_path(text: str) -> bool:
     *modules, name = text.split(".")
-    return bool(modules) and name.isidentifier() and all(re.fullmatch(r"[\w-]+", part) for part in modules)
+    # Files of Dags may have dashes in their names. A token with dots is longer.
+    return len(text) <= 100 and bool(modules) and name.isidentifier() and all(map(_IS_MODULE, modules))
