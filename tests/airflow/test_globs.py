@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from fsspec.utils import glob_translate  # type: ignore[import-untyped]
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
@@ -72,6 +72,7 @@ def meant(root: Path, pattern: str) -> set[str]:
     return names
 
 
+@settings(deadline=None)
 @given(st.sets(FILES, max_size=8), PATTERNS)
 def test_a_glob_matches_what_it_means(files: set[tuple[str, str]], pattern: str) -> None:
     with TemporaryDirectory() as folder:
@@ -79,6 +80,7 @@ def test_a_glob_matches_what_it_means(files: set[tuple[str, str]], pattern: str)
         assert found(f"{folder}/{pattern}") == meant(Path(folder), pattern)
 
 
+@settings(deadline=None)
 @given(st.sets(FILES, max_size=6), st.lists(LINKS, max_size=2), PATTERNS)
 def test_a_glob_matches_what_it_means_whatever_links_there_are(
     files: set[tuple[str, str]], links: list[tuple[str, str, str]], pattern: str
