@@ -126,7 +126,7 @@ def _written(column: Any) -> str:
     return ascii(column) if is_unseen else repr(column)
 
 
-def check_names(key: str, attributes: Sequence[str], shown: Callable[[str], str] = _written) -> None:
+def check_names(key: str, attributes: Sequence[str], shown: Callable[[str], str]) -> None:
     """Check that the attributes can be sent under these names.
 
     :param key: ``thirdPartyId`` or ``pcId``.

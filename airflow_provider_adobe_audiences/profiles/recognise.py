@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ _TODO = {
     "an Avro file": "Write it as Parquet, and set file_format='parquet'.",
     "an ORC file": "Write it as Parquet, and set file_format='parquet'.",
 }
+# A bracket with an object, or nothing, after it in its line.
+_ARRAY = re.compile(r"\s*\[[^\S\n]*(\{|\n|\Z)").match
 _UNPACK = "Unpack it, or compress it with gzip."
 
 
@@ -64,6 +67,8 @@ def text_stream(file: IO[bytes], file_format: str, name: str) -> Iterator[io.Tex
         raise AdobeConfigurationError(
             f"{name} holds JSON, not CSV", hint="Set file_format='json', with one object per line."
         )
+    if file_format == "json":
+        _refuse_one_document(head.decode(encoding, "replace"), name)
     text = io.TextIOWrapper(raw, encoding=encoding, newline="")
     try:
         yield text
@@ -71,6 +76,20 @@ def text_stream(file: IO[bytes], file_format: str, name: str) -> Iterator[io.Tex
         raise AdobeConfigurationError(f"{name} is no complete gzip file: {error}") from None
     finally:
         text.close()
+
+
+def _refuse_one_document(head: str, name: str) -> None:
+    """Refuse what is not a file with bad rows, but another file: all its rows would be one bad row."""
+    if head.lstrip().startswith("<"):
+        raise AdobeConfigurationError(
+            f"{name} begins with '<': it is HTML or XML, not one JSON object per line",
+            hint="Look into the file: a page may have been saved in place of the data.",
+        )
+    if _ARRAY(head):
+        raise AdobeConfigurationError(
+            f"{name} holds one JSON array of rows, not one JSON object per line",
+            hint="Write each row as a line of its own (JSON lines), or read the file in a task: pass rows.",
+        )
 
 
 @contextmanager

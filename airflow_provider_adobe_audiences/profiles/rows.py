@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import IO, Any
@@ -139,7 +138,6 @@ def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
     decoder = json.JSONDecoder(
         parse_float=Decimal, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_Object
     )
-    is_first = True
     with text_stream(file, "json", name) as text:
         while line := _line(text, name):
             if len(line) == _MAX_LINE:
@@ -148,9 +146,6 @@ def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
                 )
             if not line.strip():
                 continue
-            if is_first:
-                _check_first_line(line, name)
-                is_first = False
             try:
                 row = decoder.decode(line.strip())
                 if isinstance(row, _Object) and row.is_twice:
@@ -180,21 +175,6 @@ class _Object(dict[str, Any]):
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
         self.is_twice = len(self) != len(pairs)
-
-
-def _check_first_line(line: str, name: str) -> None:
-    """Refuse what is not a file with bad rows, but another file: all its rows would be one bad row."""
-    if line.lstrip().startswith("<"):
-        raise AdobeConfigurationError(
-            f"{name} begins with '<': it is HTML or XML, not one JSON object per line",
-            hint="Look into the file: a page may have been saved in place of the data.",
-        )
-    if not re.fullmatch(r"\s*\[\s*(\{.*)?", line, re.DOTALL):
-        return
-    raise AdobeConfigurationError(
-        f"{name} holds one JSON array of rows, not one JSON object per line",
-        hint="Write each row as a line of its own (JSON lines), or read the file in a task and pass rows.",
-    )
 
 
 def _no_constant(text: str) -> Any:

@@ -81,7 +81,7 @@ def resolve(
         if not expanded and if_empty == "fail":
             raise AdobeConfigurationError(f"source {shown(str(item))} matches no file", hint=hint)
         for path, is_match in expanded:
-            place = (identity(path), endpoint(path))
+            place = _place(path)
             found[place] = (path, found.pop(place, (path, True))[1] and is_match)
     if len(found) > MAX_FILES:
         raise AdobeConfigurationError(
@@ -90,7 +90,7 @@ def resolve(
             "batch.",
         )
     files: dict[Any, SourceFile] = {}
-    for path, is_match in found.values():  # in the order of the list, last named: a later row wins
+    for place, (path, is_match) in found.items():  # in the order of the list, last named: a later row wins
         info = _info(path)
         if not info.get("size"):
             if is_match or if_empty != "fail":
@@ -98,7 +98,7 @@ def resolve(
             raise AdobeConfigurationError(
                 f"source {str(path)!r} is empty", hint=f"Adobe refuses an empty file. {hint}"
             )
-        _put(files, path, info, file_format)
+        _put(files, place, path, info, file_format)
     if not files and if_empty == "fail":
         raise AdobeConfigurationError(
             f"source {shown(source)} names no file{' that is not empty' if found else ''}", hint=hint
@@ -125,20 +125,27 @@ def what_is_left(
         files: dict[Any, SourceFile] = {}
         for path in left:
             info = _info(path)
-            _put(files, path, info, file_format if info.get("size") else "")
+            _put(files, _place(path), path, info, file_format if info.get("size") else "")
         return list(files.values())
     except AdobeError:
         return None
 
 
 def _put(
-    files: dict[Any, SourceFile], path: ObjectStoragePath, info: Mapping[str, Any], file_format: str
+    files: dict[Any, SourceFile],
+    place: tuple[str, str],
+    path: ObjectStoragePath,
+    info: Mapping[str, Any],
+    file_format: str,
 ) -> None:
     """Add a file; of one that has several names the last counts."""
-    place = (identity(path), endpoint(path))
     same = _inode(path, info) or place
     files.pop(same, None)
     files[same] = _file(path, _name(*place), info, file_format)
+
+
+def _place(path: ObjectStoragePath) -> tuple[str, str]:
+    return identity(path), endpoint(path)
 
 
 def _items(source: Source) -> Iterable[Any]:

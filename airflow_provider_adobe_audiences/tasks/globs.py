@@ -10,6 +10,7 @@ import stat
 from collections import deque
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -49,12 +50,15 @@ def matches(path: ObjectStoragePath, root: str) -> list[str]:
     folders = {name for name in found if path.fs.isdir(name)}
     files = [name for name in found if name not in folders]
     is_named = bool(posixpath.basename(path.path).strip("*"))
-    reached = {posixpath.dirname(identity(path, name)) for name in files} if folders else set()
-    for folder in sorted(folders):
+    in_place_of_files = [folder for folder in sorted(folders) if is_named or folder.endswith(_ENDINGS)]
+    reached = {
+        parent
+        for name in (files if in_place_of_files else ())
+        for parent in PurePosixPath(identity(path, name)).parents
+    }
+    for folder in in_place_of_files:
         below = f"{folder}/*" if "**" in pattern else str(path.parent / "**" / path.name)
-        place = identity(path, folder)
-        is_left_out = not any(parent == place or parent.startswith(f"{place}/") for parent in reached)
-        if is_left_out and (is_named or folder.endswith(_ENDINGS)):
+        if PurePosixPath(identity(path, folder)) not in reached:
             raise AdobeConfigurationError(
                 f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
                 "not match",

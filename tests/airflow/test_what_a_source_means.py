@@ -193,6 +193,17 @@ REWRITTEN: dict[str, Callable[[Path], Any]] = {
 }
 
 
+def begin(tasks: Tasks, source: Any, state: str) -> None:
+    """A first try that leaves its batch ingested, or filled and loading."""
+    if state == "success":
+        tasks.run(ingest(source))
+        return
+    tasks.emulator.faults.add(method="POST", path="action=COMPLETE", status=503, times=9)
+    with pytest.raises(AdobeError, match="503"):
+        tasks.run(ingest(source))
+    tasks.emulator.faults.clear()
+
+
 @pytest.mark.parametrize("how", REWRITTEN)
 @pytest.mark.parametrize("state", ["success", "loading"])
 def test_a_source_that_was_rewritten_into_what_is_refused_is_not_gone(
@@ -201,13 +212,7 @@ def test_a_source_that_was_rewritten_into_what_is_refused_is_not_gone(
     tasks.store = Store()
     tasks.file("a.json", numbers(0, 2))
     source = f"{tmp_path}/*.json"
-    if state == "loading":
-        tasks.emulator.faults.add(method="POST", path="action=COMPLETE", status=503, times=9)
-        with pytest.raises(AdobeError, match="503"):
-            tasks.run(ingest(source))
-        tasks.emulator.faults.clear()
-    else:
-        tasks.run(ingest(source))
+    begin(tasks, source, state)
     REWRITTEN[how](tmp_path / "a.json")
     with pytest.raises(AirflowFailException, match="source"):
         tasks.run(ingest(source))
@@ -256,13 +261,7 @@ def test_what_is_left_of_a_source_is_what_its_batch_holds(
 ) -> None:
     tasks.store = Store()
     source = [tasks.file(f"{name}.json", numbers(0, 3)) for name in "abc"]
-    if state == "loading":
-        tasks.emulator.faults.add(method="POST", path="action=COMPLETE", status=503, times=9)
-        with pytest.raises(AdobeError, match="503"):
-            tasks.run(ingest(source))
-        tasks.emulator.faults.clear()
-    else:
-        tasks.run(ingest(source))
+    begin(tasks, source, state)
     (tmp_path / "a.json").unlink()
     kept = (tmp_path / "b.json").read_text()
     (tmp_path / "b.json").write_text("" if how == "emptied" else kept.replace("0", "7"))
