@@ -114,6 +114,9 @@ def _entries(path: ObjectStoragePath, folder: str) -> list[Mapping[str, Any]]:
         # Of a file, its own name is listed.
         return [entry for entry in path.fs.ls(folder, detail=True) if entry["name"].rstrip("/") != folder]
     except (FileNotFoundError, NotADirectoryError):
+        for link in (folder, *map(str, PurePosixPath(folder).parents)) if is_local(path) else ():
+            if os.path.islink(link):
+                _leads_to_folder(link)
         return []
     except OSError as error:
         raise refused(folder, error, is_local(path)) from error

@@ -199,6 +199,15 @@ def test_a_link_that_leads_nowhere_is_not_left_out(tmp_path: Path, pattern: str)
     assert len(found(f"{tmp_path}/{pattern}")) == 1
 
 
+@pytest.mark.parametrize("pattern", ["cur/*.json", "cur/**/*.json", "cur/day=1/*.json", "cur/day=*/x.json"])
+def test_a_glob_below_a_link_that_leads_nowhere_is_not_an_empty_one(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "cur").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(AdobeConfigurationError, match="cur' is a link that leads nowhere"):
+        resolve(f"{tmp_path}/{pattern}", "json", if_empty="succeed")
+    (tmp_path / "not mounted" / "day=1").mkdir(parents=True)
+    assert found(f"{tmp_path}/{pattern}") == set()
+
+
 @pytest.mark.parametrize("pattern", ["a.json/*.json", "a.json/**", "*/*.json", "*/**/*.json"])
 def test_nothing_is_below_a_file(tmp_path: Path, pattern: str) -> None:
     made(tmp_path, {("", "a.json")}, [])
