@@ -124,8 +124,9 @@ class Uploads:
                 uploaded.append("has sent rows, and it is not known whether Adobe took them")
             raise AdobeJobFailedError(
                 f"there is no row to send, but an earlier try {', and '.join(uploaded)}",
-                hint="Look with AdobeBulkProfileUpdateSensor what became of them, or upload the right rows. "
-                "Cleared, the task takes the source as it is then.",
+                hint=("Look with AdobeBulkProfileUpdateSensor what became of them. " if accepted else "")
+                + "If they are not what profiles shall hold, upload the right rows. Cleared, the task takes "
+                "the source as it is then.",
             )
 
     def forget(self) -> None:

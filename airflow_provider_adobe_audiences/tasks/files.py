@@ -14,12 +14,14 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
 from airflow_provider_adobe_audiences.tasks.globs import matches as glob_matches
+from airflow_provider_adobe_audiences.tasks.globs import refuse_lost_link
 from airflow_provider_adobe_audiences.tasks.paths import (
     A_PATH,
     Source,
@@ -76,11 +78,10 @@ def resolve(
 
     hint = f"If it is right that there is nothing today, pass {empty_hint}."
     found: dict[tuple[str, str], tuple[ObjectStoragePath, bool]] = {}
-    for item in _items(source):
-        expanded = _expand(item, allowed_sources)
-        if not expanded and if_empty == "fail":
+    for item, paths in _expanded(source, allowed_sources):
+        if not paths and if_empty == "fail":
             raise AdobeConfigurationError(f"source {shown(str(item))} matches no file", hint=hint)
-        for path, is_match in expanded:
+        for path, is_match in paths:
             place = _place(path)
             found[place] = (path, found.pop(place, (path, True))[1] and is_match)
     if len(found) > MAX_FILES:
@@ -117,10 +118,10 @@ def what_is_left(
     :returns: ``None`` when nothing is gone, and when that cannot be told.
     """
     try:
-        expanded = [_expand(item, allowed_sources) for item in _items(source)]
-        paths = [path for found in expanded for path, _ in found]
+        expanded = _expanded(source, allowed_sources)
+        paths = [path for _, found in expanded for path, _ in found]
         left = [path for path in paths if _is_there(path)]
-        if all(expanded) and left == paths:
+        if all(found for _, found in expanded) and left == paths:
             return None
         files: dict[Any, SourceFile] = {}
         for path in left:
@@ -148,8 +149,33 @@ def _place(path: ObjectStoragePath) -> tuple[str, str]:
     return identity(path), endpoint(path)
 
 
-def _items(source: Source) -> Iterable[Any]:
-    return [source] if isinstance(source, A_PATH) else source
+def _expanded(
+    source: Source, allowed_sources: Sequence[str] | None
+) -> list[tuple[Any, list[tuple[ObjectStoragePath, bool]]]]:
+    """Return for each item its paths, and whether each is what a glob matched.
+
+    :raises AdobeConfigurationError: when a glob also matches a directory that is in place of a file, and
+        nothing else names a file in it.
+    """
+    items = [source] if isinstance(source, A_PATH) else source
+    folders: list[tuple[ObjectStoragePath, str]] = []
+    expanded = [(item, _expand(item, allowed_sources, folders)) for item in items]
+    reached = {
+        (parent, endpoint(path))
+        for _, paths in (expanded if folders else ())
+        for path, _ in paths
+        for parent in PurePosixPath(identity(path)).parents
+    }
+    for path, folder in folders:
+        if (PurePosixPath(identity(path, folder)), endpoint(path)) not in reached:
+            raise AdobeConfigurationError(
+                f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
+                "not match",
+                hint="Spark and pyarrow write a directory in place of a file: name its files, too, by a list "
+                f"of {str(path)!r} and {f'{path}/**'!r}. If they are not meant, give a glob that leaves the "
+                "directory out.",
+            )
+    return expanded
 
 
 def check_first_bytes(
@@ -179,8 +205,10 @@ def check_first_bytes(
             )
 
 
-def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[ObjectStoragePath, bool]]:
-    """Return paths, and whether each is what a glob matched."""
+def _expand(
+    item: Any, allowed_sources: Sequence[str] | None, folders: list[tuple[ObjectStoragePath, str]]
+) -> list[tuple[ObjectStoragePath, bool]]:
+    """Return paths, and whether each is what a glob matched; add to ``folders`` those in place of files."""
     if isinstance(item, str) and not item.strip():
         raise AdobeConfigurationError("source contains an empty path")
     if isinstance(item, str) and (listed := _list_in(item)) is not None and not _is_there(item):
@@ -203,7 +231,8 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
     if root == path.path or _is_there(path):  # a file may have such a character in its name
         check_allowed(path, path.path, allowed_sources)
         return [(path, False)]
-    matches = glob_matches(path, root)
+    matches, in_place_of_files = glob_matches(path, root)
+    folders += [(path, folder) for folder in in_place_of_files]
     storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
     for name in matches:
         refuse_lost_characters(name)
@@ -239,8 +268,9 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
     try:
         info: Mapping[str, Any] = path.fs.info(path.path)
     except FileNotFoundError:
-        hint = "Correct the path; nothing was sent to Adobe."
+        hint = "Correct the path."
         if is_local(path):
+            refuse_lost_link(path.path)
             hint += (
                 " A file that another task has written must be in a folder that all workers reach, "
                 "such as s3://conn@bucket/prefix."

@@ -23,14 +23,14 @@ from airflow_provider_adobe_audiences.text import one_line
 _ENDINGS = (".csv", ".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt")
 
 
-def matches(path: ObjectStoragePath, root: str) -> list[str]:
+def matches(path: ObjectStoragePath, root: str) -> tuple[list[str], list[str]]:
     """Return the files that a glob matches, but for hidden ones.
 
-    A folder that cannot be listed is not an empty one, and one with a name for files is not left out.
+    A folder that cannot be listed is not an empty one.
 
     :param path: the glob.
     :param root: the folder that it begins in.
-    :returns: their names.
+    :returns: their names, and those of folders that are in place of files.
     :raises AdobeError: when it is no glob, or something that it may mean cannot be reached.
     """
     from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
@@ -50,22 +50,16 @@ def matches(path: ObjectStoragePath, root: str) -> list[str]:
     folders = {name for name in found if path.fs.isdir(name)}
     files = [name for name in found if name not in folders]
     is_named = bool(posixpath.basename(path.path).strip("*"))
-    in_place_of_files = [folder for folder in sorted(folders) if is_named or folder.endswith(_ENDINGS)]
-    reached = {
-        parent
-        for name in (files if in_place_of_files else ())
-        for parent in PurePosixPath(identity(path, name)).parents
-    }
-    for folder in in_place_of_files:
-        below = f"{folder}/*" if "**" in pattern else str(path.parent / "**" / path.name)
-        if PurePosixPath(identity(path, folder)) not in reached:
-            raise AdobeConfigurationError(
-                f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
-                "not match",
-                hint="Spark and pyarrow write a directory in place of a file: name its files, too, such as "
-                f"{below!r}. If they are not meant, give a glob that leaves the directory out.",
-            )
-    return files
+    in_place_of_files = [folder for folder in folders if is_named or folder.endswith(_ENDINGS)]
+    return files, sorted(folder for folder in in_place_of_files if not _is_empty(path, folder))
+
+
+def _is_empty(path: ObjectStoragePath, folder: str) -> bool:
+    """Whether a folder holds nothing: Spark writes ``_SUCCESS`` beside no rows."""
+    return all(
+        entry["type"] == "file" and posixpath.basename(entry["name"]).removeprefix(".").startswith("_SUCCESS")
+        for entry in _entries(path, folder)
+    )
 
 
 def _walked(path: ObjectStoragePath, root: str) -> list[str]:
@@ -114,12 +108,22 @@ def _entries(path: ObjectStoragePath, folder: str) -> list[Mapping[str, Any]]:
         # Of a file, its own name is listed.
         return [entry for entry in path.fs.ls(folder, detail=True) if entry["name"].rstrip("/") != folder]
     except (FileNotFoundError, NotADirectoryError):
-        for link in (folder, *map(str, PurePosixPath(folder).parents)) if is_local(path) else ():
-            if os.path.islink(link):
-                _leads_to_folder(link)
+        if is_local(path):
+            refuse_lost_link(folder)
         return []
     except OSError as error:
         raise refused(folder, error, is_local(path)) from error
+
+
+def refuse_lost_link(name: str) -> None:
+    """Refuse a local path that is not there because of a link that leads nowhere.
+
+    :param name: the path.
+    :raises AdobeConfigurationError: naming the link.
+    """
+    for link in (name, *map(str, PurePosixPath(name).parents)):
+        if os.path.islink(link):
+            _leads_to_folder(link)
 
 
 def _leads_to_folder(link: str) -> bool:

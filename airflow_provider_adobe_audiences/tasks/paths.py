@@ -145,6 +145,11 @@ def refused(path: str, error: OSError, is_here: bool) -> AdobeError:
             hint="Give the worker, or the connection of the storage, the right to read it, or name the files "
             "that are meant alone; nothing was sent to Adobe.",
         )
+    if error.errno == errno.ELOOP and is_here:
+        return AdobeConfigurationError(
+            f"source {shown(path)} is reached by a link that leads in a circle",
+            hint="Correct the link, or remove it.",
+        )
     return AdobeSourceError(f"source {shown(path)} cannot be read: {one_line(error.strerror or str(error))}")
 
 

@@ -28,7 +28,7 @@ PATTERNS = st.lists(PARTS, min_size=1, max_size=4).map("/".join).filter(lambda t
 DEPTH = 9
 
 
-def found(source: str) -> set[str]:
+def found(source: str | list[str]) -> set[str]:
     """The real paths of what a source names, but where it also matches a folder."""
     try:
         return {os.path.realpath(file.where) for file in resolve(source, "json", if_empty="skip")}
@@ -221,13 +221,64 @@ def test_a_link_to_a_folder_in_place_of_a_file_is_searched_with_it(tmp_path: Pat
     assert found(f"{tmp_path}/{pattern}") == {os.path.realpath(tmp_path / "b.json" / "part-0.json")}
 
 
-def test_the_advice_for_a_folder_below_any_depth_works(tmp_path: Path) -> None:
-    made(tmp_path, {("", "a.json"), ("sub/b.json", "part-0")}, [])
+@pytest.mark.parametrize(
+    ("pattern", "folder"),
+    [
+        ("*.json", "b.json"),
+        ("?.json", "b.json"),
+        ("*", "b.json"),
+        ("data_*", "data_2"),
+        ("**/*.json", "sub/b.json"),
+        ("su[b]/*.json", "sub/b.json"),
+        ("_*/*.json", "_sub/b.json"),
+    ],
+)
+@pytest.mark.parametrize("below", ["part-0", "part-0.gz", "day=1/part-0"])
+@pytest.mark.parametrize("others", [[], ["other.json"]])
+def test_the_advice_for_a_folder_in_place_of_a_file_works(
+    tmp_path: Path, pattern: str, folder: str, below: str, others: list[str]
+) -> None:
+    place, _, name = f"{folder}/{below}".rpartition("/")
+    made(tmp_path, {("", "a.json"), ("", "data_1"), ("", "other.json"), (place, name)}, [])
+    asked = [f"{tmp_path}/{pattern}", *(f"{tmp_path}/{other}" for other in others)]
     with pytest.raises(AdobeConfigurationError, match="also matches the directory") as error:
-        resolve(f"{tmp_path}/**/*.json", "json")
-    advised = f"{tmp_path}/sub/b.json/*"
-    assert repr(advised) in str(error.value)
-    assert len(found(advised)) == 1
+        resolve(asked, "json", if_empty="skip")
+    advice = str(error.value).partition("by a list of ")[2].partition(". If")[0]
+    advised = re.findall("'([^']+)'", advice)
+    assert advised[0] == asked[0]
+    assert os.path.realpath(tmp_path / place / name) in found([*asked, *advised])
+
+
+@pytest.mark.parametrize("names", [[], ["_SUCCESS"], ["_SUCCESS", "._SUCCESS.crc"]])
+def test_a_folder_without_rows_in_place_of_a_file_is_left_out(tmp_path: Path, names: list[str]) -> None:
+    made(tmp_path, {("", "a.json")} | {("b.json", name) for name in names}, [])
+    (tmp_path / "b.json").mkdir(exist_ok=True)
+    assert found(f"{tmp_path}/*.json") == {os.path.realpath(tmp_path / "a.json")}
+
+
+@pytest.mark.parametrize(
+    "names", [["part-0", "_SUCCESS"], [".part-0.crc"], ["_temporary/0/part-0"], ["_SUCCESS/part-0"]]
+)
+def test_a_folder_that_is_being_written_is_not_left_out(tmp_path: Path, names: list[str]) -> None:
+    made(tmp_path, {("", "a.json")} | {os.path.split(f"b.json/{name}") for name in names}, [])
+    with pytest.raises(AdobeConfigurationError, match="also matches the directory"):
+        resolve(f"{tmp_path}/*.json", "json")
+
+
+def test_a_link_in_a_circle_is_corrected_not_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "one.json").symlink_to(tmp_path / "two.json")
+    (tmp_path / "two.json").symlink_to(tmp_path / "one.json")
+    for source in ("one.json", "*.json", "one.json/*.json", "*/x.json", "one.json/x.json"):
+        with pytest.raises(AdobeConfigurationError, match="link that leads in a circle"):
+            resolve(f"{tmp_path}/{source}", "json", if_empty="skip")
+
+
+@pytest.mark.parametrize("source", ["x.json", "*.json", "day/x.json"])
+def test_a_file_that_is_a_link_that_leads_nowhere_is_called_so(tmp_path: Path, source: str) -> None:
+    for name in ("x.json", "day"):
+        (tmp_path / name).symlink_to(tmp_path / "not mounted")
+    with pytest.raises(AdobeConfigurationError, match=r"(x\.json|day)' is a link that leads nowhere"):
+        resolve(f"{tmp_path}/{source}", "json", if_empty="skip")
 
 
 def test_rows_given_for_a_path_are_not_shown_whatever_they_end_with() -> None:
