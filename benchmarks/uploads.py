@@ -8,7 +8,6 @@ creates the batch, sends, compares and completes. The emulator counts rows: what
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -115,25 +113,6 @@ def one_by_one(url: str, source: Path) -> float:
         return time.perf_counter() - begun
 
 
-def hashed(file: Path) -> float:
-    """Return the seconds in which all processors together hash a file, each a share, without any more."""
-
-    def share(first: int) -> None:
-        digest, buffer, left = hashlib.sha256(), memoryview(bytearray(1 << 20)), each
-        with file.open("rb", buffering=0) as source:
-            source.seek(first)
-            while left and (count := source.readinto(buffer[: min(left, len(buffer))])):
-                digest.update(buffer[:count])
-                left -= count
-
-    size, cores = file.stat().st_size, os.cpu_count() or 1
-    each = -(-size // cores)
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(share, range(0, size, each)))
-    return time.perf_counter() - begun
-
-
 def large(program: Path, emulator: str, folder: Path) -> dict[str, Any]:
     file = folder / "large.json"
     rows_file(file, int(GIGABYTES * 1e9))
@@ -143,15 +122,12 @@ def large(program: Path, emulator: str, folder: Path) -> dict[str, Any]:
         rounds = [
             (
                 sink.with_curl(url, file),
-                hashed(file),
                 with_task(url, file, folder, f"large-{number}", wait_for_completion=False),
             )
             for number in range(ROUNDS)
         ]
-    curl, hashing = [round_[0] for round_ in rounds], [round_[1] for round_ in rounds]
-    tasks = [round_[2] for round_ in rounds]
+    curl, tasks = [round_[0] for round_ in rounds], [round_[1] for round_ in rounds]
     task = [measured["seconds"] for measured in tasks]
-    floor = [one + other for one, other in zip(curl, hashing, strict=True)]
     file.unlink()
     size = GIGABYTES * 1e9
     return found | {
@@ -159,10 +135,6 @@ def large(program: Path, emulator: str, folder: Path) -> dict[str, Any]:
         "curl_gb_per_s": round(size / 1e9 / statistics.median(curl), 2),
         "operator_gb_per_s": round(size / 1e9 / statistics.median(task), 2),
         "operator_to_curl": figures.ratio(curl, task),
-        "hash_gb_per_s": round(size / 1e9 / statistics.median(hashing), 2),
-        # The content is known by its hash before anything is sent: no task can be faster than both in turn.
-        "possible_to_curl": figures.ratio(curl, floor),
-        "operator_to_possible": figures.ratio(floor, task),
         "operator_processor_seconds": round(statistics.median(m["cpu"] for m in tasks), 2),
         "megabytes_above_idle": round(max(m["peak_mb"] - m["idle_mb"] for m in tasks), 1),
         "load_average": figures.load(),

@@ -30,7 +30,7 @@ EXTERNAL_ID_TAG = "airflow_external_id"
 
 # A batch of more files carries no fingerprint of each.
 _MAX_TOLD = 100
-_HASHED_AT_ONCE = 64 * 1024 * 1024
+_READ_AT_ONCE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,28 @@ class SourceFile:
         if self.content_hash:
             return hashlib.sha256(self.content_hash.encode()).hexdigest()[:32]
         try:
-            if self.size > _HASHED_AT_ONCE:
-                # To hash takes longer than to send, so each processor hashes some of it.
-                begins = range(0, self.size, _HASHED_AT_ONCE)
-                pieces = in_parallel(self._digest, begins, os.cpu_count() or 1)
-                return hashlib.sha256(b"".join(pieces)).hexdigest()[:32]
-            with self.open_at(0) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()[:32]  # type: ignore[arg-type]
+            begins = range(0, self.size, _READ_AT_ONCE)
+            # Each processor reads some of a large file.
+            is_large = len(begins) > 1
+            tags = in_parallel(self._tag, begins, os.cpu_count() or 1) if is_large else [self._tag(0)]
+            return hashlib.sha256(b"".join(tags)).hexdigest()[:32]
         except OSError as error:
             raise AdobeSourceError(f"{self.where or self.name} cannot be read: {error}") from error
 
-    def _digest(self, first_byte: int) -> bytes:
-        digest, left = hashlib.sha256(), _HASHED_AT_ONCE
+    def _tag(self, first_byte: int) -> bytes:
+        from cryptography.hazmat.primitives.ciphers import Cipher
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+        from cryptography.hazmat.primitives.ciphers.modes import GCM
+
+        # GMAC, with a key that is no secret: it tells contents apart by 128 bits as fast as they can be read;
+        # with SHA-256 that takes longer than sending them.
+        gmac, left = Cipher(AES128(bytes(16)), GCM(bytes(12))).encryptor(), _READ_AT_ONCE
         with self.open_at(first_byte) as file:
             while left and (piece := file.read(min(left, UPLOAD_PIECE))):
-                digest.update(piece)
+                gmac.authenticate_additional_data(piece)
                 left -= len(piece)
-        return digest.digest()
+        gmac.finalize()
+        return gmac.tag
 
     def check_unchanged(self) -> None:
         """Look at the file again.

@@ -221,7 +221,7 @@ def test_one_token_serves_all_threads(session: AdobeSession, batch: str, emulato
 
 def test_a_large_file_is_known_by_all_of_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several processors hash it: however many they are, it is the same, and any other content is another."""
-    monkeypatch.setattr("airflow_provider_adobe_audiences.batches.source._HASHED_AT_ONCE", PART)
+    monkeypatch.setattr("airflow_provider_adobe_audiences.batches.source._READ_AT_ONCE", PART)
     known = set()
     for processors in (1, 2, 7, None):
         monkeypatch.setattr(os, "cpu_count", Mock(return_value=processors))
