@@ -91,12 +91,19 @@ def staged(folder: Path) -> Path:
 
 
 def copy_dags(folder: Path) -> Path:
-    """Copy the example Dags; the bulk update stages its rows below ``folder``."""
+    """Copy the example Dags. The bulk update, which an asset starts, stages its rows below ``folder`` and
+    keeps them.
+    """
     dags = folder / "dags"
     dags.mkdir()
     for name in DAGS:
         text = (REPO / "example_dags" / f"{name}.py").read_text()
-        (dags / f"{name}.py").write_text(text.replace("file:///tmp/adobe-audiences", staged(folder).as_uri()))
+        if name == UPDATE:
+            for default, other in (("            None,", f'            "{staged(folder).as_uri()}",'),
+                                   ("Param(False,", "Param(True,")):  # fmt: skip
+                assert text.count(default) == 1
+                text = text.replace(default, other)
+        (dags / f"{name}.py").write_text(text)
     shutil.copytree(REPO / "example_dags" / "data", dags / "data")
     return dags
 
