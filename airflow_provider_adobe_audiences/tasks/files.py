@@ -14,7 +14,6 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -78,10 +77,11 @@ def resolve(
 
     hint = f"If it is right that there is nothing today, pass {empty_hint}."
     found: dict[tuple[str, str], tuple[ObjectStoragePath, bool]] = {}
-    for item, paths in _expanded(source, allowed_sources):
-        if not paths and if_empty == "fail":
+    for item in _items(source):
+        expanded = _expand(item, allowed_sources)
+        if not expanded and if_empty == "fail":
             raise AdobeConfigurationError(f"source {shown(str(item))} matches no file", hint=hint)
-        for path, is_match in paths:
+        for path, is_match in expanded:
             place = _place(path)
             found[place] = (path, found.pop(place, (path, True))[1] and is_match)
     if len(found) > MAX_FILES:
@@ -118,10 +118,10 @@ def what_is_left(
     :returns: ``None`` when nothing is gone, and when that cannot be told.
     """
     try:
-        expanded = _expanded(source, allowed_sources)
-        paths = [path for _, found in expanded for path, _ in found]
+        expanded = [_expand(item, allowed_sources) for item in _items(source)]
+        paths = [path for found in expanded for path, _ in found]
         left = [path for path in paths if _is_there(path)]
-        if all(found for _, found in expanded) and left == paths:
+        if all(expanded) and left == paths:
             return None
         files: dict[Any, SourceFile] = {}
         for path in left:
@@ -149,33 +149,8 @@ def _place(path: ObjectStoragePath) -> tuple[str, str]:
     return identity(path), endpoint(path)
 
 
-def _expanded(
-    source: Source, allowed_sources: Sequence[str] | None
-) -> list[tuple[Any, list[tuple[ObjectStoragePath, bool]]]]:
-    """Return for each item its paths, and whether each is what a glob matched.
-
-    :raises AdobeConfigurationError: when a glob also matches a directory that is in place of a file, and
-        nothing else names a file in it.
-    """
-    items = [source] if isinstance(source, A_PATH) else source
-    folders: list[tuple[ObjectStoragePath, str]] = []
-    expanded = [(item, _expand(item, allowed_sources, folders)) for item in items]
-    reached = {
-        (parent, endpoint(path))
-        for _, paths in (expanded if folders else ())
-        for path, _ in paths
-        for parent in PurePosixPath(identity(path)).parents
-    }
-    for path, folder in folders:
-        if (PurePosixPath(identity(path, folder)), endpoint(path)) not in reached:
-            raise AdobeConfigurationError(
-                f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
-                "not match",
-                hint="Spark and pyarrow write a directory in place of a file: name its files, too, by a list "
-                f"of {str(path)!r} and {f'{path}/**'!r}. If they are not meant, give a glob that leaves the "
-                "directory out.",
-            )
-    return expanded
+def _items(source: Source) -> Iterable[Any]:
+    return [source] if isinstance(source, A_PATH) else source
 
 
 def check_first_bytes(
@@ -205,10 +180,8 @@ def check_first_bytes(
             )
 
 
-def _expand(
-    item: Any, allowed_sources: Sequence[str] | None, folders: list[tuple[ObjectStoragePath, str]]
-) -> list[tuple[ObjectStoragePath, bool]]:
-    """Return paths, and whether each is what a glob matched; add to ``folders`` those in place of files."""
+def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[ObjectStoragePath, bool]]:
+    """Return paths, and whether each is what a glob matched."""
     if isinstance(item, str) and not item.strip():
         raise AdobeConfigurationError("source contains an empty path")
     if isinstance(item, str) and (listed := _list_in(item)) is not None and not _is_there(item):
@@ -231,13 +204,12 @@ def _expand(
     if root == path.path or _is_there(path):  # a file may have such a character in its name
         check_allowed(path, path.path, allowed_sources)
         return [(path, False)]
-    matches, in_place_of_files = glob_matches(path, root)
-    folders += [(path, folder) for folder in in_place_of_files]
+    matches = glob_matches(path, root)
     storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
     for name in matches:
         refuse_lost_characters(name)
     prefix = f"{path.protocol}://" if path.protocol else ""
-    found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in sorted(matches)]
+    found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in matches]
     for match in found:
         check_allowed(match, match.path, allowed_sources)
     return [(match, True) for match in found]
@@ -277,6 +249,8 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
             )
         raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except OSError as error:
+        if is_local(path):
+            refuse_lost_link(path.path)
         raise refused(str(path), error, is_local(path)) from error
     if is_local(path) and not (os.path.isfile(path.path) or os.path.isdir(path.path)):
         raise AdobeConfigurationError(
@@ -285,7 +259,7 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
     if info.get("type") == "directory":
         raise AdobeConfigurationError(
             f"source {str(path)!r} is a directory",
-            hint=f"Name its files with a glob, such as {str(path).rstrip('/')}/*.",
+            hint=f"Name its files with a glob, such as {str(path).rstrip('/')}/**.",
         )
     return info
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
 from airflow_provider_adobe_audiences.tasks.paths import identity, is_local, refused, shown
 from airflow_provider_adobe_audiences.text import one_line
 
@@ -23,17 +23,17 @@ from airflow_provider_adobe_audiences.text import one_line
 _ENDINGS = (".csv", ".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt")
 
 
-def matches(path: ObjectStoragePath, root: str) -> tuple[list[str], list[str]]:
+def matches(path: ObjectStoragePath, root: str) -> list[str]:
     """Return the files that a glob matches, but for hidden ones.
 
-    A folder that cannot be listed is not an empty one.
+    A folder with the name of a file stands for the files in it. One that cannot be listed is not an empty
+    one.
 
     :param path: the glob.
     :param root: the folder that it begins in.
-    :returns: their names, and those of folders that are in place of files.
+    :returns: their names.
     :raises AdobeError: when it is no glob, or something that it may mean cannot be reached.
     """
-    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
     from fsspec.utils import glob_translate  # type: ignore[import-untyped]
 
     pattern = path.path
@@ -45,24 +45,56 @@ def matches(path: ObjectStoragePath, root: str) -> tuple[list[str], list[str]]:
         ) from None
     # fsspec would leave out what it may not list, and linked folders. What lists by itself (S3, GCS, Azure)
     # has no links, and raises.
-    names = path.fs.glob(pattern) if isinstance(path.fs, AsyncFileSystem) else _walked(path, root)
+    names = path.fs.glob(pattern) if _lists_by_itself(path) else _walked(path, pattern, root)
     found = [name for name in names if not _is_hidden(name, pattern, root)]
-    folders = {name for name in found if path.fs.isdir(name)}
-    files = [name for name in found if name not in folders]
-    is_named = bool(posixpath.basename(path.path).strip("*"))
-    in_place_of_files = [folder for folder in folders if is_named or folder.endswith(_ENDINGS)]
-    return files, sorted(folder for folder in in_place_of_files if not _is_empty(path, folder))
+    folders = [name for name in found if path.fs.isdir(name)]
+    files = set(found).difference(folders)
+    for folder in sorted(folders):
+        if folder.endswith(_ENDINGS):
+            files |= _written(path, folder)
+        elif posixpath.basename(pattern).strip("*"):
+            prefix = str(path).removesuffix(pattern)
+            meant = (
+                f"with a list of {f'{prefix}{folder}/**'!r} and a glob that leaves the directory out"
+                if files
+                else f"such as {f'{path}/**'!r}"
+            )
+            raise AdobeConfigurationError(
+                f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
+                "not match",
+                hint=f"If they are meant, name them, {meant}. If they are not, give a glob that leaves the "
+                "directory out.",
+            )
+    return sorted(files)
 
 
-def _is_empty(path: ObjectStoragePath, folder: str) -> bool:
-    """Whether a folder holds nothing: Spark writes ``_SUCCESS`` beside no rows."""
-    return all(
-        entry["type"] == "file" and posixpath.basename(entry["name"]).removeprefix(".").startswith("_SUCCESS")
-        for entry in _entries(path, folder)
-    )
+def _lists_by_itself(path: ObjectStoragePath) -> bool:
+    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
+
+    return isinstance(path.fs, AsyncFileSystem)
 
 
-def _walked(path: ObjectStoragePath, root: str) -> list[str]:
+def _written(path: ObjectStoragePath, folder: str) -> set[str]:
+    """Return the files in a folder that Spark or pyarrow has written in place of a file.
+
+    :raises AdobeSourceError: when it may be that they are still to be written.
+    """
+    names = path.fs.find(folder) if _lists_by_itself(path) else _walked(path, f"{folder}/**", folder)
+    files = {
+        name for name in names if not _is_hidden(name, f"{folder}/**", folder) and not path.fs.isdir(name)
+    }
+    entries = {name.removeprefix(folder).strip("/").partition("/")[0] for name in names}
+    if "_SUCCESS" not in entries and ("_temporary" in entries or not files):
+        holds = "is being written" if "_temporary" in entries else "holds no file"
+        raise AdobeSourceError(
+            f"source {shown(str(path))} matches the directory {shown(folder)}, which {holds}",
+            hint="Let the task run again when all is written, or remove the directory. A file _SUCCESS says "
+            "that it is complete, with rows or without.",
+        )
+    return files
+
+
+def _walked(path: ObjectStoragePath, pattern: str, root: str) -> list[str]:
     """Return what a glob matches.
 
     A folder is looked into once for each place of the pattern, whatever links lead to it, and by its own name
@@ -72,7 +104,7 @@ def _walked(path: ObjectStoragePath, root: str) -> list[str]:
     """
     from fsspec.utils import glob_translate
 
-    asked = path.path.removeprefix(root).strip("/").split("/")
+    asked = pattern.removeprefix(root).strip("/").split("/")
     fits = [re.compile(glob_translate(part)).match for part in asked]
     listed: dict[str, list[Mapping[str, Any]]] = {}
     matches, done = set(), set()
@@ -129,10 +161,11 @@ def refuse_lost_link(name: str) -> None:
 def _leads_to_folder(link: str) -> bool:
     try:
         return stat.S_ISDIR(os.stat(link).st_mode)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise AdobeConfigurationError(
             f"source {shown(link)} is a link that leads nowhere",
-            hint="Mount what it leads to, or remove the link. What a glob may mean is not left out.",
+            hint="Mount what it leads to, correct the link, or remove it: what a source may mean is not left "
+            "out.",
         ) from None
     except OSError as error:
         raise refused(link, error, is_here=True) from error

@@ -147,7 +147,7 @@ def refused(path: str, error: OSError, is_here: bool) -> AdobeError:
         )
     if error.errno == errno.ELOOP and is_here:
         return AdobeConfigurationError(
-            f"source {shown(path)} is reached by a link that leads in a circle",
+            f"source {shown(path)} is reached by too many links, or by one that leads in a circle",
             hint="Correct the link, or remove it.",
         )
     return AdobeSourceError(f"source {shown(path)} cannot be read: {one_line(error.strerror or str(error))}")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
 from airflow_provider_adobe_audiences.tasks.files import check_first_bytes, resolve
 
-FOLDERS = st.sampled_from(["a", "b", "ab", "_c", ".d", "e=1", "_e=1"])
+FOLDERS = st.sampled_from(["a", "b", "ab", "_c", ".d", "e=1", "_e=1", "f.json", "_f.json"])
 PLACES = st.lists(FOLDERS, max_size=3).map("/".join)
 FILES = st.tuples(PLACES, st.sampled_from(["x", "y.json", "_z.json", "[q]", "é.json"]))
 LINKS = st.tuples(PLACES, st.sampled_from(["0", "a", "zz", "_l"]), PLACES)
@@ -29,11 +29,11 @@ DEPTH = 9
 
 
 def found(source: str | list[str]) -> set[str]:
-    """The real paths of what a source names, but where it also matches a folder."""
+    """The real paths of what a source names, but where it also matches a folder that may be no file."""
     try:
         return {os.path.realpath(file.where) for file in resolve(source, "json", if_empty="skip")}
-    except AdobeConfigurationError as error:
-        assume("also matches the directory" not in str(error))
+    except (AdobeConfigurationError, AdobeSourceError) as error:
+        assume("matches the directory" not in str(error))
         raise
 
 
@@ -47,7 +47,9 @@ def made(root: Path, files: set[tuple[str, str]], links: list[tuple[str, str, st
 
 
 def meant(root: Path, pattern: str) -> set[str]:
-    """What a glob means: every path that it fits and of which no part is hidden, unless it asks for that."""
+    """What a glob means: every path that it fits and of which no part is hidden, unless it asks for that; of
+    a folder with a file's name all that is in it.
+    """
     *folders, last = pattern.split("/")
     fits = re.compile(glob_translate(pattern)).match
 
@@ -59,13 +61,16 @@ def meant(root: Path, pattern: str) -> set[str]:
 
     names: set[str] = set()
 
-    def walk(folder: Path, parts: list[str]) -> None:
+    def walk(folder: Path, parts: list[str], is_written: bool = False) -> None:
         for entry in os.scandir(folder):
             here = [*parts, entry.name]
+            is_meant = fits("/".join(here)) and not is_hidden(entry.name, [last])
             if entry.is_dir():
-                if len(here) < DEPTH and not is_hidden(entry.name, folders):
-                    walk(folder / entry.name, here)
-            elif fits("/".join(here)) and not is_hidden(entry.name, [last]):
+                if len(here) < DEPTH and not is_hidden(entry.name, [] if is_written else folders):
+                    walk(folder / entry.name, here, is_written)
+                if is_meant and entry.name.endswith(".json") and not is_written:
+                    walk(folder / entry.name, here, True)
+            elif is_meant or (is_written and not is_hidden(entry.name, [])):
                 names.add(os.path.realpath(entry.path))
 
     walk(root, [])
@@ -222,62 +227,75 @@ def test_a_link_to_a_folder_in_place_of_a_file_is_searched_with_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("pattern", "folder"),
-    [
-        ("*.json", "b.json"),
-        ("?.json", "b.json"),
-        ("*", "b.json"),
-        ("data_*", "data_2"),
-        ("**/*.json", "sub/b.json"),
-        ("su[b]/*.json", "sub/b.json"),
-        ("_*/*.json", "_sub/b.json"),
-    ],
+    ("pattern", "asked"),
+    [("*.json", "abc"), ("[ab].json", "ab"), ("*", "abc"), ("**/*.json", "abc"), ("b.*", "b"), ("**", "abc")],
 )
-@pytest.mark.parametrize("below", ["part-0", "part-0.gz", "day=1/part-0"])
-@pytest.mark.parametrize("others", [[], ["other.json"]])
-def test_the_advice_for_a_folder_in_place_of_a_file_works(
-    tmp_path: Path, pattern: str, folder: str, below: str, others: list[str]
+@pytest.mark.parametrize("below", ["part-0", "part-0.json", "day=1/part-0"])
+def test_a_folder_in_place_of_a_file_is_its_files_at_its_place(
+    tmp_path: Path, pattern: str, asked: str, below: str
 ) -> None:
-    place, _, name = f"{folder}/{below}".rpartition("/")
-    made(tmp_path, {("", "a.json"), ("", "data_1"), ("", "other.json"), (place, name)}, [])
-    asked = [f"{tmp_path}/{pattern}", *(f"{tmp_path}/{other}" for other in others)]
-    with pytest.raises(AdobeConfigurationError, match="also matches the directory") as error:
-        resolve(asked, "json", if_empty="skip")
-    advice = str(error.value).partition("by a list of ")[2].partition(". If")[0]
-    advised = re.findall("'([^']+)'", advice)
-    assert advised[0] == asked[0]
-    assert os.path.realpath(tmp_path / place / name) in found([*asked, *advised])
+    place, _, name = f"b.json/{below}".rpartition("/")
+    made(tmp_path, {("", "a.json"), ("", "c.json"), (place, name), ("b.json", ".part.crc")}, [])
+    files = resolve(f"{tmp_path}/{pattern}", "json")
+    names = {"a": "a.json", "b": f"b.json/{below}", "c": "c.json"}
+    assert [file.where.partition(f"{tmp_path}/")[2] for file in files] == [names[one] for one in asked]
 
 
-@pytest.mark.parametrize("names", [[], ["_SUCCESS"], ["_SUCCESS", "._SUCCESS.crc"]])
-def test_a_folder_without_rows_in_place_of_a_file_is_left_out(tmp_path: Path, names: list[str]) -> None:
+@pytest.mark.parametrize("names", [["_SUCCESS"], ["_SUCCESS", "._SUCCESS.crc"]])
+def test_a_folder_that_spark_has_written_without_rows_holds_none(tmp_path: Path, names: list[str]) -> None:
     made(tmp_path, {("", "a.json")} | {("b.json", name) for name in names}, [])
-    (tmp_path / "b.json").mkdir(exist_ok=True)
     assert found(f"{tmp_path}/*.json") == {os.path.realpath(tmp_path / "a.json")}
 
 
 @pytest.mark.parametrize(
-    "names", [["part-0", "_SUCCESS"], [".part-0.crc"], ["_temporary/0/part-0"], ["_SUCCESS/part-0"]]
+    ("names", "holds"),
+    [
+        ([], "holds no file"),
+        ([".part-0.crc"], "holds no file"),
+        (["_temporary/0/part-0"], "is being written"),
+        (["_temporary/0/part-0", "part-0"], "is being written"),
+    ],
 )
-def test_a_folder_that_is_being_written_is_not_left_out(tmp_path: Path, names: list[str]) -> None:
+@pytest.mark.parametrize("if_empty", ["fail", "skip"])
+def test_a_folder_that_is_being_written_is_not_left_out(
+    tmp_path: Path, names: list[str], holds: str, if_empty: str
+) -> None:
     made(tmp_path, {("", "a.json")} | {os.path.split(f"b.json/{name}") for name in names}, [])
-    with pytest.raises(AdobeConfigurationError, match="also matches the directory"):
-        resolve(f"{tmp_path}/*.json", "json")
+    (tmp_path / "b.json").mkdir(exist_ok=True)
+    for pattern in ("*.json", "*"):
+        with pytest.raises(AdobeSourceError, match=rf"matches the directory .*b\.json', which {holds}"):
+            resolve(f"{tmp_path}/{pattern}", "json", if_empty=if_empty)
+
+
+@pytest.mark.parametrize("files", [[], ["data_1"]])
+def test_a_folder_that_may_be_no_file_is_refused_and_the_advice_works(
+    tmp_path: Path, files: list[str]
+) -> None:
+    made(tmp_path, {("", name) for name in files} | {("data_2/day=1", "part-0"), ("data_3", "part-0")}, [])
+    with pytest.raises(AdobeConfigurationError, match="also matches the directory") as error:
+        resolve(f"{tmp_path}/data_*", "json", if_empty="skip")
+    (advised,) = re.findall(r"'([^']+\*\*)'", str(error.value))
+    assert advised == f"{tmp_path}/{'data_2' if files else 'data_*'}/**"
+    assert len(found(advised)) == (1 if files else 2)
 
 
 def test_a_link_in_a_circle_is_corrected_not_tried_again(tmp_path: Path) -> None:
     (tmp_path / "one.json").symlink_to(tmp_path / "two.json")
     (tmp_path / "two.json").symlink_to(tmp_path / "one.json")
     for source in ("one.json", "*.json", "one.json/*.json", "*/x.json", "one.json/x.json"):
-        with pytest.raises(AdobeConfigurationError, match="link that leads in a circle"):
+        with pytest.raises(AdobeConfigurationError, match="one that leads in a circle"):
             resolve(f"{tmp_path}/{source}", "json", if_empty="skip")
 
 
-@pytest.mark.parametrize("source", ["x.json", "*.json", "day/x.json"])
+@pytest.mark.parametrize("source", ["x.json", "*.json", "day/x.json", "through.json"])
 def test_a_file_that_is_a_link_that_leads_nowhere_is_called_so(tmp_path: Path, source: str) -> None:
     for name in ("x.json", "day"):
         (tmp_path / name).symlink_to(tmp_path / "not mounted")
-    with pytest.raises(AdobeConfigurationError, match=r"(x\.json|day)' is a link that leads nowhere"):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "through.json").symlink_to(tmp_path / "file" / "x.json")
+    with pytest.raises(
+        AdobeConfigurationError, match=r"(x\.json|day|through\.json)' is a link that leads nowhere"
+    ):
         resolve(f"{tmp_path}/{source}", "json", if_empty="skip")
 
 
