@@ -47,9 +47,11 @@ def matches(path: ObjectStoragePath, root: str) -> list[str]:
     # has no links, and raises.
     names = path.fs.glob(pattern) if _lists_by_itself(path) else _walked(path, pattern, root)
     found = [name for name in names if not _is_hidden(name, pattern, root)]
-    folders = [name for name in found if path.fs.isdir(name)]
-    files = set(found).difference(folders)
-    for folder in sorted(folders):
+    # An object whose name ends with "/" marks a folder.
+    folders = {name.rstrip("/") for name in found if name.endswith("/") or path.fs.isdir(name)}
+    files = {name for name in found if name.rstrip("/") not in folders}
+    is_all_below = posixpath.basename(pattern) == "**"
+    for folder in () if is_all_below else sorted(folders):
         if folder.endswith(_ENDINGS):
             files |= _written(path, folder)
         elif posixpath.basename(pattern).strip("*"):
@@ -81,7 +83,9 @@ def _written(path: ObjectStoragePath, folder: str) -> set[str]:
     """
     names = path.fs.find(folder) if _lists_by_itself(path) else _walked(path, f"{folder}/**", folder)
     files = {
-        name for name in names if not _is_hidden(name, f"{folder}/**", folder) and not path.fs.isdir(name)
+        name
+        for name in names
+        if not (name.endswith("/") or _is_hidden(name, f"{folder}/**", folder) or path.fs.isdir(name))
     }
     entries = {name.removeprefix(folder).strip("/").partition("/")[0] for name in names}
     if "_SUCCESS" not in entries and ("_temporary" in entries or not files):
