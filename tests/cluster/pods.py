@@ -34,6 +34,12 @@ class PodsExecutor(BaseExecutor):
             self.pods[workload.key] = self._start(workload)
 
     def _start(self, workload: Any) -> tuple[subprocess.Popen[bytes], Path]:
+        # Airflow goes on when a task says that it is done, before its process has ended: what that leaves is
+        # gone before another task looks for it.
+        for key, (process, pod) in self.pods.items():
+            if key.task_id != workload.ti.task_id:
+                process.wait(60)
+                shutil.rmtree(pod, ignore_errors=True)
         pod = Path(tempfile.mkdtemp(prefix="pod-"))
         environment = dict(os.environ)
         for variable in ("AIRFLOW_HOME", "HOME", "TMPDIR", "XDG_RUNTIME_DIR"):
