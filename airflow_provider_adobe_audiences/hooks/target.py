@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -192,18 +192,13 @@ class AdobeTargetHook(AdobeHook):
         :returns: its result.
         :raises AdobeAuthenticationError: when the store has no other, or that one is refused, too.
         """
-        flow = self._with_token(call)
-        step = next(flow)
-        while True:
-            try:
-                found = self._read_token() if step is None else session.send(step)
-            except AdobeAuthenticationError as error:
-                step = flow.throw(error)
-                continue
-            try:
-                step = flow.send(found)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+        token = self._read_token()
+        try:
+            return session.send(_bearing(call, token))
+        except AdobeAuthenticationError as error:
+            again = self._read_token()
+            self._check_refusal(error, token, again)
+        return session.send(_bearing(call, again))
 
     async def send_with_token_async(self, session: AsyncAdobeSession, call: Call[T]) -> T:
         """Do the same as :meth:`send_with_token`, for an event loop.
@@ -215,29 +210,13 @@ class AdobeTargetHook(AdobeHook):
         from asgiref.sync import sync_to_async
 
         read_token = sync_to_async(self._read_token)
-        flow = self._with_token(call)
-        step = next(flow)
-        while True:
-            try:
-                found: Any = await read_token() if step is None else await session.send(step)
-            except AdobeAuthenticationError as error:
-                step = flow.throw(error)
-                continue
-            try:
-                step = flow.send(found)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-
-    def _with_token(self, call: Call[T]) -> Generator[Call[T] | None, Any, T]:
-        """Decide what to do next: yield a call to be sent, or ``None`` to be sent the token in the store."""
-        token: SecretStr | None = yield None
+        token = await read_token()
         try:
-            return (yield _bearing(call, token))  # type: ignore[no-any-return]
+            return await session.send(_bearing(call, token))
         except AdobeAuthenticationError as error:
-            again: SecretStr | None = yield None
+            again = await read_token()
             self._check_refusal(error, token, again)
-        self.log.info("The profile token was refused; the store has another one now.")
-        return (yield _bearing(call, again))  # type: ignore[no-any-return]
+        return await session.send(_bearing(call, again))
 
     def _read_token(self) -> SecretStr | None:
         token = SecretStr((self.store.read() if self.store is not None else None) or "")
@@ -249,7 +228,7 @@ class AdobeTargetHook(AdobeHook):
     def _check_refusal(
         self, error: AdobeAuthenticationError, token: SecretStr | None, again: SecretStr | None
     ) -> None:
-        """Raise ``error`` unless the store has another token by now."""
+        """Raise ``error`` unless the store has another token by now, and tell so."""
         if self.store is None:
             error.hint = (
                 "Target requires a profile authentication token: pass the store that holds it (store=…)."
@@ -267,6 +246,7 @@ class AdobeTargetHook(AdobeHook):
         if again == token:
             error.hint = f"{TOKEN_REFUSED} The store ({self.store}) has no other."
             raise error
+        self.log.info("The profile token was refused; the store has another one now.")
 
 
 def _bearing(call: Call[T], token: SecretStr | None) -> Call[T]:
