@@ -143,27 +143,13 @@ def chunks(items: Iterable[T], size: int = SIZE) -> Iterator[list[T]]:
             return
 
 
-def _grouped(items: Iterable[Row | Block]) -> Iterator[Block | list[Row]]:
+def _grouped(items: Iterable[Row | Block]) -> Iterator[Any]:
     """Give blocks as they are, and the rows between them in lists."""
-    rows: list[Row] = []
-    try:
-        for item in items:
-            if isinstance(item, Block):
-                if rows:
-                    yield rows
-                    rows = []
-                yield item
-            else:
-                rows.append(item)
-                if len(rows) == SIZE:
-                    yield rows
-                    rows = []
-    except Exception:
-        if rows:
-            yield rows
-        raise
-    if rows:
-        yield rows
+    for are_blocks, some in itertools.groupby(items, lambda item: isinstance(item, Block)):
+        if are_blocks:
+            yield from some
+        else:
+            yield from chunks(some)
 
 
 class BlockEncoder:
