@@ -7,13 +7,13 @@ import uuid
 from typing import Any
 
 from airflow_provider_adobe_audiences.errors import SecretStoreConflict
-from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, SecretStore, with_token
+from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, ClientStore, with_token
 
 _TEST_STAGE = "ADOBE_WRITE_TEST"
 _CURRENT = "AWSCURRENT"
 
 
-class AwsSecretsManagerStore(SecretStore):
+class AwsSecretsManagerStore(ClientStore):
     """A secret whose ``SecretString`` is the token, or a JSON object with the token under ``key``. Writing
     needs ``secretsmanager:PutSecretValue`` (and ``CreateSecret`` the first time); with ``key`` also
     ``UpdateSecretVersionStage``, by which every write is a compare-and-set.
@@ -45,20 +45,15 @@ class AwsSecretsManagerStore(SecretStore):
         self._check_texts(optional, secret_id=secret_id)
         self.secret_id, self.key = secret_id, key
         self.aws_conn_id, self.region_name = aws_conn_id, region_name
-        self._kept: Any = None
 
     def __str__(self) -> str:
         key = f"key {self.key!r} of " if self.key is not None else ""
         return f"{key}AWS secret {self.secret_id!r}"
 
-    def _client(self) -> Any:
-        if self._kept is None:
-            from airflow.providers.amazon.aws.hooks.secrets_manager import SecretsManagerHook
+    def _new_client(self) -> Any:
+        from airflow.providers.amazon.aws.hooks.secrets_manager import SecretsManagerHook
 
-            self._kept = SecretsManagerHook(
-                aws_conn_id=self.aws_conn_id, region_name=self.region_name
-            ).get_conn()
-        return self._kept
+        return SecretsManagerHook(aws_conn_id=self.aws_conn_id, region_name=self.region_name).get_conn()
 
     def _read(self) -> str | None:
         return self._current()[0]
@@ -117,6 +112,3 @@ class AwsSecretsManagerStore(SecretStore):
             client.update_secret_version_stage(
                 SecretId=self.secret_id, VersionStage=_TEST_STAGE, RemoveFromVersionId=put["VersionId"]
             )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}

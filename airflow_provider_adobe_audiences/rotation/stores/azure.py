@@ -7,12 +7,12 @@ import re
 from typing import Any
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, SecretStore
+from airflow_provider_adobe_audiences.rotation.stores.base import PLACEHOLDER, ClientStore
 
 _INSTALL = "Install it with: pip install 'airflow-provider-adobe-audiences[azure]'"
 
 
-class AzureKeyVaultStore(SecretStore):
+class AzureKeyVaultStore(ClientStore):
     """A secret of a key vault.
 
     Azure knows no compare-and-set: with ``key``, a change of another key between reading and writing, which
@@ -41,19 +41,16 @@ class AzureKeyVaultStore(SecretStore):
                 "digits and hyphens"
             )
         self.vault_url, self.secret_name, self.key = vault_url, secret_name, key
-        self._kept: Any = None
 
     def __str__(self) -> str:
         key = f"key {self.key!r} of " if self.key is not None else ""
         return f"{key}secret {self.secret_name!r} of {self.vault_url}"
 
-    def _client(self) -> Any:
-        if self._kept is None:
-            from azure.identity import DefaultAzureCredential
-            from azure.keyvault.secrets import SecretClient
+    def _new_client(self) -> Any:
+        from azure.identity import DefaultAzureCredential
+        from azure.keyvault.secrets import SecretClient
 
-            self._kept = SecretClient(vault_url=self.vault_url, credential=DefaultAzureCredential())
-        return self._kept
+        return SecretClient(vault_url=self.vault_url, credential=DefaultAzureCredential())
 
     def _read(self) -> str | None:
         from azure.core.exceptions import ResourceNotFoundError
@@ -80,6 +77,3 @@ class AzureKeyVaultStore(SecretStore):
             client.update_secret_properties(
                 self.secret_name, version=current.version, tags=current.tags or {}
             )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}

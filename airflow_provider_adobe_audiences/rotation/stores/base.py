@@ -205,6 +205,24 @@ class SecretStore(ABC):
         return failure.with_traceback(None)
 
 
+class ClientStore(SecretStore):
+    """A store with a vendor's client, which is made once, and goes to no other process."""
+
+    _kept: Any = None
+
+    @abstractmethod
+    def _new_client(self) -> Any:
+        """Return a client of the vendor's."""
+
+    def _client(self) -> Any:
+        if self._kept is None:
+            self._kept = self._new_client()
+        return self._kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
+
+
 def _reason(error: Exception, secret: str | None) -> str:
     """Return what went wrong, without the text of an exception that quotes a part of the secret."""
     from airflow_provider_adobe_audiences.adobe.client.redaction import Redactor, all_forms

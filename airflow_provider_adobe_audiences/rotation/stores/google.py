@@ -10,13 +10,13 @@ from airflow_provider_adobe_audiences.errors import (
     SecretStoreConflict,
     SecretStoreError,
 )
-from airflow_provider_adobe_audiences.rotation.stores.base import SecretStore, is_installed, with_token
+from airflow_provider_adobe_audiences.rotation.stores.base import ClientStore, is_installed, with_token
 
 _NEEDED = "secretmanager.versions.add"
 _MAX_MERGES = 5
 
 
-class GoogleSecretManagerStore(SecretStore):
+class GoogleSecretManagerStore(ClientStore):
     """A secret whose latest version is the token. Writing needs ``secretmanager.versions.add`` (and
     ``secrets.create`` the first time).
 
@@ -52,7 +52,6 @@ class GoogleSecretManagerStore(SecretStore):
             )
         self.project_id, self.secret_id, self.key = project_id, secret_id, key
         self.gcp_conn_id = gcp_conn_id
-        self._kept: Any = None
 
     def __str__(self) -> str:
         key = f"key {self.key!r} of " if self.key is not None else ""
@@ -62,17 +61,15 @@ class GoogleSecretManagerStore(SecretStore):
     def _name(self) -> str:
         return f"projects/{self.project_id}/secrets/{self.secret_id}"
 
-    def _client(self) -> Any:
-        if self._kept is None:
-            from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+    def _new_client(self) -> Any:
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-            credentials = None
-            if self.gcp_conn_id is not None:
-                from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
+        credentials = None
+        if self.gcp_conn_id is not None:
+            from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
-                credentials = GoogleBaseHook(gcp_conn_id=self.gcp_conn_id).get_credentials()
-            self._kept = SecretManagerServiceClient(credentials=credentials)
-        return self._kept
+            credentials = GoogleBaseHook(gcp_conn_id=self.gcp_conn_id).get_credentials()
+        return SecretManagerServiceClient(credentials=credentials)
 
     def _read(self) -> str | None:
         return self._version("latest")[0]
@@ -117,10 +114,9 @@ class GoogleSecretManagerStore(SecretStore):
         raise SecretStoreConflict(f"{self} is being changed by somebody else without end")
 
     def _create(self) -> None:
-        parent = f"projects/{self.project_id}"
         self._client().create_secret(
             request={
-                "parent": parent,
+                "parent": f"projects/{self.project_id}",
                 "secret_id": self.secret_id,
                 "secret": {"replication": {"automatic": {}}},
             }
@@ -142,9 +138,6 @@ class GoogleSecretManagerStore(SecretStore):
                 f"{self}: the credential lacks the permission {_NEEDED}",
                 hint="Grant it the role roles/secretmanager.secretVersionAdder.",
             )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
 
 
 def _number_of(name: str) -> int:
