@@ -108,9 +108,8 @@ class RequestBuilder:
         return self._settings.allowed_url(call.service, call.url)
 
     def _headers(self, call: Call[Any], token: SecretStr | None, request_id: str) -> dict[str, str]:
-        headers = {"Accept": call.accept, "Accept-Encoding": ACCEPTED_ENCODING}
-        for name, value in call.headers.items():
-            headers[name] = _revealed(value)
+        own = {name: _revealed(value) for name, value in call.headers.items()}
+        headers = {"Accept": call.accept, "Accept-Encoding": ACCEPTED_ENCODING, **own}
         if token is not None:
             headers["Authorization"] = f"Bearer {token.get_secret_value()}"
             if self._settings.authentication != _LEGACY:
@@ -185,10 +184,7 @@ def _texts(call: Call[Any]) -> Iterator[str]:
     yield unquote(call.path)
     if call.url:
         yield unquote(call.url)
-    for _, value in call.params:
-        yield value
-    yield from _texts_in(call.form)
-    yield from _texts_in(call.json)
+    yield from _texts_in([[value for _, value in call.params], call.form, call.json])
 
 
 def _texts_in(value: Any) -> Iterator[str]:
