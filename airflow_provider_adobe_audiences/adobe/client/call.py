@@ -184,6 +184,14 @@ def segment(value: object, what: str = "id") -> str:
     return quote(text, safe="")
 
 
+def given(**fields: T | None) -> dict[str, T]:
+    """Return the fields, or parameters, of a call that have a value.
+
+    :param fields: by name; ``None`` for what is left out.
+    """
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def path(template: str, **values: object) -> str:
     """Fill ``{names}`` of ``template`` with values quoted by :func:`segment`.
 

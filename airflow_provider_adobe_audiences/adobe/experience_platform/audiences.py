@@ -15,6 +15,7 @@ from airflow_provider_adobe_audiences.adobe.client.call import (
     Idempotency,
     Response,
     Service,
+    given,
     no_content,
     path,
 )
@@ -95,11 +96,6 @@ def create_audience_metadata(
         an id.
     :returns: the call; its result is the audience as Adobe created it.
     """
-    body = {"name": name, "namespace": namespace, "originName": origin_name}
-    if description is not None:
-        body["description"] = description
-    if audience_id is not None:
-        body["audienceId"] = audience_id
     return Call(
         name="create audience metadata",
         service=Service.EXPERIENCE_PLATFORM,
@@ -108,7 +104,13 @@ def create_audience_metadata(
         params=(("createAudienceMetaOnly", "true"),),
         accept=EXTERNAL_AUDIENCES_V2,
         idempotency=Idempotency.CREATE,
-        json=body,
+        json=given(
+            name=name,
+            namespace=namespace,
+            originName=origin_name,
+            description=description,
+            audienceId=audience_id,
+        ),
         parse=lambda response: _audience(response.json()),
     )
 
@@ -146,19 +148,14 @@ def list_audiences(
     :param limit: audiences per page.
     :returns: the call; its result is one page.
     """
-    params = [("limit", str(limit))]
-    if audience_id is not None:
-        params.append(("property", f"audienceId=={audience_id}"))
-    if name is not None:
-        params.append(("name", name))
-    if start is not None:
-        params.append(("start", start))
+    wanted = None if audience_id is None else f"audienceId=={audience_id}"
+    params = given(limit=str(limit), property=wanted, name=name, start=start)
     return Call(
         name="list audiences",
         service=Service.EXPERIENCE_PLATFORM,
         method="GET",
         path=f"{_UPS}/audiences",
-        params=params,
+        params=list(params.items()),
         idempotency=Idempotency.READ,
         parse=_audience_page,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from airflow_provider_adobe_audiences.adobe.client.call import (
     ANY,
@@ -19,6 +18,7 @@ from airflow_provider_adobe_audiences.adobe.client.call import (
     Idempotency,
     Response,
     Service,
+    given,
     no_content,
     path,
     segment,
@@ -57,18 +57,15 @@ def create_batch(
         succeeds.
     :returns: the call; its result is the batch, ``loading``.
     """
-    formats: dict[str, Any] = {"format": input_format}
-    if input_format == "json":
-        formats["isMultiLineJson"] = is_multi_line_json
-    body: dict[str, Any] = {"datasetId": dataset_id, "inputFormat": formats}
-    if external_id is not None:
-        body["externalId"] = external_id
-    if tags:
-        body["tags"] = {name: list(values) for name, values in tags.items()}
-    if enable_error_diagnostics:
-        body["enableErrorDiagnostics"] = True
-    if partial_ingestion_percent is not None:
-        body["partialIngestionPercent"] = partial_ingestion_percent
+    more = {"isMultiLineJson": is_multi_line_json} if input_format == "json" else {}
+    body = given(
+        datasetId=dataset_id,
+        inputFormat={"format": input_format, **more},
+        externalId=external_id,
+        tags={name: list(values) for name, values in tags.items()} if tags else None,
+        enableErrorDiagnostics=True if enable_error_diagnostics else None,
+        partialIngestionPercent=partial_ingestion_percent,
+    )
 
     def parse(response: Response) -> Batch:
         body = response.json()
