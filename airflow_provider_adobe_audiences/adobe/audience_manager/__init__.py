@@ -205,14 +205,13 @@ def create_group(name: str, description: str | None = None) -> Call[Group]:
     :param description: its description, or ``None``.
     :returns: the call.
     """
-    body = {"name": checked_name(name), "description": checked_description(description)}
     return _call(
         "create group",
         "POST",
         "/groups/",
         lambda response: _group(response.json()),
         Idempotency.CREATE,
-        json=body,
+        json={"name": checked_name(name), "description": checked_description(description)},
     )
 
 
