@@ -197,18 +197,13 @@ def get_batch(batch_id: str) -> Call[Batch]:
     :returns: the call; its result is the batch.
     :raises ValueError: when ``batch_id`` could leave its place in the path.
     """
-
-    def parse(response: Response) -> Batch:
-        body = response.json()
-        return batch_from(batch_id, body[batch_id])
-
     return Call(
         name="get batch",
         service=Service.EXPERIENCE_PLATFORM,
         method="GET",
         path=path(_CATALOG + "/batches/{batch}", batch=batch_id),
         idempotency=Idempotency.READ,
-        parse=parse,
+        parse=lambda response: batch_from(batch_id, response.json()[batch_id]),
     )
 
 
