@@ -101,13 +101,7 @@ class AdobeTargetHook(AdobeHook):
         return self.get_settings()
 
     def _admin(self, call: Call[T]) -> T:
-        try:
-            return self.send(call)
-        except AdobeError as error:
-            better = target.explain_permission(error)
-            if better is error:
-                raise
-            raise better from None
+        return target.explained(self.send, call)
 
     # -- profile API
 

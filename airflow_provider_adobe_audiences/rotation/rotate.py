@@ -18,7 +18,7 @@ from airflow_provider_adobe_audiences.adobe.target import (
     AUTHENTICATION_SETTING,
     ProfileToken,
     create_profile_token,
-    explain_permission,
+    explained,
     get_profile_token,
     get_settings,
     probe_profile_token,
@@ -391,13 +391,7 @@ class Rotator:
         return token
 
     def _admin(self, call: Call[T]) -> T:
-        try:
-            return self.session.send(call)
-        except AdobeError as error:
-            better = explain_permission(error)
-            if better is error:
-                raise
-            raise better from None
+        return explained(self.session.send, call)
 
     def _name(self, token: ProfileToken | SecretStr | None) -> str:
         if token is None:

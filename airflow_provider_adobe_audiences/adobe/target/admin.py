@@ -6,9 +6,9 @@ Sources: Target Admin API reference ("Authentication", "Clients"), "Profile API 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from airflow_provider_adobe_audiences.adobe.client.call import Call, Idempotency, Response, Service, path
 from airflow_provider_adobe_audiences.errors import (
@@ -18,6 +18,8 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeServerError,
     AdobeUnknownOutcomeError,
 )
+
+T = TypeVar("T")
 
 MEDIA_TYPE = "application/vnd.adobe.target.v1+json"
 
@@ -169,6 +171,23 @@ def json_object(response: Response, what: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ValueError(f"{what} not a JSON object")
     return body
+
+
+def explained(send: Callable[[Call[T]], T], call: Call[T]) -> T:
+    """Send a call of the Admin API; its error says what to do, if it may be a missing permission.
+
+    :param send: sends it.
+    :param call: what to send.
+    :returns: its result.
+    :raises AdobeError: as :func:`explain_permission` returns it.
+    """
+    try:
+        return send(call)
+    except AdobeError as error:
+        better = explain_permission(error)
+        if better is error:
+            raise
+        raise better from None
 
 
 def explain_permission(error: AdobeError) -> AdobeError:
