@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
-from airflow_provider_adobe_audiences.adobe.client.call import segment
+from airflow_provider_adobe_audiences.adobe.client.call import checked_segment
 from airflow_provider_adobe_audiences.adobe.experience_platform import (
     Audience,
     create_audience_metadata,
@@ -55,16 +55,9 @@ class AudienceMetadata(BaseModel):
     name: _Text
     namespace: _Text
     origin_name: _Text
-    audience_id: _Text | None = None
+    audience_id: Annotated[_Text, AfterValidator(checked_segment)] | None = None
     description: Annotated[str, StringConstraints(max_length=2000)] | None = None
     if_exists: IfExists = "skip"
-
-    @field_validator("audience_id")
-    @classmethod
-    def _segment(cls, value: str | None) -> str | None:
-        if value is not None:
-            segment(value, "the id")
-        return value
 
     def is_met_by(self, audience: Audience) -> bool:
         """Whether an audience has this name and description.

@@ -16,10 +16,10 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from airflow_provider_adobe_audiences.adobe import experience_platform as platform
-from airflow_provider_adobe_audiences.adobe.client.call import segment
+from airflow_provider_adobe_audiences.adobe.client.call import checked_segment
 from airflow_provider_adobe_audiences.adobe.client.parallel import DEFAULT_CONCURRENCY
 from airflow_provider_adobe_audiences.adobe.experience_platform import Batch, BatchState
 from airflow_provider_adobe_audiences.batches import FileFormat
@@ -52,11 +52,6 @@ _MAX_BEGINNINGS = 3
 _ENDED = (BatchState.FAILED, BatchState.GONE)
 
 
-def _identifier(value: str) -> str:
-    segment(value, "the id")
-    return value
-
-
 class BatchRequest(BaseModel):
     """What a batch shall be. Field names are Adobe's, in snake case.
 
@@ -71,15 +66,15 @@ class BatchRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset_id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    dataset_id: Annotated[
+        str, StringConstraints(min_length=1, max_length=256), AfterValidator(checked_segment)
+    ]
     external_id: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
     file_format: FileFormat = "json"
     is_multi_line_json: bool = False
     tags: dict[str, list[str]] = Field(default_factory=dict)
     enable_error_diagnostics: bool = True
     partial_ingestion_percent: Annotated[int, Field(ge=0, le=100)] | None = None
-
-    _checked_dataset = field_validator("dataset_id")(_identifier)
 
     @model_validator(mode="after")
     def _multi_line_is_json(self) -> BatchRequest:

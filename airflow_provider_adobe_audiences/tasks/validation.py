@@ -88,10 +88,9 @@ def _not_none(value: str) -> str:
 
 
 def _segment(value: str) -> str:
-    from airflow_provider_adobe_audiences.adobe.client.call import segment
+    from airflow_provider_adobe_audiences.adobe.client.call import checked_segment
 
-    segment(value, "the id")
-    return value
+    return checked_segment(value)
 
 
 #: An id, and not what a template makes of a value that is missing.

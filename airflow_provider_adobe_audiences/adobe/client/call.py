@@ -184,6 +184,16 @@ def segment(value: object, what: str = "id") -> str:
     return quote(text, safe="")
 
 
+def checked_segment(value: str) -> str:
+    """Return an id as it is.
+
+    :param value: to stand in a path.
+    :raises ValueError: as :func:`segment` does.
+    """
+    segment(value, "the id")
+    return value
+
+
 def given(**fields: T | None) -> dict[str, T]:
     """Return the fields, or parameters, of a call that have a value.
 
