@@ -145,24 +145,22 @@ class Uploads:
             return
         self._accepted, self._sending = list(accepted), record.get("sending")
 
-    def _save(self) -> None:
-        self.memory.save({"where": self.where, "accepted": self._accepted, "sending": self._sending})
+    def _save(self, *, sending: str | None) -> None:
+        self._sending = sending
+        self.memory.save({"where": self.where, "accepted": self._accepted, "sending": sending})
 
     def _send(self, part: Part) -> dict[str, Any]:
         if self._sending == part.sha256 and self.on_unknown_outcome == "fail":
-            self._sending = None
-            self._save()
+            self._save(sending=None)
             raise _not_again(part)
         was_nothing_sent = self._sending is None
         for again in (True, False):
-            self._sending = part.sha256
-            self._save()
+            self._save(sending=part.sha256)
             try:
                 batch = self.submit(part.content())
             except AdobeUnknownOutcomeError as error:
                 if self.on_unknown_outcome == "fail":
-                    self._sending = None
-                    self._save()
+                    self._save(sending=None)
                     raise _not_again(part) from error
                 if not again:
                     raise
@@ -171,8 +169,7 @@ class Uploads:
                 )
             except AdobeError:
                 if was_nothing_sent and again:  # Adobe has said no, or was not reached
-                    self._sending = None
-                    self._save()
+                    self._save(sending=None)
                 raise
             else:
                 return self._take(part, batch)
@@ -187,8 +184,7 @@ class Uploads:
             "rows": part.rows,
         }
         self._accepted.append(taken)
-        self._sending = None
-        self._save()
+        self._save(sending=None)
         return taken
 
     def _is_remembered(self, batch: Mapping[str, Any]) -> bool:
