@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -55,15 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         try:
             code: int = parsed.run(parsed)
+            return code
         except ValidationError as error:
             for problem in error.errors(include_url=False):
                 name = _option(str(problem["loc"][0]))
                 sys.stderr.write(f"option {name} is {problem['input']!r}: {problem['msg']}\n")
-            return FAILED
         except (AdobeError, ValueError, OSError) as error:
             sys.stderr.write(f"{_in_options(str(error))}\n")
-            return FAILED
-    return code
+    return FAILED
 
 
 def _in_options(text: str) -> str:
@@ -250,8 +249,7 @@ def _load(path: Path) -> DesiredState:
 
 
 def _write(parsed: argparse.Namespace, text: str) -> None:
-    stream: IO[str] = parsed.output_stream
-    stream.write(text)
+    parsed.output_stream.write(text)
 
 
 def _export(parsed: argparse.Namespace) -> int:
