@@ -55,7 +55,11 @@ def make(desired: DesiredState, live: Live, *, target: str, scope: Scope | None 
     """
     scope = scope or Scope()
     pairs = list(zip(desired.groups, match(desired, live), strict=True))
-    creates = [_create(wanted) for wanted, found in pairs if found is None]
+    creates = [
+        CreateGroup(after=Attributes(name=wanted.name, description=_text(wanted.description)))
+        for wanted, found in pairs
+        if found is None
+    ]
     updates = [
         change
         for wanted, found in pairs
@@ -94,10 +98,6 @@ def _name_sent(wanted: DesiredGroup, found: Group | None, live: Live) -> str:
     """Return the declared name, or the live one as it came, when that is the same name."""
     same = found is not None and live.names[found.group_id] == canonical_name(wanted.name)
     return found.name if found is not None and same else wanted.name
-
-
-def _create(wanted: DesiredGroup) -> CreateGroup:
-    return CreateGroup(after=Attributes(name=wanted.name, description=_text(wanted.description)))
 
 
 def _update(wanted: DesiredGroup, found: Group, live: Live) -> UpdateGroup | None:
