@@ -102,7 +102,8 @@ def _of_update(change: UpdateGroup, group: Group | None) -> Progress:
     if group is None:
         return Progress("stale", reason="the group no longer exists")
     before, after = change.before, change.after
-    if _same_name(group.name, after.name) and same_text(group.description, after.description):
+    same_name = canonical_name(group.name) == canonical_name(after.name)
+    if same_name and same_text(group.description, after.description):
         return Progress("done", group.group_id)
     if group.name in (before.name, change.through) and (group.description or "") == (
         before.description or ""
@@ -111,10 +112,6 @@ def _of_update(change: UpdateGroup, group: Group | None) -> Progress:
     return Progress(
         "stale", group.group_id, f"name or description is now {group.name!r}, {group.description!r}"
     )
-
-
-def _same_name(live: str, wanted: str) -> bool:
-    return live == wanted or canonical_name(live) == canonical_name(wanted)
 
 
 def _of_deletion(change: DeleteGroup, live: Live) -> Progress:
