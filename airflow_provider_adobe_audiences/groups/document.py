@@ -126,10 +126,6 @@ def _built(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     return _Builder(source, lines).build(text), lines
 
 
-class _NotPlain(ValueError):
-    """What is to be read, or refused, with its line."""
-
-
 def _plain_json(text: str) -> Any:
     """Return the value of JSON in which nothing can be read in two ways; ``None`` for any other text.
 
@@ -161,7 +157,7 @@ def _short_integer(written: str) -> int:
 
 
 def _not_plain(*_: object) -> Any:
-    raise _NotPlain
+    raise ValueError("it is to be read, or refused, with its line")
 
 
 def _json_as_yaml(text: str, source: str) -> str:
@@ -172,9 +168,8 @@ def _json_as_yaml(text: str, source: str) -> str:
         if source.endswith(".json"):
             raise DesiredStateError(f"{source}:{error.lineno}: not valid JSON: {error.msg}") from None
         return text
-    except ValueError:  # a number of thousands of digits, for which YAML's reader names the line
-        return text
-    except RecursionError:
+    except (ValueError, RecursionError):
+        # Such as a number of thousands of digits, for which YAML's reader names the line.
         return text
     # Inside JSON strings tabs are written \t, so every real one is just space; and YAML does not know
     # characters in two halves.
