@@ -25,12 +25,13 @@ def _compact(rows: Iterable[Permission]) -> list[list[Any]]:
 def _expanded(value: Any) -> Any:
     if all(isinstance(row, Permission) for row in value):
         return value
-    rows = [
-        Permission(str(kind), int(object_id), tuple(map(str, tokens)))
-        for kind, tokens, ids in value
-        for object_id in ids
-    ]
-    return tuple(sorted(rows))
+    return tuple(
+        sorted(
+            Permission(str(kind), int(object_id), tuple(map(str, tokens)))
+            for kind, tokens, ids in value
+            for object_id in ids
+        )
+    )
 
 
 Rows = Annotated[tuple[Permission, ...], BeforeValidator(_expanded), PlainSerializer(_compact)]

@@ -39,16 +39,11 @@ def summary(plan: Plan) -> str:
     :param plan: a plan.
     """
     counts = plan.counts()
-    parts = [
-        f"{counts['create']} to create",
-        f"{counts['rename']} to rename",
-        f"{counts['update']} to update",
-        f"{counts['set_permissions']} permission changes",
-        f"{counts['delete']} to delete",
-        f"{counts['unchanged']} unchanged",
-        f"{counts['unmanaged']} not managed",
-    ]
-    return ", ".join(parts)
+    return (
+        f"{counts['create']} to create, {counts['rename']} to rename, {counts['update']} to update, "
+        f"{counts['set_permissions']} permission changes, {counts['delete']} to delete, "
+        f"{counts['unchanged']} unchanged, {counts['unmanaged']} not managed"
+    )
 
 
 def table(plan: Plan) -> str:
@@ -181,13 +176,11 @@ def result_line(result: Result) -> str:
 
 
 def _change(change: Change, result: Result | None) -> dict[str, Any]:
-    group_id = result.group_id if result else None
-    if group_id is None:
-        group_id = getattr(change, "group_id", None)
+    made = result.group_id if result else None
     return {
         "name": change.name,
         "kind": change.kind,
-        "group_id": group_id,
+        "group_id": getattr(change, "group_id", None) if made is None else made,
         **_facts(change),
         "outcome": result.outcome if result else "planned",
         "request_id": result.request_id if result else None,
