@@ -19,9 +19,7 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
-from airflow_provider_adobe_audiences.tasks.paths import storage_path
-
-_LOCAL = ("", "file", "local")
+from airflow_provider_adobe_audiences.tasks.paths import is_local, storage_path
 
 
 def run_folder(dag_id: str, run_id: str, base: str | None = None) -> ObjectStoragePath:
@@ -33,7 +31,7 @@ def run_folder(dag_id: str, run_id: str, base: str | None = None) -> ObjectStora
     :raises AdobeConfigurationError: when somebody else could read or exchange its files.
     """
     folder = _place(dag_id, run_id, base)
-    if folder.protocol not in _LOCAL:
+    if not is_local(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     local = Path(folder.path)
@@ -53,7 +51,7 @@ def remove_run_folder(dag_id: str, run_id: str, base: str | None = None) -> None
     :param base: the same as for :func:`run_folder`.
     """
     folder = _place(dag_id, run_id, base)
-    if folder.protocol not in _LOCAL:
+    if not is_local(folder):
         if folder.exists():
             folder.fs.rm(folder.path, recursive=True)
         return
