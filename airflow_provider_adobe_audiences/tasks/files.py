@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
+from airflow_provider_adobe_audiences.formats import HEAD_BYTES, PARQUET
 from airflow_provider_adobe_audiences.tasks.globs import matches as glob_matches
 from airflow_provider_adobe_audiences.tasks.globs import refuse_lost_link
 from airflow_provider_adobe_audiences.tasks.paths import (
@@ -46,7 +47,6 @@ _VERSION_KEYS = (
     "ETag", "etag", "generation", "LastModified", "last_modified", "mtime", "created", "ino",
 )  # fmt: skip
 _HASH_KEYS = ("md5Hash", "content_md5", "crc32c", "ETag", "etag")
-_PARQUET_MAGIC = b"PAR1"
 
 
 def resolve(
@@ -165,7 +165,6 @@ def check_first_bytes(
     :raises AdobeSourceError: when it cannot be read.
     """
     from airflow_provider_adobe_audiences.batches.formats import contradiction
-    from airflow_provider_adobe_audiences.formats import HEAD_BYTES
 
     for file in files:
         try:
@@ -308,7 +307,7 @@ def _check_parquet(path: ObjectStoragePath, size: int) -> None:
         if size >= 12:
             file.seek(-4, 2)
             tail = file.read(4)
-    if head != _PARQUET_MAGIC or tail != _PARQUET_MAGIC:
+    if head != PARQUET or tail != PARQUET:
         raise AdobeConfigurationError(
             f"source {str(path)!r} is not a complete Parquet file",
             hint="Check file_format, and that the file was closed.",
