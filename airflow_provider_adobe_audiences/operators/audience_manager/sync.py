@@ -56,12 +56,11 @@ class _PlanningOperator(GroupsOperator):
         desired = load_desired(self.desired, self.allowed_sources)
         scope = Scope(self.prune, self.managed_groups, self.protected)
         limits = Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
-        hook = self.hook
-        with hook.session() as session:
+        with self.hook.session() as session:
             return sync.plan(
                 session.send,
                 desired,
-                target=target_of(hook.settings),
+                target=target_of(self.hook.settings),
                 scope=scope,
                 limits=limits,
                 concurrency=self.concurrency,
@@ -182,7 +181,6 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
     def _drift(self, plan: Plan) -> dict[str, Any]:
         from airflow_provider_adobe_audiences.groups.report import report
 
-        found = report(plan, mode="check")
         if plan.drift and self.on_drift != "succeed":
             drifted = sum(finding.drift for finding in plan.findings)
             message = (
@@ -190,7 +188,7 @@ class AdobeSyncGroupsOperator(_PlanningOperator):
                 f"{counted(drifted, 'difference')} can only be reported; the log shows them"
             )
             raise (AirflowFailException if self.on_drift == "fail" else AirflowSkipException)(message)
-        return found
+        return report(plan, mode="check")
 
 
 class AdobePlanGroupsOperator(_PlanningOperator):
