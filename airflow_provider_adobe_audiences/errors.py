@@ -85,11 +85,13 @@ class AdobeError(Exception):
 
         :returns: what :func:`from_json` makes the same error of, with the same text.
         """
-        attributes = {name: _as_json(value) for name, value in vars(self).items()}
-        found: dict[str, Any] = {"error": type(self).__name__, "transient": self.transient}
-        if isinstance(self.__cause__, AdobeError):
-            found["cause"] = self.__cause__.as_json()
-        return {**found, "attributes": attributes}
+        cause = {"cause": self.__cause__.as_json()} if isinstance(self.__cause__, AdobeError) else {}
+        return {
+            "error": type(self).__name__,
+            "transient": self.transient,
+            **cause,
+            "attributes": {name: _as_json(value) for name, value in vars(self).items()},
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions cross processes in Airflow; keyword-only arguments need help with that.
