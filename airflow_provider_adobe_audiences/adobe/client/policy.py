@@ -119,7 +119,7 @@ def decide(
         if outcome.sent and call.idempotency is Idempotency.CREATE:
             return Raise(_unknown(call, silence))
         return Retry(silence)
-    if is_success(call, outcome):
+    if 200 <= outcome.status < 300 or outcome.status in call.treat_as_success:
         return Return()
     error = error_of(call, outcome)
     if _token_refused(call, outcome) and renewable:
@@ -135,15 +135,6 @@ def decide(
     if outcome.status in TRANSIENT_STATUSES:
         return Retry(error, retry_after(outcome.headers, now))
     return Raise(error)
-
-
-def is_success(call: Call[Any], response: Response) -> bool:
-    """Return whether ``call`` understands a response of this status.
-
-    :param call: what was sent.
-    :param response: what came back.
-    """
-    return 200 <= response.status < 300 or response.status in call.treat_as_success
 
 
 def throttled(outcome: Response | NoResponse | None, now: datetime | None = None) -> Throttled | None:
