@@ -172,20 +172,19 @@ class BlockEncoder:
         """
         for item in _grouped(items):
             if isinstance(item, Block):
-                if (lines := self._encode(item)) is not None:
-                    yield lines
-                    continue
-                yield from self._halved(item.rows())
+                yield from self._block(item, item.rows)
             else:
                 yield from self._rows(item)
 
     def _rows(self, rows: Sequence[Row]) -> Iterator[Lines | RowRejected]:
-        block = block_of(rows, len(self._names) + 1)
+        return self._block(block_of(rows, len(self._names) + 1), lambda: rows)
+
+    def _block(self, block: Block | None, rows: Callable[[], Sequence[Row]]) -> Iterator[Lines | RowRejected]:
         lines = None if block is None else self._encode(block)
         if lines is not None:
             yield lines
         else:
-            yield from self._halved(rows)
+            yield from self._halved(rows())
 
     def _halved(self, rows: Sequence[Row]) -> Iterator[Lines | RowRejected]:
         """Encode as many rows at once as can be: a row that is refused costs its neighbours little."""
