@@ -217,7 +217,8 @@ def _short(text: str | None) -> str | None:
 def _title(change: Change) -> str:
     match change:
         case UpdateGroup(kind="rename", before=before, after=after, group_id=group_id):
-            return f"{_plain(before.name)} -> {_plain(after.name)}{_id(group_id)}{_through(change)}"
+            through = "" if change.through is None else f", through {_plain(change.through)}"
+            return f"{_plain(before.name)} -> {_plain(after.name)}{_id(group_id)}{through}"
         case CreateGroup():
             return _plain(change.name)
         case DeleteGroup(name=name, group_id=group_id, membership_count=count):
@@ -258,10 +259,6 @@ def _most_harmful_first(change: Change) -> int:
     if isinstance(change, DeleteGroup):
         return 0
     return (1 if takes_away(change) else 2) if isinstance(change, SetPermissions) else 3
-
-
-def _through(change: UpdateGroup) -> str:
-    return "" if change.through is None else f", through {_plain(change.through)}"
 
 
 def _id(group_id: int | None) -> str:
