@@ -233,9 +233,8 @@ class LineEncoder:
         if not _PLAIN(key) and _begins_or_ends_unseen(key):
             raise RowRejected("the key begins or ends with a character that cannot be seen")
         if reason := self._refuse_key(key):
-            shown = ""
-            if self._columns.show_values:
-                shown = f" ({key if len(key) <= _MAX_SHOWN else f'{key[:_MAX_SHOWN]}…'!r})"
+            text = key if len(key) <= _MAX_SHOWN else f"{key[:_MAX_SHOWN]}…"
+            shown = f" ({text!r})" if self._columns.show_values else ""
             raise RowRejected(f"the {self._columns.key}{shown} {reason}")
         return key
 
