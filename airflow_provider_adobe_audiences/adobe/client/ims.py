@@ -112,9 +112,8 @@ class TokenSource:
     """
 
     def __init__(self, settings: AdobeSettings) -> None:
-        self._cache: TokenCache | None = None
-        if settings.session_cache and settings.authentication != "access_token":
-            self._cache = TokenCache(settings)
+        is_shared = settings.session_cache and settings.authentication != "access_token"
+        self._cache = TokenCache(settings) if is_shared else None
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._token: AccessToken | None = None
