@@ -152,10 +152,9 @@ class AdobeBulkProfileUpdateSensor(AdobeSensor):
         from airflow_provider_adobe_audiences.adobe.target.profiles import batch_id_of
 
         given: Any = self.batches
-        urls: Any
         listed = given.get("batches") if isinstance(given, Mapping) else None
         if isinstance(listed, Sequence):
-            urls = [batch.get("status_url") if isinstance(batch, Mapping) else None for batch in listed]
+            urls: Any = [batch.get("status_url") if isinstance(batch, Mapping) else None for batch in listed]
         else:
             urls = [given] if isinstance(given, str) else given
         if not isinstance(urls, Sequence) or not all(map(_is_url, urls)):
