@@ -29,14 +29,10 @@ class Limiter:
         self._lock = threading.Lock()
         self._resume_at = 0.0
         self._under_way = 0
-        self._at_once = float(MAX_AT_ONCE)
+        #: How many requests may be under way now.
+        self.at_once = MAX_AT_ONCE
         self._successes = 0
         self._begun: deque[float] = deque()
-
-    @property
-    def at_once(self) -> int:
-        """How many requests may be under way now."""
-        return int(self._at_once)
 
     def try_enter(self, refusals: int = 0) -> float:
         """Ask whether a request may begin.
@@ -50,7 +46,7 @@ class Limiter:
             now = time.monotonic()
             if now < self._resume_at:
                 return self._resume_at - now
-            if self._under_way >= int(self._at_once):
+            if self._under_way >= self.at_once:
                 return min(MAX_LOOK_AGAIN, _LOOK_AGAIN * 1.25 ** min(refusals, 20))
             if self._requests_per_minute is not None:
                 while self._begun and now - self._begun[0] >= 60:
@@ -72,13 +68,13 @@ class Limiter:
             if throttled:
                 now = time.monotonic()
                 if now >= self._resume_at:  # the others that were under way say nothing new
-                    self._at_once = max(1.0, self._at_once / 2)
+                    self.at_once = max(1, self.at_once // 2)
                 self._successes = 0
                 self._resume_at = max(self._resume_at, now + (_DEFAULT_PAUSE if pause is None else pause))
                 return
             self._successes += 1
-            if self._successes >= _SUCCESSES_TO_GROW and self._at_once < MAX_AT_ONCE:
-                self._at_once += 1
+            if self._successes >= _SUCCESSES_TO_GROW and self.at_once < MAX_AT_ONCE:
+                self.at_once += 1
                 self._successes = 0
 
 
