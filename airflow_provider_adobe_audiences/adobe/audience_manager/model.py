@@ -194,9 +194,8 @@ def checked_id(value: object, what: str) -> int:
     :raises ValueError: for anything else, also for what Python reads as a number but people do not, such as
         ``1_000`` and ``010``.
     """
-    written = value if isinstance(value, str) else None
-    if written is not None and re.fullmatch("[1-9][0-9]{0,19}", written):
-        return int(written)
+    if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,19}", value):
+        return int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise ValueError(f"argument {what!r} is {value!r:.80}: must be a positive integer in decimal digits")
     return value
