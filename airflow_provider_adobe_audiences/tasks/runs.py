@@ -137,10 +137,7 @@ class TaskMemory:
         :param batch_id: Adobe's id.
         :returns: so or not; ``None`` if nobody knows.
         """
-        known = self.get("adobe_batch")
-        if not isinstance(known, dict) or known.get("batch_id") != batch_id:
-            return None
-        is_filled = known.get("is_filled")
+        is_filled = self._known(batch_id).get("is_filled")
         return is_filled if isinstance(is_filled, bool) else None
 
     def is_taken_over(self, batch_id: str) -> bool:
@@ -149,9 +146,8 @@ class TaskMemory:
         :param batch_id: Adobe's id.
         :returns: so or not.
         """
-        owner = self.get("adobe_batch")
-        return (
-            isinstance(owner, dict)
-            and owner.get("batch_id") == batch_id
-            and int(owner.get("try_number") or 0) > self._try_number
-        )
+        return int(self._known(batch_id).get("try_number") or 0) > self._try_number
+
+    def _known(self, batch_id: str) -> dict[str, Any]:
+        known = self.get("adobe_batch")
+        return known if isinstance(known, dict) and known.get("batch_id") == batch_id else {}
