@@ -80,13 +80,15 @@ def request_password_token(
     :param refresh_token: the one that came with the token to be renewed.
     :returns: a call that parses the token and its lifetime.
     """
-    form: dict[str, str | SecretStr] = {
-        "grant_type": "password",
-        "username": settings.username or "",
-        "password": settings.user_password or "",
-    }
-    if refresh_token is not None:
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    form: dict[str, str | SecretStr] = (
+        {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        if refresh_token is not None
+        else {
+            "grant_type": "password",
+            "username": settings.username or "",
+            "password": settings.user_password or "",
+        }
+    )
     return Call(
         name="renew access token" if refresh_token else "request access token",
         service=Service.IMS,
