@@ -253,7 +253,7 @@ class Flow:
         except AdobeError as error:
             if error.service is None:  # a parser knows the response only
                 error.service, error.call = call.service, call.name
-                error.method, error.path, error.status = call.method, call.path, response.status
+                error.method, error.path, error.status = call.method, one_line(call.path), response.status
             error.request_id = error.request_id or read_problem(clean).request_id
             raise self.redactor.error(error) from None
         except _UNREADABLE as error:

@@ -29,7 +29,6 @@ from airflow_provider_adobe_audiences.errors import (
     AdobeError,
     AdobeNotFoundError,
     AdobeValidationError,
-    error_at,
 )
 from airflow_provider_adobe_audiences.text import one_line
 
@@ -124,7 +123,7 @@ def submit_profile_batch(
     :returns: the call.
     """
     segment = "/v2" if version == 2 else ""
-    call: Call[ProfileBatch] = Call(
+    return Call(
         name="submit profile batch",
         service=Service.TARGET_EDGE,
         method="POST",
@@ -133,22 +132,21 @@ def submit_profile_batch(
         content=content,
         bearer=bearer,
         idempotency=Idempotency.CREATE,
-        parse=lambda response: _submitted(call, response),
+        parse=_submitted,
     )
-    return call
 
 
-def _submitted(call: Call[Any], response: Response) -> ProfileBatch:
+def _submitted(response: Response) -> ProfileBatch:
     xml = read_xml(response.body)
     if xml.fields.get("success", "").lower() == "true":
         url = xml.fields.get("batchstatus", "")
         if not url:
             raise ValueError("success without a batchStatus URL")
         return ProfileBatch(batch_id_of(url), url)
-    raise _refused(call, response, xml)
+    raise _refused(xml)
 
 
-def _refused(call: Call[Any], response: Response, xml: XmlResponse) -> AdobeError:
+def _refused(xml: XmlResponse) -> AdobeError:
     """Return the error that a response with ``success`` false means."""
     message = xml.fields.get("message", "")
     if xml.fields.get("success", "").lower() != "false":
@@ -157,10 +155,8 @@ def _refused(call: Call[Any], response: Response, xml: XmlResponse) -> AdobeErro
     if any(
         word in message.lower() for word in ("token", "forbidden", "unauthor", "authenticat", "access denied")
     ):
-        return error_at(AdobeAuthenticationError, call, message, status=response.status, hint=TOKEN_REFUSED)
-    return error_at(
-        AdobeValidationError, call, message or "Adobe refused it and gives no reason", status=response.status
-    )
+        return AdobeAuthenticationError(message, hint=TOKEN_REFUSED)
+    return AdobeValidationError(message or "Adobe refused it and gives no reason")
 
 
 def get_profile_batch_status(status_url: str, bearer: str | None = None) -> Call[ProfileBatchStatus]:
@@ -186,7 +182,7 @@ def get_profile_batch_status(status_url: str, bearer: str | None = None) -> Call
     url = urlunsplit(
         (parts.scheme, parts.netloc, parts.path, urlencode([*query, ("showDetails", "true")]), "")
     )
-    call: Call[ProfileBatchStatus] = Call(
+    return Call(
         name="get profile batch status",
         service=Service.TARGET_EDGE,
         method="GET",
@@ -195,19 +191,15 @@ def get_profile_batch_status(status_url: str, bearer: str | None = None) -> Call
         accept=MEDIA_TYPE,
         bearer=bearer,
         idempotency=Idempotency.READ,
-        parse=lambda response: _status(call, response),
+        parse=_status,
         treat_as_success=(404,),
     )
-    return call
 
 
-def _status(call: Call[Any], response: Response) -> ProfileBatchStatus:
+def _status(response: Response) -> ProfileBatchStatus:
     if response.status == 404:
-        raise error_at(
-            AdobeNotFoundError,
-            call,
+        raise AdobeNotFoundError(
             "Adobe does not know the batch (any more)",
-            status=404,
             hint=(
                 "Adobe remembers the status of the last ten batches, for a day at most. Look at the "
                 "profiles, or upload again."
@@ -216,7 +208,7 @@ def _status(call: Call[Any], response: Response) -> ProfileBatchStatus:
     xml = read_xml(response.body)
     fields = xml.fields
     if not fields.get("status"):
-        raise _refused(call, response, xml)
+        raise _refused(xml)
 
     def count(name: str) -> int | None:
         return int(fields[name]) if fields.get(name) else None
@@ -267,7 +259,7 @@ def update_profile(
         raise AdobeConfigurationError(
             f"update_profile: {size} bytes are more than the 60 KB that Adobe takes"
         )
-    call: Call[str] = Call(
+    return Call(
         name="update profile",
         service=Service.TARGET_EDGE,
         method="POST",
@@ -276,15 +268,14 @@ def update_profile(
         form=form,
         bearer=bearer,
         idempotency=Idempotency.IDEMPOTENT,
-        parse=lambda response: _updated(call, response),
+        parse=_updated,
     )
-    return call
 
 
-def _updated(call: Call[Any], response: Response) -> str:
+def _updated(response: Response) -> str:
     xml = read_xml(response.body)
     if xml.fields.get("success", "").lower() != "true":
-        raise _refused(call, response, xml)
+        raise _refused(xml)
     return xml.fields.get("message", "")
 
 
