@@ -337,9 +337,8 @@ def _claimed_twice(first: _Claim, second: _Claim) -> str:
 
 def _handed_on(desired: DesiredState, first: _Claim, second: _Claim) -> bool:
     """Return whether one group takes over a name from another, which can be found without it."""
-    if first.number == second.number or first.former == second.former:
-        return False
-    if canonical_name(first.name) != canonical_name(second.name):
+    is_same_name = canonical_name(first.name) == canonical_name(second.name)
+    if first.number == second.number or first.former == second.former or not is_same_name:
         return False
     now, before = (
         desired.groups[claim.number] for claim in sorted((first, second), key=lambda claim: claim.former)
