@@ -208,7 +208,7 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
     for name in matches:
         refuse_lost_characters(name)
     prefix = f"{path.protocol}://" if path.protocol else ""
-    found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in matches]
+    found = [ObjectStoragePath(f"{prefix}{name}", **storage) for name in sorted(matches)]
     for match in found:
         check_allowed(match, match.path, allowed_sources)
     return [(match, True) for match in found]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import posixpath
 import re
@@ -15,7 +16,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeSourceError
+from airflow_provider_adobe_audiences.errors import AdobeConfigurationError
 from airflow_provider_adobe_audiences.tasks.paths import identity, is_local, refused, shown
 from airflow_provider_adobe_audiences.text import one_line
 
@@ -26,14 +27,14 @@ _ENDINGS = (".csv", ".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".t
 def matches(path: ObjectStoragePath, root: str) -> list[str]:
     """Return the files that a glob matches, but for hidden ones.
 
-    A folder with the name of a file stands for the files in it. One that cannot be listed is not an empty
-    one.
+    A folder that cannot be listed is not an empty one, and one with a name for files is not left out.
 
     :param path: the glob.
     :param root: the folder that it begins in.
     :returns: their names.
     :raises AdobeError: when it is no glob, or something that it may mean cannot be reached.
     """
+    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
     from fsspec.utils import glob_translate  # type: ignore[import-untyped]
 
     pattern = path.path
@@ -45,60 +46,45 @@ def matches(path: ObjectStoragePath, root: str) -> list[str]:
         ) from None
     # fsspec would leave out what it may not list, and linked folders. What lists by itself (S3, GCS, Azure)
     # has no links, and raises.
-    names = path.fs.glob(pattern) if _lists_by_itself(path) else _walked(path, pattern, root)
+    names = path.fs.glob(pattern) if isinstance(path.fs, AsyncFileSystem) else _walked(path, root)
     found = [name for name in names if not _is_hidden(name, pattern, root)]
-    # An object whose name ends with "/" marks a folder.
-    folders = {name.rstrip("/") for name in found if name.endswith("/") or path.fs.isdir(name)}
-    files = {name for name in found if name.rstrip("/") not in folders}
-    is_all_below = posixpath.basename(pattern) == "**"
-    for folder in () if is_all_below else sorted(folders):
-        if folder.endswith(_ENDINGS):
-            files |= _written(path, folder)
-        elif posixpath.basename(pattern).strip("*"):
-            prefix = str(path).removesuffix(pattern)
-            meant = (
-                f"with a list of {f'{prefix}{folder}/**'!r} and a glob that leaves the directory out"
-                if files
-                else f"such as {f'{path}/**'!r}"
+    folders = {name for name in found if path.fs.isdir(name)}
+    files = [name for name in found if name not in folders]
+    name = posixpath.basename(pattern)
+    in_place_of_files = [folder for folder in sorted(folders) if name.strip("*") or folder.endswith(_ENDINGS)]
+    reached = {
+        parent
+        for file in (files if in_place_of_files else ())
+        for parent in PurePosixPath(identity(path, file)).parents
+    }
+    for folder in in_place_of_files:
+        if PurePosixPath(identity(path, folder)) not in reached and not _holds_no_rows(path, folder):
+            below = f"{str(path).removesuffix(pattern)}{glob.escape(folder)}/**"
+            anywhere = str(path.parent / "**" / name)
+            names_alike = (
+                ""
+                if "**" in pattern
+                else f"and have such names, too, give {anywhere!r}; if they have others, "
             )
             raise AdobeConfigurationError(
                 f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
                 "not match",
-                hint=f"If they are meant, name them, {meant}. If they are not, give a glob that leaves the "
-                "directory out.",
+                hint="Spark and pyarrow write a directory in place of a file. If its files are meant, "
+                f"{names_alike}give a list of {below!r} and a glob that leaves the directory out. If not, "
+                "give only such a glob.",
             )
-    return sorted(files)
-
-
-def _lists_by_itself(path: ObjectStoragePath) -> bool:
-    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
-
-    return isinstance(path.fs, AsyncFileSystem)
-
-
-def _written(path: ObjectStoragePath, folder: str) -> set[str]:
-    """Return the files in a folder that Spark or pyarrow has written in place of a file.
-
-    :raises AdobeSourceError: when it may be that they are still to be written.
-    """
-    names = path.fs.find(folder) if _lists_by_itself(path) else _walked(path, f"{folder}/**", folder)
-    files = {
-        name
-        for name in names
-        if not (name.endswith("/") or _is_hidden(name, f"{folder}/**", folder) or path.fs.isdir(name))
-    }
-    entries = {name.removeprefix(folder).strip("/").partition("/")[0] for name in names}
-    if "_SUCCESS" not in entries and ("_temporary" in entries or not files):
-        holds = "is being written" if "_temporary" in entries else "holds no file"
-        raise AdobeSourceError(
-            f"source {shown(str(path))} matches the directory {shown(folder)}, which {holds}",
-            hint="Let the task run again when all is written, or remove the directory. A file _SUCCESS says "
-            "that it is complete, with rows or without.",
-        )
     return files
 
 
-def _walked(path: ObjectStoragePath, pattern: str, root: str) -> list[str]:
+def _holds_no_rows(path: ObjectStoragePath, folder: str) -> bool:
+    """Whether Spark has said that a folder is complete, and has written nothing else."""
+    entries = _entries(path, folder)
+    names = {posixpath.basename(entry["name"]) for entry in entries if entry["type"] == "file"}
+    is_all = len(names) == len(entries)
+    return is_all and "_SUCCESS" in names and names.issubset({"_SUCCESS", "._SUCCESS.crc"})
+
+
+def _walked(path: ObjectStoragePath, root: str) -> list[str]:
     """Return what a glob matches.
 
     A folder is looked into once for each place of the pattern, whatever links lead to it, and by its own name
@@ -108,7 +94,7 @@ def _walked(path: ObjectStoragePath, pattern: str, root: str) -> list[str]:
     """
     from fsspec.utils import glob_translate
 
-    asked = pattern.removeprefix(root).strip("/").split("/")
+    asked = path.path.removeprefix(root).strip("/").split("/")
     fits = [re.compile(glob_translate(part)).match for part in asked]
     listed: dict[str, list[Mapping[str, Any]]] = {}
     matches, done = set(), set()

@@ -113,37 +113,19 @@ def test_a_file_that_may_not_be_read_is_named(private: Path) -> None:
             check_first_bytes(resolve(source, "json"), "json")
 
 
-def test_a_folder_in_place_of_a_file_is_sent_in_its_place(tasks: Tasks, tmp_path: Path) -> None:
-    """Of two rows of one profile the later counts, so the order of the files does."""
-    for name, tier in (("1.csv", "bronze"), ("2.csv/part-0", "silver"), ("3.csv", "gold")):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(f"thirdPartyId,tier\nu1,{tier}\n")
-    assert tasks.run(update(source=f"{tmp_path}/*.csv"))["rows"] == 3
-    assert tasks.emulator.target.profiles["thirdPartyId", "u1"] == {"tier": "gold"}
-
-
-@pytest.mark.parametrize("emptied", ["part-0.json", "part-1.json", ""])
-def test_a_folder_that_is_emptied_between_tries_is_not_left_out(
-    tasks: Tasks, tmp_path: Path, emptied: str
-) -> None:
+def test_a_folder_in_place_of_a_file_is_not_left_out(tasks: Tasks, tmp_path: Path) -> None:
     (tmp_path / "b.json").mkdir()
     tasks.file("a.json", numbers(0, 1))
-    for number in range(2):
-        tasks.file(f"b.json/part-{number}.json", numbers(number + 1, number + 2))
-    tasks.emulator.faults.add(method="POST", path="action=COMPLETE", status=503, times=9)
-    with pytest.raises(AdobeError):
+    tasks.file("b.json/part-0.json", numbers(1, 2))
+    for pattern in ("*.json", "*", "[ab].json"):
+        for if_empty in ("fail", "succeed"):
+            with pytest.raises(AdobeConfigurationError, match=r"also matches the directory '.*/b\.json'"):
+                resolve(f"{tmp_path}/{pattern}", "json", if_empty=if_empty)
+    with pytest.raises(AirflowFailException, match="have such names, too") as caught:
         tasks.run(ingest(f"{tmp_path}/*.json"))
-    tasks.emulator.faults.clear()
-    for number in range(2):
-        if emptied in ("", f"part-{number}.json"):
-            (tmp_path / f"b.json/part-{number}.json").unlink()
-    if emptied:
-        tasks.run(ingest(f"{tmp_path}/*.json"))
-        left = 2 if emptied == "part-0.json" else 1
-        assert tasks.rows() == [{"n": 0}, {"n": left}]
-    else:
-        with pytest.raises(AdobeSourceError, match="which holds no file"):
-            tasks.run(ingest(f"{tmp_path}/*.json"))
+    advised = f"{tmp_path}/**/*.json"
+    assert repr(advised) in str(caught.value)
+    assert names(advised) == ["a.json", "part-0.json"]
 
 
 def test_other_folders_below_a_glob_are_nobodys_files(tmp_path: Path) -> None:
