@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -256,9 +257,10 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
             f"source {str(path)!r} is no file", hint="A pipe, a socket or a device cannot be read twice."
         )
     if info.get("type") == "directory":
+        before = str(path).removesuffix(path.path)
         raise AdobeConfigurationError(
             f"source {str(path)!r} is a directory",
-            hint=f"Name its files with a glob, such as {str(path).rstrip('/')}/**.",
+            hint=f"Name its files with a glob, such as {before}{glob.escape(path.path.rstrip('/'))}/**.",
         )
     return info
 

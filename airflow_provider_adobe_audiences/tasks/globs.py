@@ -48,40 +48,54 @@ def matches(path: ObjectStoragePath, root: str) -> list[str]:
     # has no links, and raises.
     names = path.fs.glob(pattern) if isinstance(path.fs, AsyncFileSystem) else _walked(path, root)
     found = [name for name in names if not _is_hidden(name, pattern, root)]
-    folders = {name for name in found if path.fs.isdir(name)}
-    files = [name for name in found if name not in folders]
-    name = posixpath.basename(pattern)
-    in_place_of_files = [folder for folder in sorted(folders) if name.strip("*") or folder.endswith(_ENDINGS)]
-    reached = {
-        parent
-        for file in (files if in_place_of_files else ())
-        for parent in PurePosixPath(identity(path, file)).parents
+    # An object whose name ends with "/" marks a folder.
+    folders = {name.rstrip("/") for name in found if name.endswith("/") or path.fs.isdir(name)}
+    files = [name for name in found if name.rstrip("/") not in folders]
+    is_named = bool(posixpath.basename(pattern).strip("*"))
+    in_place_of_files = [folder for folder in sorted(folders) if is_named or folder.endswith(_ENDINGS)]
+    parents = {
+        parent for name in (files if in_place_of_files else ()) for parent in PurePosixPath(name).parents
     }
+    reached = {identity(path, str(parent)) for parent in parents}
     for folder in in_place_of_files:
-        if PurePosixPath(identity(path, folder)) not in reached and not _holds_no_rows(path, folder):
-            below = f"{str(path).removesuffix(pattern)}{glob.escape(folder)}/**"
-            anywhere = str(path.parent / "**" / name)
-            names_alike = (
-                ""
-                if "**" in pattern
-                else f"and have such names, too, give {anywhere!r}; if they have others, "
-            )
+        if identity(path, folder) not in reached and (hint := _what_to_do(path, folder, files)):
             raise AdobeConfigurationError(
                 f"source {shown(str(path))} also matches the directory {shown(folder)}, whose files it does "
                 "not match",
-                hint="Spark and pyarrow write a directory in place of a file. If its files are meant, "
-                f"{names_alike}give a list of {below!r} and a glob that leaves the directory out. If not, "
-                "give only such a glob.",
+                hint=hint,
             )
     return files
 
 
-def _holds_no_rows(path: ObjectStoragePath, folder: str) -> bool:
-    """Whether Spark has said that a folder is complete, and has written nothing else."""
+def _what_to_do(path: ObjectStoragePath, folder: str, files: Sequence[str]) -> str:
+    """Return what to do about a folder in place of a file; nothing, if Spark has written it without rows.
+
+    :param path: the glob that matches it.
+    :param folder: its name.
+    :param files: what the glob matches beside it.
+    """
     entries = _entries(path, folder)
-    names = {posixpath.basename(entry["name"]) for entry in entries if entry["type"] == "file"}
-    is_all = len(names) == len(entries)
-    return is_all and "_SUCCESS" in names and names.issubset({"_SUCCESS", "._SUCCESS.crc"})
+    names = {posixpath.basename(entry["name"].rstrip("/")) for entry in entries}
+    if all(_is_hidden_part(name, ()) for name in names):
+        if "_SUCCESS" in names and all(entry["type"] == "file" for entry in entries):
+            return ""
+        return "It holds no file: let the task run again when all is written, or remove the directory."
+    pattern, name = path.path, posixpath.basename(path.path)
+    below = f"{str(path).removesuffix(pattern)}{glob.escape(folder)}/**"
+    if not files:
+        meant = f"give {f'{path}/**'!r}"
+    elif name.strip("*") and "**" not in pattern:
+        anywhere = str(path.parent / "**" / name)
+        meant = (
+            f"and have such names, too, give {anywhere!r}; if they have others, give a list of {below!r} and "
+            "a glob that leaves the directory out"
+        )
+    else:
+        meant = f"give a list of {below!r} and a glob that leaves the directory out"
+    return (
+        f"Spark and pyarrow write a directory in place of a file. If its files are meant, {meant}. If not, "
+        "give only a glob that leaves the directory out."
+    )
 
 
 def _walked(path: ObjectStoragePath, root: str) -> list[str]:

@@ -221,34 +221,47 @@ def test_a_link_to_a_folder_in_place_of_a_file_is_searched_with_it(tmp_path: Pat
     assert found(f"{tmp_path}/{pattern}") == {os.path.realpath(tmp_path / "b.json" / "part-0.json")}
 
 
+ANYWHERE = "have such names, too, give '(.*?)';"
+LIST = "a list of '(.*?)' and a glob"
+ALONE = "are meant, give '(.*?)'\\. If not"
+
+
 @pytest.mark.parametrize(
-    ("pattern", "folder", "below", "rest"),
+    ("pattern", "folder", "below", "advice", "rest"),
     [
-        ("*.json", "b.json", "part-0.json", None),
-        ("data_*", "data_2", "data_part", None),
-        ("su[b]/*.json", "sub/b.json", "day=1/part-0.json", None),
-        ("*.json", "b.json", "part-0", "[!b].json"),
-        ("*", "b.json", "day=1/part-0", "[!bs]*"),
-        ("data_*", "data_2", "part-0", "data_[!2]"),
-        ("[!x]*.json", "b[1]*.json", "part-0", "a.json"),
-        ("**/*.json", "sub/b.json", "part-0", "*.json"),
+        ("*.json", "b.json", "part-0.json", ANYWHERE, None),
+        ("data_*", "data_2", "data_part", ANYWHERE, None),
+        ("su[b]/*.json", "sub/b.json", "day=1/part-0.json", ANYWHERE, None),
+        ("*.json", "b.json", "part-0", LIST, "[!b].json"),
+        ("*", "b.json", "day=1/part-0", LIST, "[!bs]*"),
+        ("data_*", "data_2", "part-0", LIST, "data_[!2]"),
+        ("[!x]*.json", "b[1]*.json", "part-0", LIST, "a.json"),
+        ("**/*.json", "sub/b.json", "part-0", LIST, "a.json"),
+        ("*x.json", "x.json", "part-0", ALONE, None),
+        ("[d]ata/*", "data/b.json", "day=1/part-0", ALONE, None),
     ],
 )
 def test_the_advice_for_a_folder_in_place_of_a_file_works(
-    tmp_path: Path, pattern: str, folder: str, below: str, rest: str | None
+    tmp_path: Path, pattern: str, folder: str, below: str, advice: str, rest: str | None
 ) -> None:
-    """``rest`` leaves the folder out; without it, one glob is advised."""
+    """``rest`` is the glob of the user's own that leaves the folder out."""
     place, _, name = f"{folder}/{below}".rpartition("/")
     made(tmp_path, {("", "a.json"), ("", "data_1"), ("sub", "c.json"), (place, name)}, [])
     with pytest.raises(AdobeConfigurationError, match="also matches the directory") as error:
         resolve(f"{tmp_path}/{pattern}", "json", if_empty="skip")
-    part = re.search(
-        r"have such names, too, give '(.*)'; " if rest is None else "list of '(.*)' and", str(error.value)
-    )
-    assert part is not None
-    read = found([part[1], *([f"{tmp_path}/{rest}"] if rest else [])])
+    advised = re.search(advice, str(error.value))
+    assert advised is not None
+    read = found([advised[1], *([f"{tmp_path}/{rest}"] if rest else [])])
     assert os.path.realpath(tmp_path / place / name) in read
-    assert len(read) > 1 or folder == "sub/b.json"
+    assert len(read) == 1 if advice is ALONE else len(read) > 1
+
+
+def test_a_file_of_a_folder_that_a_link_names_is_not_all_of_it(tmp_path: Path) -> None:
+    made(tmp_path, {("b.json", "part-0.json"), ("b.json", "part-1.json")}, [])
+    (tmp_path / "latest.json").symlink_to(tmp_path / "b.json" / "part-0.json")
+    with pytest.raises(AdobeConfigurationError, match="also matches the directory"):
+        resolve(f"{tmp_path}/*.json", "json")
+    assert len(found(f"{tmp_path}/**/*.json")) == 2
 
 
 @pytest.mark.parametrize(
@@ -256,6 +269,7 @@ def test_the_advice_for_a_folder_in_place_of_a_file_works(
     [
         (["_SUCCESS"], True),
         (["_SUCCESS", "._SUCCESS.crc"], True),
+        (["_SUCCESS", "_committed_1", "_metadata"], True),
         ([], False),
         ([".part-0.crc"], False),
         (["_SUCCESS", "part-0"], False),
@@ -273,8 +287,9 @@ def test_only_a_folder_that_spark_has_written_without_rows_is_left_out(
         if is_empty:
             assert found(f"{tmp_path}/{pattern}") == {os.path.realpath(tmp_path / "a.json")}
         else:
-            with pytest.raises(AdobeConfigurationError, match="also matches the directory"):
+            with pytest.raises(AdobeConfigurationError, match="also matches the directory") as error:
                 resolve(f"{tmp_path}/{pattern}", "json", if_empty=if_empty)
+            assert ("It holds no file: let the task run again" in str(error.value)) == ("part-0" not in names)
 
 
 def test_a_link_in_a_circle_is_corrected_not_tried_again(tmp_path: Path) -> None:
