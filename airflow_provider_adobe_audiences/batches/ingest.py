@@ -212,8 +212,11 @@ class BatchIngestion:
 
     def find(self) -> Batch | None:
         """Return the newest batch of this request; ``None`` when there is none."""
-        begun = list(itertools.takewhile(bool, (batch for _, batch in self._generations())))
-        newest = begun[-1] if begun else None
+        newest = None
+        for _, batch in self._generations():
+            if batch is None:
+                break
+            newest = batch
         if newest is not None and newest.state not in _ENDED:
             self._on_batch(newest)
         return newest

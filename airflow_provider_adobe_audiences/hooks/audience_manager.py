@@ -195,8 +195,10 @@ class AdobeAudienceManagerHook(AdobeHook):
 
 def _existing(send: Send, group_id: int) -> Group:
     number = aam.checked_id(group_id, "group_id")
-    groups = aam.all_of(send, aam.list_groups)
-    return next((group for group in groups if group.group_id == number), None) or _no_such(number)
+    for group in aam.all_of(send, aam.list_groups):
+        if group.group_id == number:
+            return group
+    return _no_such(number)
 
 
 def _no_such(number: int) -> NoReturn:

@@ -101,7 +101,8 @@ def _each(rows: Iterable[list[str]], order: list[int], width: int, header: list[
         if len(row) > width:
             yield RowRejected(f"it has {len(row)} cells, but there are {width} column names", row)
             continue
-        row += [""] * (width - len(row))
+        if len(row) < width:
+            row += [""] * (width - len(row))
         yield tuple([row[index] for index in order])
 
 

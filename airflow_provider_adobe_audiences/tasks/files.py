@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -21,8 +20,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_adobe_audiences.errors import AdobeConfigurationError, AdobeError, AdobeSourceError
 from airflow_provider_adobe_audiences.formats import HEAD_BYTES, PARQUET
-from airflow_provider_adobe_audiences.tasks.globs import matches as glob_matches
-from airflow_provider_adobe_audiences.tasks.globs import refuse_lost_link
+from airflow_provider_adobe_audiences.tasks import globs
 from airflow_provider_adobe_audiences.tasks.paths import (
     A_PATH,
     Source,
@@ -204,7 +202,7 @@ def _expand(item: Any, allowed_sources: Sequence[str] | None) -> list[tuple[Obje
     if root == path.path or _is_there(path):  # a file may have such a character in its name
         check_allowed(path, path.path, allowed_sources)
         return [(path, False)]
-    matches = glob_matches(path, root)
+    matches = globs.matches(path, root)
     storage = {"conn_id": conn_id} if (conn_id := conn_id_of(path)) else {}
     for name in matches:
         refuse_lost_characters(name)
@@ -242,7 +240,7 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
     except FileNotFoundError:
         hint = "Correct the path."
         if is_local(path):
-            refuse_lost_link(path.path)
+            globs.refuse_lost_link(path.path)
             hint += (
                 " A file that another task has written must be in a folder that all workers reach, "
                 "such as s3://conn@bucket/prefix."
@@ -250,17 +248,16 @@ def _info(path: ObjectStoragePath) -> Mapping[str, Any]:
         raise AdobeConfigurationError(f"source {str(path)!r} does not exist", hint=hint) from None
     except OSError as error:
         if is_local(path):
-            refuse_lost_link(path.path)
+            globs.refuse_lost_link(path.path)
         raise refused(str(path), error, is_local(path)) from error
     if is_local(path) and not (os.path.isfile(path.path) or os.path.isdir(path.path)):
         raise AdobeConfigurationError(
             f"source {str(path)!r} is no file", hint="A pipe, a socket or a device cannot be read twice."
         )
     if info.get("type") == "directory":
-        before = str(path).removesuffix(path.path)
         raise AdobeConfigurationError(
             f"source {str(path)!r} is a directory",
-            hint=f"Name its files with a glob, such as {before}{glob.escape(path.path.rstrip('/'))}/**.",
+            hint=f"Name its files with a glob, such as {globs.all_below(path, path.path)}.",
         )
     return info
 

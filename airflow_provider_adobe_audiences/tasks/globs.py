@@ -81,7 +81,7 @@ def _what_to_do(path: ObjectStoragePath, folder: str, files: Sequence[str]) -> s
             return ""
         return "It holds no file: let the task run again when all is written, or remove the directory."
     pattern, name = path.path, posixpath.basename(path.path)
-    below = f"{str(path).removesuffix(pattern)}{glob.escape(folder)}/**"
+    below = all_below(path, folder)
     if not files:
         meant = f"give {f'{path}/**'!r}"
     elif name.strip("*") and "**" not in pattern:
@@ -96,6 +96,15 @@ def _what_to_do(path: ObjectStoragePath, folder: str, files: Sequence[str]) -> s
         f"Spark and pyarrow write a directory in place of a file. If its files are meant, {meant}. If not, "
         "give only a glob that leaves the directory out."
     )
+
+
+def all_below(path: ObjectStoragePath, folder: str) -> str:
+    """Return the glob of all files in a folder, at any depth, as people write it.
+
+    :param path: something in the same storage.
+    :param folder: its name.
+    """
+    return f"{str(path).removesuffix(path.path)}{glob.escape(folder.rstrip('/'))}/**"
 
 
 def _walked(path: ObjectStoragePath, root: str) -> list[str]:

@@ -256,6 +256,15 @@ def test_the_advice_for_a_folder_in_place_of_a_file_works(
     assert len(read) == 1 if advice is ALONE else len(read) > 1
 
 
+@pytest.mark.parametrize("folder", ["b.json", "b[1]*.json", "inbox"])
+def test_the_advice_for_a_path_that_is_a_folder_works(tmp_path: Path, folder: str) -> None:
+    made(tmp_path, {("bx.json", "other"), (f"{folder}/day=1", "part-0")}, [])
+    with pytest.raises(AdobeConfigurationError, match="is a directory") as error:
+        resolve(f"{tmp_path}/{folder}/", "json")
+    advised = str(error.value).partition("such as ")[2].removesuffix(".")
+    assert found(advised) == {os.path.realpath(tmp_path / folder / "day=1" / "part-0")}
+
+
 def test_a_file_of_a_folder_that_a_link_names_is_not_all_of_it(tmp_path: Path) -> None:
     made(tmp_path, {("b.json", "part-0.json"), ("b.json", "part-1.json")}, [])
     (tmp_path / "latest.json").symlink_to(tmp_path / "b.json" / "part-0.json")

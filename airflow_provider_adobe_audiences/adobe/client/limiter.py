@@ -92,4 +92,6 @@ def limiter_for(kind: str, base_url: str, client_id: str, requests_per_minute: i
     """
     key = (kind, base_url, client_id, requests_per_minute)
     with _limiters_lock:
-        return _limiters.setdefault(key, Limiter(requests_per_minute))
+        if key not in _limiters:
+            _limiters[key] = Limiter(requests_per_minute)
+        return _limiters[key]

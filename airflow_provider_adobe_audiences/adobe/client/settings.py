@@ -232,14 +232,19 @@ class AdobeSettings(BaseModel):
         return self
 
     def _url_of(self, service: Service) -> str | None:
-        code = self.target_client_code
-        return {
-            Service.IMS: self.ims_url,
-            Service.EXPERIENCE_PLATFORM: self.platform_url,
-            Service.AUDIENCE_MANAGER: f"{self.audience_manager_url}{self.audience_manager_prefix}",
-            Service.TARGET: self.target_url,
-            Service.TARGET_EDGE: self.target_edge_url or (code and f"https://{code}{_TARGET_EDGE_SUFFIX}"),
-        }[service]
+        match service:
+            case Service.IMS:
+                return self.ims_url
+            case Service.EXPERIENCE_PLATFORM:
+                return self.platform_url
+            case Service.AUDIENCE_MANAGER:
+                return f"{self.audience_manager_url}{self.audience_manager_prefix}"
+            case Service.TARGET:
+                return self.target_url
+            case Service.TARGET_EDGE:
+                return self.target_edge_url or (
+                    self.target_client_code and f"https://{self.target_client_code}{_TARGET_EDGE_SUFFIX}"
+                )
 
     def base_url(self, service: Service) -> str:
         """Return the URL that a call's path is appended to.

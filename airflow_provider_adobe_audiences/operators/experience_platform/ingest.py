@@ -228,14 +228,13 @@ class AdobeIngestBatchOperator(BatchOperator):
         from airflow_provider_adobe_audiences.batches.ingest import complete
 
         batch = ingestion.find()
-        if (
-            batch is None
-            or batch.state in (BatchState.FAILED, BatchState.GONE)
-            or not ingestion.holds(batch, left)
-            or (batch.state is BatchState.LOADING and not self._is_filled(batch))
-        ):
+        if batch is None or batch.state in (BatchState.FAILED, BatchState.GONE):
+            return None
+        if not ingestion.holds(batch, left):
             return None
         if batch.state is BatchState.LOADING:
+            if not self._is_filled(batch):
+                return None
             complete(session, batch.id)
         ingestion.check_filled(batch)
         self.log.info("Batch %s of an earlier try holds everything: no source is needed.", batch.id)
