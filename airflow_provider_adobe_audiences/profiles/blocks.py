@@ -14,7 +14,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from airflow_provider_adobe_audiences.profiles.encode import (
     MAX_BYTES_PER_PROFILE,
@@ -143,13 +143,13 @@ def chunks(items: Iterable[T], size: int = SIZE) -> Iterator[list[T]]:
             return
 
 
-def _grouped(items: Iterable[Row | Block]) -> Iterator[Any]:
+def _grouped(items: Iterable[Row | Block]) -> Iterator[Block | list[Row]]:
     """Give blocks as they are, and the rows between them in lists."""
     for are_blocks, some in itertools.groupby(items, lambda item: isinstance(item, Block)):
         if are_blocks:
-            yield from some
+            yield from cast("Iterable[Block]", some)
         else:
-            yield from chunks(some)
+            yield from chunks(cast("Iterable[Row]", some))
 
 
 class BlockEncoder:

@@ -184,7 +184,9 @@ def _texts(call: Call[Any]) -> Iterator[str]:
     yield unquote(call.path)
     if call.url:
         yield unquote(call.url)
-    yield from _texts_in([[value for _, value in call.params], call.form, call.json])
+    for _, value in call.params:
+        yield value
+    yield from _texts_in([call.form, call.json])
 
 
 def _texts_in(value: Any) -> Iterator[str]:
